@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What is remembered of one socket from its connect() to its end, and what is counted on the way.
+ *
+ * Written by the kernel programs; user space reads. A flow lives in one direct-mapped slot
+ * (cookie & mask), or in socket storage when another live socket holds that slot.
+ */
+#pragma once
+
+#include <sinew/abi.h>
+#include <sinew/reason.h>
+
+enum sn_flow_state {
+	SN_FLOW_FREE = 0,
+	SN_FLOW_PICKED = 1,      /* translated; no SYN yet */
+	SN_FLOW_CONNECTING = 2,  /* SYN sent */
+	SN_FLOW_ESTABLISHED = 3,
+	SN_FLOW_UDP_CONNECTED = 4,
+	SN_FLOW_UDP_UNCONNECTED = 5,
+};
+
+#define SN_FLOW_DIRECT 0x01   /* the last datagram went to the backend by its own address */
+#define SN_FLOW_MANY 0x02     /* the socket talks to several services: see sn_reverse */
+
+struct sn_flow {
+	__u64 cookie;
+	struct sn_addr orig; /* what the application asked for */
+	struct sn_addr peer; /* what it got */
+	__be16 orig_port_be;
+	__be16 peer_port_be;
+	__u32 backend;
+	__u64 start_ns; /* CLOCK_MONOTONIC: the SYN, or the pick for datagrams */
+	__u32 workload; /* low 32 bits of the caller's cgroup id */
+	__u16 incarnation; /* of the backend */
+	__u8 state; /* enum sn_flow_state */
+	__u8 flags; /* SN_FLOW_* */
+};
+SN_LAYOUT(struct sn_flow, 64);
+
+/* Key and value of sn_reverse: unconnected datagram sockets that talk to several services. */
+struct sn_reverse_key {
+	__u64 cookie;
+	struct sn_addr peer;
+	__be16 peer_port_be;
+	__u16 pad;
+	__u32 pad2;
+};
+SN_LAYOUT(struct sn_reverse_key, 32);
+
+struct sn_reverse {
+	struct sn_addr orig;
+	__be16 orig_port_be;
+	__u16 pad;
+};
+SN_LAYOUT(struct sn_reverse, 20);
+
+/* Value of sn_health, by backend index. attempts = sum of outcome[] + connects in progress. */
+struct sn_health {
+	__u64 attempts;
+	__u64 last_failure_ns; /* CLOCK_MONOTONIC; 0: never */
+	__u32 active;      /* flows that hold this backend now */
+	__u32 consecutive; /* failures blamed on the backend since its last success */
+	__u64 connect_ns;  /* sum of connect times of outcome[CONNECTED] over TCP */
+	__u64 pad[4];
+	__u64 outcome[SN_R_BACKEND_MAX];
+};
+SN_LAYOUT(struct sn_health, 128);
+
+/* Value of sn_latency, by backend index: bucket i counts connects of [2^(i+8), 2^(i+9)) ns;
+ * bucket 0 also takes the faster ones, the last one all slower ones. */
+#define SN_LATENCY_BUCKETS 32
+#define SN_LATENCY_SHIFT 8
+struct sn_latency {
+	__u64 bucket[SN_LATENCY_BUCKETS];
+};
+SN_LAYOUT(struct sn_latency, 256);
+
+/* Value of sn_svc_stats, by service index. */
+struct sn_svc_stats {
+	__u64 count[8]; /* reason - SN_R_BACKEND_MAX */
+};
+SN_LAYOUT(struct sn_svc_stats, 64);
+_Static_assert(SN_R_SERVICE_COUNT <= 8, "sn_svc_stats is full");
+
+/* Value of sn_workloads, by cgroup id. */
+#define SN_WORKLOAD_BYPASS 0x01
+struct sn_workload {
+	__u32 flags;
+	__u32 pad;
+};
+SN_LAYOUT(struct sn_workload, 8);

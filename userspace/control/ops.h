@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the control API needs from its daemon, as one table of functions. The API never sees
+ * libbpf; tests serve it from a fake of this table. All run on the loop's thread, and none blocks.
+ */
+#pragma once
+
+#include "model/store.h"
+#include "model/traffic.h"
+
+struct control_caller {
+	uint32_t uid, gid;
+	int32_t pid;
+	bool admin; /* came over the control socket; otherwise read-only */
+};
+
+/* Answer to an apply; called once, on the loop's thread, when the change is durable (or failed). */
+typedef void (*control_applied_fn)(void *arg, int r);
+
+struct control_program_facts { /* /v1/status */
+	const char *version;
+	uint32_t abi;
+	int32_t pid;
+	uint64_t started_ms, attached_ms; /* CLOCK_REALTIME */
+	const char *kernel;               /* uname -r */
+	const char *cgroup;               /* path attached to */
+	const char *bpffs;                /* pin directory */
+	bool cgroup_ok;                   /* false while the attached cgroup is gone */
+	unsigned int programs_attached, programs_wanted;
+	unsigned int cgroup_repairs;
+	uint64_t heartbeat_age_ms;
+	uint64_t state_write_failures;
+	uint64_t loop_max_us;             /* longest turn of the event loop since the last status */
+};
+
+struct control_check { /* /v1/doctor */
+	const char *name;
+	enum { CHECK_OK, CHECK_WARN, CHECK_FAIL } level;
+	char text[200];
+	char hint[200]; /* "": none */
+};
+
+struct control_ops {
+	void *arg;
+
+	const struct store *(*store)(void *arg);
+
+	/*
+	 * Plans, applies to the kernel and commits `change`; `applied` is called later when r is 0 and
+	 * dry_run is false. ret_plan (caller: plan_done) says what changed. Errors: as store_plan, and
+	 * -ENOSPC (a kernel map is full), -EBUSY (freed room not yet reusable: try again in 1 s).
+	 */
+	int (*apply)(void *arg, const struct control_caller *caller, const struct change *change,
+		     bool dry_run, struct problems *problems, struct plan *ret_plan,
+		     control_applied_fn applied, void *applied_arg);
+
+	/* Sums over the service's ports, families and past backends. */
+	int (*service_traffic)(void *arg, const struct service *s, struct traffic *ret);
+	/* One endpoint of a service at one of its ports. -ENOENT: not published. */
+	int (*backend_traffic)(void *arg, const struct service *s, size_t endpoint, size_t port,
+			       struct backend_traffic *ret);
+	/* Usable endpoints (active in the kernel) of a service, counted once per endpoint. */
+	size_t (*service_usable)(void *arg, const struct service *s);
+
+	/* Visits up to `max` live flows; the callback returns < 0 to stop. Returns the number seen. */
+	int (*flows)(void *arg, size_t max, int (*visit)(void *visit_arg, const struct sn_flow *flow),
+		     void *visit_arg);
+	/* Service and endpoint behind a backend index of a flow or event; NULL when replaced since. */
+	const struct service *(*backend_owner)(void *arg, uint32_t backend, uint16_t incarnation,
+					       size_t *ret_endpoint, size_t *ret_port);
+	/* Service behind a datapath service index; NULL: none. */
+	const struct service *(*service_owner)(void *arg, uint32_t service, size_t *ret_port);
+
+	/* Asks the kernel's own selection code; e->dest, mark, cgroup_id are the question. */
+	int (*explain)(void *arg, struct sn_explain *e);
+
+	void (*status)(void *arg, struct control_program_facts *ret);
+	uint64_t (*node_count)(void *arg, unsigned int reason); /* SN_NODE_REASONS, by enum sn_reason */
+	size_t (*map_fills)(void *arg, const struct map_fill **ret);
+	size_t (*program_runs)(void *arg, const struct program_run **ret);
+	size_t (*doctor)(void *arg, const struct control_check **ret);
+	/* Settings and where each came from: calls back with key, value, origin. */
+	void (*config)(void *arg, void (*visit)(void *visit_arg, const char *key, const char *value,
+						const char *origin), void *visit_arg);
+	/* Workloads set to bypass: calls back with cgroup path and id. */
+	void (*workloads)(void *arg, void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
+			  void *visit_arg);
+	/* Detach, unpin, forget the state, then end the daemon. */
+	int (*uninstall)(void *arg);
+};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is wrong with something that a person or a program sent: a bounded list of precise errors.
+ * A decoder adds problems and goes on, so that one answer tells all of them (LIMIT_PROBLEMS).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct problem {
+	char *pointer;  /* RFC 6901 JSON pointer into what was sent, "" for the whole */
+	char *message;  /* "port 70000 is out of range (1 to 65535)" */
+};
+
+struct problems {
+	struct problem *items;
+	size_t n;
+	size_t more; /* told no longer, only counted */
+	bool no_memory;
+};
+
+/* Never fails visibly: without memory it sets no_memory, which counts as a problem. */
+__attribute__((format(printf, 3, 4)))
+void problem_add(struct problems *p, const char *pointer, const char *format, ...);
+bool problems_any(const struct problems *p);
+void problems_done(struct problems *p);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The nouns: a Service and a TrafficPolicy as a person declared them. Immutable once built and
+ * reference-counted (atomically: the thread that writes state files holds references too), so a
+ * snapshot is an array of pointers and a change is another object.
+ */
+#pragma once
+
+#include <sinew/service.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+
+struct label {
+	char *key;
+	char *value;
+};
+
+struct service_port {
+	char *name;       /* never NULL; "" when there is one unnamed port */
+	uint16_t port;    /* host order; SN_PORT_ANY: every port (pool addresses only) */
+	uint8_t proto;    /* SN_PROTO_* */
+};
+
+struct endpoint {
+	struct sn_addr addr;
+	uint16_t weight;  /* 0: draining */
+	uint16_t zone;    /* index in struct service.zones, +1; 0: none */
+};
+
+struct service {
+	unsigned int refs;
+	uint64_t etag;    /* of the canonical JSON without source; never 0 */
+	char *namespace;  /* default "default" */
+	char *name;
+	char *source;     /* who declared it: "manifest", "consul/dc1" */
+	char *policy;     /* name of a TrafficPolicy in the same namespace; "default" always exists */
+	struct label *labels;
+	size_t n_labels;
+	struct sn_addr address[2]; /* at most one per family, IPv4 first */
+	size_t n_addresses;
+	bool allocated;   /* the addresses came from the pool */
+	struct service_port *ports;
+	size_t n_ports;
+	struct endpoint *endpoints;
+	size_t n_endpoints;
+	uint16_t *targets; /* [endpoint * n_ports + port]: the endpoint's port there, host order; 0: as asked */
+	char **zones;
+	size_t n_zones;
+};
+
+struct policy {
+	unsigned int refs;
+	uint64_t etag;
+	char *namespace;
+	char *name;
+	char *source;
+	uint32_t algorithm; /* enum sn_algorithm */
+};
+
+struct service *service_ref(struct service *s);
+struct service *service_unref(struct service *s); /* returns NULL */
+DEFINE_CLEANUP(struct service *, service_unref);
+struct policy *policy_ref(struct policy *p);
+struct policy *policy_unref(struct policy *p);
+DEFINE_CLEANUP(struct policy *, policy_unref);
+
+/* The endpoint's port for one of the service's ports, host order; 0 keeps the port asked for. */
+static inline uint16_t service_target(const struct service *s, size_t endpoint, size_t port)
+{
+	return s->targets[endpoint * s->n_ports + port];
+}
