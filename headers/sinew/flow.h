@@ -37,22 +37,31 @@ struct sn_flow {
 };
 SN_LAYOUT(struct sn_flow, 64);
 
-/* Key and value of sn_reverse: unconnected datagram sockets that talk to several services. */
+/*
+ * Key and value of sn_reverse: the second and further services that one unconnected datagram
+ * socket talks to, both ways. (The first one lives in the flow, which cannot be crowded out.)
+ */
+enum sn_way {
+	SN_WAY_BACK = 0,    /* key: a backend; value: what the application had asked for */
+	SN_WAY_FORTH = 1,   /* key: what the application asks for; value: the backend */
+};
+
 struct sn_reverse_key {
 	__u64 cookie;
-	struct sn_addr peer;
-	__be16 peer_port_be;
-	__u16 pad;
-	__u32 pad2;
+	struct sn_addr addr;
+	__be16 port_be;
+	__u16 way; /* enum sn_way */
+	__u32 pad;
 };
 SN_LAYOUT(struct sn_reverse_key, 32);
 
 struct sn_reverse {
-	struct sn_addr orig;
-	__be16 orig_port_be;
-	__u16 pad;
+	struct sn_addr addr;
+	__be16 port_be;
+	__u16 incarnation; /* of the backend, way forth */
+	__u32 backend;
 };
-SN_LAYOUT(struct sn_reverse, 20);
+SN_LAYOUT(struct sn_reverse, 24);
 
 /* Value of sn_health, by backend index. attempts = sum of outcome[] + connects in progress. */
 struct sn_health {

@@ -13,9 +13,7 @@ struct sn_meta {
 	__u64 heartbeat_ns; /* CLOCK_MONOTONIC of the daemon's last turn; programs do not act on it */
 	__u32 daemon_pid;
 	__u32 serial;       /* last set serial given out */
-	__u32 workload_levels; /* bit n: sn_workloads holds a cgroup of depth n */
-	__u32 spilled;      /* live flows in socket storage; 0 lets readers skip looking there */
-	__u8 version[24];   /* of the daemon, for people */
+	__u8 version[32];   /* of the daemon, for people */
 };
 SN_LAYOUT(struct sn_meta, 64);
 

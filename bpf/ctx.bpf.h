@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The only wrappers round odd context access, each with its why. Stages never see a context.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <sinew/service.h>
+
+#include "maps.bpf.h"
+
+#define SN_PROCEED 1
+#define SN_REJECT 0
+
+#define SN_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define SN_IPPROTO_MPTCP 262     /* include/uapi/linux/in.h; older headers lack it */
+
+#define SN_V4_MAPPED bpf_htonl(0xffff)
+
+/* The few kernel fields that we read; the loader relocates them by the running kernel's BTF. */
+struct task_struct {
+	unsigned int flags;
+} __attribute__((preserve_access_index));
+
+typedef struct {
+	long long counter;
+} sn_atomic64;
+
+struct sock_common {
+	sn_atomic64 skc_cookie;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+	int sk_err;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock {
+	__u64 bytes_received;
+} __attribute__((preserve_access_index));
+
+struct mptcp_sock {
+	struct sock *first;
+} __attribute__((preserve_access_index));
+
+/* Reads the port as the whole 32-bit word it is declared as: the verifier of older kernels refuses
+ * the 16-bit load that the compiler would otherwise make of it. */
+static __always_inline __be16 sn_ctx_port(struct bpf_sock_addr *ctx)
+{
+	return (__be16)*(volatile __u32 *)&ctx->user_port;
+}
+
+static __always_inline void sn_ctx_dest4(struct bpf_sock_addr *ctx, struct sn_frontend *ret)
+{
+	ret->addr.word_be[0] = 0;
+	ret->addr.word_be[1] = 0;
+	ret->addr.word_be[2] = SN_V4_MAPPED;
+	ret->addr.word_be[3] = ctx->user_ip4;
+	ret->port_be = sn_ctx_port(ctx);
+	ret->proto = ctx->protocol;
+	ret->scope = 0;
+}
+
+static __always_inline void sn_ctx_dest6(struct bpf_sock_addr *ctx, struct sn_frontend *ret)
+{
+	ret->addr.word_be[0] = ctx->user_ip6[0];
+	ret->addr.word_be[1] = ctx->user_ip6[1];
+	ret->addr.word_be[2] = ctx->user_ip6[2];
+	ret->addr.word_be[3] = ctx->user_ip6[3];
+	ret->port_be = sn_ctx_port(ctx);
+	ret->proto = ctx->protocol;
+	ret->scope = 0;
+}
+
+static __always_inline void sn_ctx_rewrite4(struct bpf_sock_addr *ctx, const struct sn_addr *addr,
+					    __be16 port_be)
+{
+	ctx->user_ip4 = addr->word_be[3];
+	ctx->user_port = port_be;
+}
+
+static __always_inline void sn_ctx_rewrite6(struct bpf_sock_addr *ctx, const struct sn_addr *addr,
+					    __be16 port_be)
+{
+	ctx->user_ip6[0] = addr->word_be[0];
+	ctx->user_ip6[1] = addr->word_be[1];
+	ctx->user_ip6[2] = addr->word_be[2];
+	ctx->user_ip6[3] = addr->word_be[3];
+	ctx->user_port = port_be;
+}
+
+/* Kernel threads connect for NFS, SMB, MPTCP: the caller's own copy of the address may be what we
+ * would overwrite (kernels before 0bdf399342c5 and friends), and an error may make it spin. */
+static __always_inline int sn_ctx_is_kernel(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+
+	return task->flags & SN_PF_KTHREAD;
+}
+
+/* The verifier forbids arithmetic on a socket pointer, and with it the relocated read of any field
+ * that struct bpf_sock does not have. Stored in a map and read back it is a number, good for
+ * bpf_probe_read_kernel(), which checks what it reads. */
+static __always_inline void *sn_ctx_number(void *sk)
+{
+	__u32 zero = 0;
+	__u64 *scratch = bpf_map_lookup_elem(&sn_scratch, &zero);
+
+	if (!scratch)
+		return NULL;
+	*(void *volatile *)scratch = sk;
+	return *(void *volatile *)scratch;
+}
+
+/* An MPTCP connection is asked for its peer on the outer socket, but it was the first subflow,
+ * a TCP socket with a cookie of its own, whose connect was translated. 0: no such subflow. */
+static __always_inline __u64 sn_ctx_first_subflow(void *sk)
+{
+	struct mptcp_sock *msk = sn_ctx_number(sk);
+	struct sock *first = NULL;
+
+	if (!bpf_core_field_exists(msk->first))
+		return 0;
+	if (bpf_core_read(&first, sizeof(first), &msk->first) || !first)
+		return 0;
+	return BPF_CORE_READ(first, __sk_common.skc_cookie.counter);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How it went: the SYN, the answer, the end. sock_ops sees a TCP socket's states, sock_release the
+ * application's last close; whichever comes first ends the flow.
+ */
+#include "ctx.bpf.h"
+#include "stage/promise.h"
+
+static __always_inline struct sn_flow *sn_sockops_flow(struct bpf_sock_ops *ops, __u64 *ret_cookie)
+{
+	*ret_cookie = bpf_get_socket_cookie(ops);
+	return sn_flow_find(*ret_cookie, ops->sk);
+}
+
+/* The SYN leaves: time starts, and only this socket's states are wanted from now on. */
+static __always_inline void sn_on_syn(struct bpf_sock_ops *ops)
+{
+	__u64 cookie;
+	struct sn_flow *flow = sn_sockops_flow(ops, &cookie);
+
+	if (!flow || flow->state != SN_FLOW_PICKED)
+		return;
+	flow->start_ns = bpf_ktime_get_ns();
+	flow->state = SN_FLOW_CONNECTING;
+	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void sn_on_established(struct sn_flow *flow)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct sn_health *health = sn_flow_health(flow);
+
+	flow->state = SN_FLOW_ESTABLISHED;
+	if (health)
+		sn_count_connected(health, flow->backend, now - flow->start_ns);
+	if (!(flow->cookie & sn_sample))
+		sn_report_flow(flow, SN_EVENT_OUTCOME, SN_R_CONNECTED, now);
+}
+
+static __always_inline void sn_on_close(struct bpf_sock_ops *ops, struct sn_flow *flow, __u64 cookie)
+{
+	struct bpf_sock *sk = ops->sk;
+	struct tcp_sock *tcp = NULL;
+	int error = 0, reset = 0;
+
+	if (sk)
+		tcp = (void *)bpf_skc_to_tcp_sock(sk);
+	if (tcp) {
+		error = ((struct sock *)tcp)->sk_err;
+		reset = flow->state == SN_FLOW_ESTABLISHED && error == SN_ECONNRESET &&
+			!tcp->bytes_received;
+	}
+	sn_flow_end(flow, cookie, error, reset);
+}
+
+SEC("sockops")
+int sn_sockops(struct bpf_sock_ops *ops)
+{
+	struct sn_flow *flow;
+	__u64 cookie;
+	__u32 state;
+
+	if (ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		sn_on_syn(ops);
+	if (ops->op != BPF_SOCK_OPS_STATE_CB)
+		return 1;
+	state = ops->args[1];
+	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE)
+		return 1;
+	flow = sn_sockops_flow(ops, &cookie);
+	if (!flow)
+		return 1;
+	if (state == BPF_TCP_CLOSE)
+		sn_on_close(ops, flow, cookie);
+	else if (flow->state == SN_FLOW_CONNECTING)
+		sn_on_established(flow);
+	return 1;
+}
+
+SEC("cgroup/sock_release")
+int sn_release(struct bpf_sock *sk)
+{
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	struct sn_flow *flow = sn_flow_find(cookie, sk);
+
+	if (flow)
+		sn_flow_end(flow, cookie, 0, 0);
+	return 1;
+}
+
+char _license[] SEC("license") __weak = "Dual BSD/GPL";

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * sendto() and sendmsg() of datagram sockets with an address: each datagram passes here.
+ * (send() on a connected socket does not.)
+ */
+#include "ctx.bpf.h"
+#include "stage/datagram.h"
+
+/* A first datagram, or one whose backend has gone: pick. As sn_connect returns. */
+static __always_inline int sn_sendmsg_pick(struct bpf_sock_addr *ctx, const struct sn_frontend *dest,
+					   struct sn_choice *choice, struct sn_reverse *ret)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct sn_flow *flow = sn_flow_find(cookie, ctx->sk);
+	__u32 reason = sn_choose_backend(choice);
+
+	if (reason != SN_R_CONNECTED)
+		return sn_decline(dest, choice->index, reason);
+	ret->addr = choice->pick.backend->addr;
+	ret->port_be = sn_pick_port(&choice->pick, dest);
+	if (!flow)
+		flow = sn_flow_claim(cookie, ctx->sk);
+	if (flow) {
+		sn_datagram_promise(flow, cookie, dest, &choice->pick);
+	} else {
+		sn_count_service(choice->index, SN_R_UNTRACKED);
+		sn_book_pick(&choice->pick, SN_PROTO_UDP, 0);
+	}
+	return 1;
+}
+
+static __always_inline int sn_sendmsg(struct bpf_sock_addr *ctx, const struct sn_frontend *dest,
+				      struct sn_reverse *ret)
+{
+	struct sn_choice choice;
+	struct sn_flow *flow;
+	__u64 cookie;
+	__u32 reason;
+
+	choice.service = sn_resolve(dest, &choice.index);
+	cookie = bpf_get_socket_cookie(ctx);
+	flow = sn_flow_find(cookie, ctx->sk);
+	if (!choice.service) {
+		if (flow)
+			sn_datagram_direct(flow, dest);
+		return 0;
+	}
+	reason = sn_admit(ctx->sk->mark, sn_ctx_is_kernel());
+	if (reason != SN_R_CONNECTED)
+		return sn_decline(dest, choice.index, reason);
+	if (flow && flow->state && sn_datagram_sticky(flow, cookie, dest, ret))
+		return 1;
+	return sn_sendmsg_pick(ctx, dest, &choice, ret);
+}
+
+SEC("cgroup/sendmsg4")
+int sn_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct sn_frontend dest;
+	struct sn_reverse to;
+	int r;
+
+	sn_ctx_dest4(ctx, &dest);
+	r = sn_sendmsg(ctx, &dest, &to);
+	if (r > 0)
+		sn_ctx_rewrite4(ctx, &to.addr, to.port_be);
+	else if (r < 0)
+		bpf_set_retval(r);
+	return r < 0 ? SN_REJECT : SN_PROCEED;
+}
+
+SEC("cgroup/sendmsg6")
+int sn_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct sn_frontend dest;
+	struct sn_reverse to;
+	int r;
+
+	sn_ctx_dest6(ctx, &dest);
+	r = sn_sendmsg(ctx, &dest, &to);
+	if (r > 0)
+		sn_ctx_rewrite6(ctx, &to.addr, to.port_be);
+	else if (r < 0)
+		bpf_set_retval(r);
+	return r < 0 ? SN_REJECT : SN_PROCEED;
+}
+
+char _license[] SEC("license") __weak = "Dual BSD/GPL";
