@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See setting.h: what the settings' texts mean. After setting.c; before everything that is set.
+ */
+#include <errno.h>
+#include <mntent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "daemon/setting.h"
+
+static int bad(const struct settings *s, enum setting_key key, const char *expected)
+{
+	log_err("%s: %s is \"%s\", expected %s", s->origin[key], setting_table[key].key, s->text[key],
+		expected);
+	return -EINVAL;
+}
+
+static int parse_bool(const struct settings *s, enum setting_key key, bool *ret)
+{
+	if (!strcmp(s->text[key], "true"))
+		*ret = true;
+	else if (!strcmp(s->text[key], "false"))
+		*ret = false;
+	else
+		return bad(s, key, "true or false");
+	return 0;
+}
+
+static int parse_number(const struct settings *s, enum setting_key key, uint64_t max, uint64_t *ret)
+{
+	const char *text = s->text[key];
+	unsigned long long value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 0);
+	if (errno || !*text || *end || text[0] == '-' || value > max)
+		return bad(s, key, "a number in range");
+	*ret = value;
+	return 0;
+}
+
+static int parse_path(const struct settings *s, enum setting_key key, const char **ret)
+{
+	if (s->text[key][0] != '/')
+		return bad(s, key, "an absolute path");
+	*ret = s->text[key];
+	return 0;
+}
+
+static int parse_word(const struct settings *s, enum setting_key key, const char *const *words,
+		      unsigned int *ret)
+{
+	for (unsigned int i = 0; words[i]; i++)
+		if (!strcmp(s->text[key], words[i])) {
+			*ret = i;
+			return 0;
+		}
+	return bad(s, key, setting_table[key].help);
+}
+
+/* Splits at commas; calls add for each item that is not empty. */
+static int parse_list(const struct settings *s, enum setting_key key, struct config *c,
+		      int (*add)(struct config *c, const char *item))
+{
+	_cleanup_free_ char *copy = strdup(s->text[key]);
+	char *state = NULL, *item;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	for (item = strtok_r(copy, ", ", &state); item; item = strtok_r(NULL, ", ", &state)) {
+		r = add(c, item);
+		if (r == -EINVAL)
+			return bad(s, key, setting_table[key].help);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_allow(struct config *c, const char *item)
+{
+	struct prefix *grown = realloc(c->allow, (c->n_allow + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	c->allow = grown;
+	if (prefix_parse(item, &c->allow[c->n_allow]) < 0)
+		return -EINVAL;
+	c->n_allow++;
+	return 0;
+}
+
+static int add_cgroup(struct config *c, const char *item)
+{
+	char **grown = realloc(c->bypass_cgroups, (c->n_bypass_cgroups + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	c->bypass_cgroups = grown;
+	if (item[0] != '/')
+		return -EINVAL;
+	c->bypass_cgroups[c->n_bypass_cgroups] = strdup(item);
+	if (!c->bypass_cgroups[c->n_bypass_cgroups])
+		return -ENOMEM;
+	c->n_bypass_cgroups++;
+	return 0;
+}
+
+static int parse_paths(const struct settings *s, struct config *c)
+{
+	int r = parse_path(s, SETTING_CONTROL_SOCKET, &c->control_socket);
+
+	if (r >= 0)
+		r = parse_path(s, SETTING_STATUS_SOCKET, &c->status_socket);
+	if (r >= 0)
+		r = parse_path(s, SETTING_BPFFS, &c->bpffs);
+	if (r >= 0)
+		r = parse_path(s, SETTING_STATE, &c->state);
+	if (r >= 0)
+		r = parse_path(s, SETTING_CGROUP, &c->cgroup);
+	return r;
+}
+
+static int parse_services(const struct settings *s, struct config *c)
+{
+	int r = parse_list(s, SETTING_ALLOW, c, add_allow);
+
+	if (r < 0)
+		return r;
+	if (prefix_parse(s->text[SETTING_POOL4], &c->pool4) < 0 || c->pool4.bits < 96 ||
+	    c->pool4.bits > 126 || !address_is_v4(&c->pool4.addr))
+		return bad(s, SETTING_POOL4, "an IPv4 prefix of at most 30 bits");
+	if (prefix_parse(s->text[SETTING_POOL6], &c->pool6) < 0 || c->pool6.bits > 64 ||
+	    address_is_v4(&c->pool6.addr))
+		return bad(s, SETTING_POOL6, "an IPv6 prefix of at most 64 bits");
+	return parse_list(s, SETTING_BYPASS_CGROUPS, c, add_cgroup);
+}
+
+static int parse_numbers(const struct settings *s, struct config *c)
+{
+	uint64_t mark, flows;
+	int r = parse_number(s, SETTING_BYPASS_MARK, UINT32_MAX, &mark);
+
+	if (r >= 0)
+		r = parse_number(s, SETTING_FLOWS, 1u << 24, &flows);
+	if (r >= 0)
+		r = parse_number(s, SETTING_SERIES, 10000000, &c->series);
+	if (r < 0)
+		return r;
+	if (flows < 1024 || (flows & (flows - 1)))
+		return bad(s, SETTING_FLOWS, "a power of two from 1024 to 16777216");
+	c->bypass_mark = (uint32_t)mark;
+	c->flows = (uint32_t)flows;
+	return 0;
+}
+
+static int parse_switches(const struct settings *s, struct config *c)
+{
+	static const char *const levels[] = {"error", "warning", "notice", "info", "debug", NULL};
+	static const char *const formats[] = {"auto", "text", "json", NULL};
+	unsigned int level, format;
+	int r = parse_bool(s, SETTING_BACKEND_LABEL, &c->backend_label);
+
+	if (r >= 0)
+		r = parse_bool(s, SETTING_RUN_TIME, &c->run_time);
+	if (r >= 0)
+		r = parse_bool(s, SETTING_KERNEL_SOCKETS, &c->kernel_sockets);
+	if (r >= 0)
+		r = parse_word(s, SETTING_LOG_LEVEL, levels, &level);
+	if (r >= 0)
+		r = parse_word(s, SETTING_LOG_FORMAT, formats, &format);
+	if (r < 0)
+		return r;
+	c->log_level = LOG_ERROR + level;
+	c->log_format = (enum log_format)format;
+	return 0;
+}
+
+int config_parse(const struct settings *s, struct config *ret)
+{
+	struct config c = {};
+	int r = parse_paths(s, &c);
+
+	if (r >= 0)
+		r = parse_services(s, &c);
+	if (r >= 0)
+		r = parse_numbers(s, &c);
+	if (r >= 0)
+		r = parse_switches(s, &c);
+	if (r < 0) {
+		config_done(&c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void config_done(struct config *c)
+{
+	for (size_t i = 0; i < c->n_bypass_cgroups; i++)
+		free(c->bypass_cgroups[i]);
+	free(c->bypass_cgroups);
+	free(c->allow);
+	*c = (struct config){};
+}
+
+int config_find_cgroup2(char **ret)
+{
+	FILE *mounts = setmntent("/proc/mounts", "re");
+	struct mntent *entry;
+	char *found = NULL;
+
+	if (!mounts)
+		return -errno;
+	while (!found && (entry = getmntent(mounts)))
+		if (!strcmp(entry->mnt_type, "cgroup2"))
+			found = strdup(entry->mnt_dir);
+	(void)endmntent(mounts);
+	if (!found)
+		return -ENOENT;
+	*ret = found;
+	return 0;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See evict.h. The helper reads the iterator (bpf/hook/evict.bpf.c) once in each network namespace;
+ * which sockets end is decided there, by the sockets' own flows. Must never touch anything else in a
+ * namespace, and never outlive the daemon.
+ */
+#include "kernel/evict.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "kernel/kernel.h"
+
+#define EVICT_NAMESPACES 4096
+
+struct sweep {
+	int link_fd;
+	uint64_t seen[EVICT_NAMESPACES]; /* inode numbers of namespaces */
+	size_t n;
+	struct evict_answer answer;
+};
+
+static int sweep_here(struct sweep *s)
+{
+	_cleanup_close_ int fd = bpf_iter_create(s->link_fd);
+	char buffer[256];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	do
+		n = read(fd, buffer, sizeof(buffer));
+	while (n > 0 || (n < 0 && errno == EAGAIN));
+	return n < 0 ? -errno : 0;
+}
+
+static bool is_seen(struct sweep *s, uint64_t inode)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->seen[i] == inode)
+			return true;
+	if (s->n < EVICT_NAMESPACES)
+		s->seen[s->n++] = inode;
+	return false;
+}
+
+static void sweep_path(struct sweep *s, const char *path)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int r;
+
+	/* Stat first: most processes share one namespace, and opening is the dearer part. */
+	if (stat(path, &st) < 0 || is_seen(s, st.st_ino))
+		return;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	r = fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : sweep_here(s);
+	if (r == -ENOENT || r == -EINVAL)
+		return; /* the process has gone, or the file is no namespace */
+	if (r < 0) {
+		s->answer.failed++;
+		s->answer.r = s->answer.r ? s->answer.r : r;
+		return;
+	}
+	s->answer.namespaces++;
+}
+
+static void sweep_folder(struct sweep *s, const char *folder, const char *below, bool numbers_only)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+	char path[512];
+
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' ||
+		    (numbers_only && (entry->d_name[0] < '0' || entry->d_name[0] > '9')))
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s%s", folder, entry->d_name, below);
+		sweep_path(s, path);
+	}
+	if (dir)
+		(void)closedir(dir);
+}
+
+static void helper_sweep(int link_fd, int home_fd, struct evict_answer *ret)
+{
+	static struct sweep s; /* too large for a stack; the helper has one thread */
+
+	s = (struct sweep){.link_fd = link_fd};
+	sweep_folder(&s, "/proc", "/ns/net", true);
+	sweep_folder(&s, "/run/netns", "", false);
+	(void)setns(home_fd, CLONE_NEWNET);
+	*ret = s.answer;
+}
+
+static void helper_program_name(uint32_t id, struct evict_answer *ret)
+{
+	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
+	struct bpf_prog_info info = {};
+	__u32 length = sizeof(info);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0) {
+		ret->r = -errno;
+		return;
+	}
+	(void)snprintf(ret->name, sizeof(ret->name), "%.15s", info.name);
+}
+
+static void helper_serve(int fd, int link_fd, int home_fd)
+{
+	struct evict_request request;
+	struct evict_answer answer;
+
+	while (recv(fd, &request, sizeof(request), 0) == sizeof(request)) {
+		answer = (struct evict_answer){};
+		if (request.verb == EVICT_SWEEP)
+			helper_sweep(link_fd, home_fd, &answer);
+		else if (request.verb == EVICT_PROGRAM_NAME)
+			helper_program_name(request.id, &answer);
+		else
+			answer.r = -EOPNOTSUPP;
+		answer.verb = request.verb;
+		if (send(fd, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+			return;
+	}
+}
+
+/* Keeps only what the verbs need: above all not the lock, which must fall when the daemon dies. */
+static void helper_close_others(int fd, int link_fd, int home_fd)
+{
+	for (int i = 3; i < 1024; i++)
+		if (i != fd && i != link_fd && i != home_fd)
+			(void)close(i);
+}
+
+static void helper_main(int fd, int link_fd, pid_t parent, int (*lockdown)(void))
+{
+	int home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	(void)prctl(PR_SET_NAME, "sinewd-evict");
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGTERM, SIG_IGN);
+	if (getppid() != parent || home_fd < 0)
+		_exit(1);
+	helper_close_others(fd, link_fd, home_fd);
+	if (lockdown && lockdown() < 0)
+		_exit(1);
+	helper_serve(fd, link_fd, home_fd);
+	_exit(0);
+}
+
+int evict_start(struct evict *e, const struct kernel *k, int (*lockdown)(void))
+{
+	pid_t parent = getpid(), pid;
+	int pair[2];
+
+	*e = (struct evict){.fd = -1};
+	if (k->evict_link_fd < 0)
+		return -EOPNOTSUPP;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		helper_main(pair[1], k->evict_link_fd, parent, lockdown);
+	(void)close(pair[1]);
+	if (pid < 0) {
+		(void)close(pair[0]);
+		return -errno;
+	}
+	e->pid = pid;
+	e->fd = pair[0];
+	return 0;
+}
+
+int evict_send(struct evict *e, enum evict_verb verb, uint32_t id)
+{
+	struct evict_request request = {.verb = verb, .id = id};
+
+	if (e->fd < 0)
+		return -EOPNOTSUPP;
+	if (send(e->fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return -errno;
+	return 0;
+}
+
+int evict_receive(struct evict *e, struct evict_answer *ret)
+{
+	struct evict_answer answer;
+	ssize_t n = recv(e->fd, &answer, sizeof(answer), MSG_DONTWAIT);
+
+	if (n < 0)
+		return -errno;
+	if (n != sizeof(answer))
+		return -EPIPE;
+	*ret = answer;
+	return 0;
+}
+
+void evict_stop(struct evict *e)
+{
+	closep(&e->fd); /* the helper reads end of file and exits */
+	*e = (struct evict){.fd = -1};
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ending stale connected datagram sockets, in every network namespace. Entering a namespace needs
+ * CAP_SYS_ADMIN, which the daemon gives up: a forked helper with fixed verbs keeps it. Both talk
+ * over a socket pair, one fixed-size request, one fixed-size answer.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct kernel;
+
+enum evict_verb { EVICT_SWEEP = 1, EVICT_PROGRAM_NAME = 2 };
+
+struct evict_request {
+	uint32_t verb; /* enum evict_verb */
+	uint32_t id;   /* of a program */
+};
+
+struct evict_answer {
+	uint32_t verb;
+	int32_t r;           /* 0, or -errno of the first namespace that failed */
+	uint32_t namespaces; /* that were swept */
+	uint32_t failed;     /* that could not be entered or read */
+	char name[16];       /* of the program */
+};
+
+struct evict {
+	pid_t pid; /* 0: no helper */
+	int fd;    /* our end, CLOEXEC */
+};
+
+/* Forks the helper. `lockdown` runs in the child before it serves, to give up what it does not need.
+ * Call before any thread exists. -EOPNOTSUPP: the kernel cannot end sockets from an iterator. */
+int evict_start(struct evict *e, const struct kernel *k, int (*lockdown)(void));
+/* Asks for a sweep; the answer is read by evict_receive when fd is readable. */
+int evict_send(struct evict *e, enum evict_verb verb, uint32_t id);
+int evict_receive(struct evict *e, struct evict_answer *ret);
+void evict_stop(struct evict *e);

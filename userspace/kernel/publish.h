@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Desired services -> maps. A change is drafted and given its room first, so that it is applied
+ * whole or not at all; then every service switches with one store.
+ */
+#pragma once
+
+#include "kernel/kernel.h"
+#include "model/store.h"
+
+struct publish;
+
+/* Reads what the kernel holds already: indexes stay what they are across a restart. */
+int publish_new(struct kernel *k, struct publish **ret);
+struct publish *publish_free(struct publish *p);
+DEFINE_CLEANUP(struct publish *, publish_free);
+
+/* Applies the plan. -ENOSPC: a map is full; -EBUSY: room is resting, try again in a second; -ENOMEM.
+ * Nothing was changed then. *ret_removed: backends that new datagrams must leave. */
+int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_removed);
+/* At start: makes the kernel hold exactly these services. Removes what nobody declares. */
+int publish_adopt(struct publish *p, struct service *const *services, size_t n, size_t *ret_removed);
+/* The program object was replaced: its maps are the same, their descriptors are not. */
+void publish_rebind(struct publish *p, struct kernel *k);
