@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Finding a noun by any of its names; what nouns have in common.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/field.h"
+#include "ctl/noun.h"
+#include "ctl/units.h"
+
+static const struct noun *const nouns[] = {&noun_service, &noun_endpoint, &noun_policy,
+					   &noun_source,  &noun_workload, &noun_flow};
+
+const char *const noun_words[] = {"services", "service",   "endpoints", "endpoint", "policies",
+				  "policy",   "sources",   "source",    "workloads", "workload",
+				  "flows",    "flow",	   NULL};
+
+static bool has_word(const char *words, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (; *words; words += strspn(words, " ")) {
+		size_t n = strcspn(words, " ");
+
+		if (n == length && strncmp(words, word, n) == 0)
+			return true;
+		words += n;
+	}
+	return false;
+}
+
+const struct noun *noun_find(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nouns); i++)
+		if (strcmp(nouns[i]->name, word) == 0 || strcmp(nouns[i]->singular, word) == 0 ||
+		    has_word(nouns[i]->aliases, word))
+			return nouns[i];
+	return NULL;
+}
+
+const char *noun_name(const struct noun *n, yyjson_val *item)
+{
+	return n->name_at ? field_text(item, n->name_at) : "";
+}
+
+const char *noun_namespace(const struct noun *n, yyjson_val *item)
+{
+	return n->namespace_at ? field_text(item, n->namespace_at) : "";
+}
+
+const char *noun_ago(const char *time, uint64_t clock_ms, char *buf)
+{
+	char age[UNITS_TEXT];
+	uint64_t then;
+	int r;
+
+	r = units_parse_time(time, &then);
+	if (r < 0)
+		return strcpy(buf, "-");
+	(void)snprintf(buf, UNITS_TEXT, "%s ago",
+		       units_age(clock_ms > then ? clock_ms - then : 0, age));
+	return buf;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What can be listed: one row per noun, with where the API keeps it, its columns, and how one object
+ * is described at length. Nouns draw; they never fetch.
+ */
+#pragma once
+
+#include <yyjson.h>
+
+#include "ctl/ctl.h"
+#include "ctl/table.h"
+
+/* One object to draw. */
+struct noun_item {
+	yyjson_val *now;
+	yyjson_val *before; /* the same object at the last look; NULL: none */
+	double seconds;     /* between the two */
+	uint64_t clock_ms;  /* CLOCK_REALTIME */
+};
+
+struct noun {
+	const char *name;      /* "services" */
+	const char *singular;  /* "service" */
+	const char *aliases;   /* separated by spaces */
+	const char *path;      /* "/v1/services" */
+	const char *namespace_at; /* JSON pointers into an item; NULL: not in a namespace */
+	const char *name_at;
+	bool has_one;          /* path/NAMESPACE/NAME (or path/NAME) can be fetched */
+	bool can_delete;
+	const struct table_column *columns, *rate_columns; /* the second: while watching; or NULL */
+	size_t n_columns;
+	void (*row)(struct table *t, const struct noun_item *item);
+	int (*describe)(struct ctl *c, yyjson_val *item); /* NULL: shown as YAML */
+};
+
+/* By name, singular or alias; NULL: none. */
+const struct noun *noun_find(const char *word);
+/* All names and singulars, ends with NULL: for suggestions and completion. */
+extern const char *const noun_words[];
+/* Identity of an item; "" when it has none. */
+const char *noun_name(const struct noun *n, yyjson_val *item);
+const char *noun_namespace(const struct noun *n, yyjson_val *item);
+
+extern const struct noun noun_service, noun_endpoint, noun_policy, noun_source, noun_workload,
+	noun_flow;
+/* Rows of a service's endpoints, below its description. */
+int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints);
+/* "3 MINUTES ago" of an RFC 3339 text; "-" when it is none. */
+const char *noun_ago(const char *time, uint64_t clock_ms, char *buf);

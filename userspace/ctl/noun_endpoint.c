@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Endpoints: the backends of services, one row for each port, and the table inside the description
+ * of a service.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/field.h"
+#include "ctl/noun.h"
+#include "ctl/report.h"
+#include "ctl/units.h"
+
+#define FAILED_TITLE "FAILED (refused/timeout/unreachable/reset)"
+#define ADDRESS_TEXT_MAX 80
+
+static const struct table_column columns[] = {
+	{"NAMESPACE", .shrink_to = 8}, {"SERVICE", .shrink_to = 12},
+	{"ADDRESS", .shrink_to = 15},  {"PROTO"},
+	{"WEIGHT", .right = true},     {"STATE"},
+	{"ACTIVE", .right = true},     {"CONNECTS", .right = true},
+	{"FAILED", .right = true},     {"P50", .right = true},
+	{"P99", .right = true},	       {"ZONE", .shrink_to = 6},
+	{"PORT", .wide = true},	       {"IN A ROW", .right = true, .wide = true},
+	{"SOURCE", .wide = true},      {"INDEX", .right = true, .wide = true},
+};
+static const struct table_column rate_columns[] = {
+	{"NAMESPACE", .shrink_to = 8}, {"SERVICE", .shrink_to = 12},
+	{"ADDRESS", .shrink_to = 15},  {"PROTO"},
+	{"WEIGHT", .right = true},     {"STATE"},
+	{"ACTIVE", .right = true},     {"RATE", .right = true},
+	{"FAILED", .right = true},     {"P50", .right = true},
+	{"P99", .right = true},	       {"ZONE", .shrink_to = 6},
+	{"PORT", .wide = true},	       {"IN A ROW", .right = true, .wide = true},
+	{"SOURCE", .wide = true},      {"INDEX", .right = true, .wide = true},
+};
+
+/* "10.0.1.5:8080", "[fd00::1]:8080"; without the port when there is none. */
+static const char *join(const char *address, uint64_t port, char buf[static ADDRESS_TEXT_MAX])
+{
+	bool six = strchr(address, ':') != NULL;
+
+	if (port == 0)
+		(void)snprintf(buf, ADDRESS_TEXT_MAX, "%s", address);
+	else
+		(void)snprintf(buf, ADDRESS_TEXT_MAX, six ? "[%.56s]:%" PRIu64 : "%.56s:%" PRIu64,
+			       address, port);
+	return buf;
+}
+
+static uint64_t failures(yyjson_val *item)
+{
+	yyjson_val *failed = field_get(item, "/failed");
+	yyjson_val *key, *value;
+	size_t i, n;
+	uint64_t sum = 0;
+
+	yyjson_obj_foreach(failed, i, n, key, value)
+		sum += yyjson_get_uint(value);
+	return sum;
+}
+
+static enum print_style style_of(const char *state)
+{
+	if (strcmp(state, "active") == 0)
+		return STYLE_PLAIN;
+	return strcmp(state, "draining") == 0 ? STYLE_DIM : STYLE_WARN;
+}
+
+static void add_traffic(struct table *t, const struct noun_item *item)
+{
+	uint64_t n = field_count(item->now, "/attempts"), failed = failures(item->now);
+	char a[UNITS_TEXT];
+
+	table_add_text(t, units_short(field_number(item->now, "/active"), a));
+	if (item->before && item->seconds > 0) {
+		uint64_t n_before = field_count(item->before, "/attempts");
+		uint64_t failed_before = failures(item->before);
+
+		n = n > n_before ? n - n_before : 0;
+		failed = failed > failed_before ? failed - failed_before : 0;
+		table_add(t, "%s/s", units_short((double)n / item->seconds, a));
+	} else {
+		table_add_text(t, units_short((double)n, a));
+	}
+	table_add_text(t, units_percent((double)failed, (double)n, a));
+	if (failed > 0)
+		table_style(t, STYLE_WARN);
+	table_add_text(t, units_seconds(field_number(item->now, "/p50Seconds"), a));
+	table_add_text(t, units_seconds(field_number(item->now, "/p99Seconds"), a));
+}
+
+static void row(struct table *t, const struct noun_item *item)
+{
+	const char *state = field_text(item->now, "/state");
+	char address[ADDRESS_TEXT_MAX];
+
+	table_add_text(t, field_text(item->now, "/namespace"));
+	table_add_text(t, field_text(item->now, "/service"));
+	table_add_text(t, join(field_text(item->now, "/address"), field_count(item->now, "/port"),
+			       address));
+	table_add_text(t, field_text(item->now, "/protocol"));
+	table_add(t, "%" PRIu64, field_count(item->now, "/weight"));
+	table_add_text(t, state);
+	table_style(t, style_of(state));
+	add_traffic(t, item);
+	table_add_text(t, field_text(item->now, "/zone"));
+	table_add_text(t, field_text(item->now, "/portName"));
+	table_add(t, "%" PRIu64, field_count(item->now, "/consecutiveFailures"));
+	table_add_text(t, field_text(item->now, "/source"));
+	table_add(t, "%" PRIu64, field_count(item->now, "/index"));
+}
+
+static const struct table_column inner[] = {
+	{"ADDRESS", .shrink_to = 15}, {"WEIGHT", .right = true},   {"STATE"},
+	{"ACTIVE", .right = true},    {"CONNECTS", .right = true}, {FAILED_TITLE, .shrink_to = 9},
+	{"P50", .right = true},	      {"P99", .right = true},	   {"ZONE", .shrink_to = 6},
+};
+
+static void add_failed(struct table *t, yyjson_val *item)
+{
+	char a[4][UNITS_TEXT];
+
+	table_add(t, "%s/%s/%s/%s", units_grouped(field_count(item, "/failed/refused"), a[0]),
+		  units_grouped(field_count(item, "/failed/timeout"), a[1]),
+		  units_grouped(field_count(item, "/failed/unreachable"), a[2]),
+		  units_grouped(field_count(item, "/failed/reset"), a[3]));
+	if (failures(item) > 0)
+		table_style(t, STYLE_WARN);
+}
+
+static void inner_row(struct table *t, yyjson_val *item)
+{
+	yyjson_val *ports = field_get(item, "/ports");
+	const char *state = field_text(item, "/state");
+	char address[ADDRESS_TEXT_MAX], a[UNITS_TEXT];
+
+	/* One port is part of the address; more would be a table in a table: "get endpoints". */
+	table_add_text(t, join(field_text(item, "/address"),
+			       yyjson_arr_size(ports) == 1 ?
+				       field_count(yyjson_arr_get_first(ports), "/port") : 0,
+			       address));
+	table_add(t, "%" PRIu64, field_count(item, "/weight"));
+	table_add_text(t, state);
+	table_style(t, style_of(state));
+	table_add_text(t, units_grouped(field_count(item, "/active"), a));
+	table_add_text(t, units_grouped(field_count(item, "/attempts"), a));
+	add_failed(t, item);
+	table_add_text(t, units_seconds(field_number(item, "/p50Seconds"), a));
+	table_add_text(t, units_seconds(field_number(item, "/p99Seconds"), a));
+	table_add_text(t, field_text(item, "/zone"));
+}
+
+int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints)
+{
+	_cleanup_(table_freep) struct table *t = table_new(inner, ARRAY_SIZE(inner));
+	struct table_layout layout = {.indent = "  ", .width = c->width, .colour = c->colour};
+	yyjson_val *item;
+	size_t i, n;
+	int r;
+
+	if (!t)
+		return report_error(c, -ENOMEM, "out of memory");
+	yyjson_arr_foreach(endpoints, i, n, item)
+		inner_row(t, item);
+	r = table_print(t, c->out, &layout);
+	if (r < 0)
+		return report_error(c, r, "out of memory");
+	return 0;
+}
+
+const struct noun noun_endpoint = {
+	.name = "endpoints",
+	.singular = "endpoint",
+	.aliases = "ep eps backend backends",
+	.path = "/v1/backends",
+	.namespace_at = "/namespace",
+	.name_at = "/service",
+	.columns = columns,
+	.rate_columns = rate_columns,
+	.n_columns = ARRAY_SIZE(columns),
+	.row = row,
+};

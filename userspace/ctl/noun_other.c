@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The small nouns: policies, sources, workloads and flows. Each is a row and a table entry.
+ */
+#include <inttypes.h>
+
+#include "ctl/field.h"
+#include "ctl/noun.h"
+#include "ctl/units.h"
+
+/* --- policies ----------------------------------------------------------------------------------- */
+
+static const struct table_column policy_columns[] = {
+	{"NAMESPACE", .shrink_to = 8}, {"NAME", .shrink_to = 12}, {"LOAD BALANCING"},
+	{"SOURCE", .shrink_to = 8},    {"VERSION", .wide = true},
+};
+
+static void policy_row(struct table *t, const struct noun_item *item)
+{
+	table_add_text(t, field_text(item->now, "/metadata/namespace"));
+	table_add_text(t, field_text(item->now, "/metadata/name"));
+	table_add_text(t, field_text(item->now, "/spec/loadBalancer/simple"));
+	table_add_text(t, field_text(item->now, "/metadata/source"));
+	table_add_text(t, field_text(item->now, "/metadata/resourceVersion"));
+}
+
+const struct noun noun_policy = {
+	.name = "policies",
+	.singular = "policy",
+	.aliases = "pol trafficpolicy trafficpolicies tp",
+	.path = "/v1/policies",
+	.namespace_at = "/metadata/namespace",
+	.name_at = "/metadata/name",
+	.has_one = true,
+	.can_delete = true,
+	.columns = policy_columns,
+	.n_columns = ARRAY_SIZE(policy_columns),
+	.row = policy_row,
+};
+
+/* --- sources ------------------------------------------------------------------------------------ */
+
+static const struct table_column source_columns[] = {
+	{"NAME", .shrink_to = 12},     {"SERVICES", .right = true}, {"POLICIES", .right = true},
+	{"GENERATION", .right = true}, {"CHANGED"},
+};
+
+static void source_row(struct table *t, const struct noun_item *item)
+{
+	char a[UNITS_TEXT];
+
+	table_add_text(t, field_text(item->now, "/name"));
+	table_add_text(t, units_grouped(field_count(item->now, "/services"), a));
+	table_add_text(t, units_grouped(field_count(item->now, "/policies"), a));
+	table_add(t, "%" PRIu64, field_count(item->now, "/generation"));
+	table_add_text(t, noun_ago(field_text(item->now, "/changedAt"), item->clock_ms, a));
+}
+
+const struct noun noun_source = {
+	.name = "sources",
+	.singular = "source",
+	.aliases = "src registries registry",
+	.path = "/v1/sources",
+	.name_at = "/name",
+	.has_one = true,
+	.can_delete = true,
+	.columns = source_columns,
+	.n_columns = ARRAY_SIZE(source_columns),
+	.row = source_row,
+};
+
+/* --- workloads ---------------------------------------------------------------------------------- */
+
+static const struct table_column workload_columns[] = {
+	{"CGROUP", .shrink_to = 20}, {"ID", .right = true}, {"TREATMENT"},
+};
+
+static void workload_row(struct table *t, const struct noun_item *item)
+{
+	table_add_text(t, field_text(item->now, "/cgroup"));
+	table_add(t, "%" PRIu64, field_count(item->now, "/id"));
+	table_add_text(t, "bypass");
+}
+
+const struct noun noun_workload = {
+	.name = "workloads",
+	.singular = "workload",
+	.aliases = "wl",
+	.path = "/v1/workloads",
+	.name_at = "/cgroup",
+	.columns = workload_columns,
+	.n_columns = ARRAY_SIZE(workload_columns),
+	.row = workload_row,
+};
+
+/* --- flows -------------------------------------------------------------------------------------- */
+
+static const struct table_column flow_columns[] = {
+	{"NAMESPACE", .shrink_to = 8},	 {"SERVICE", .shrink_to = 12}, {"PROTO"},
+	{"DESTINATION", .shrink_to = 15}, {"BACKEND", .shrink_to = 15}, {"STATE"},
+	{"AGE", .right = true},		 {"CGROUP", .right = true},    {"COOKIE", .right = true, .wide = true},
+};
+
+static void flow_row(struct table *t, const struct noun_item *item)
+{
+	char a[UNITS_TEXT];
+
+	table_add_text(t, field_text(item->now, "/namespace"));
+	table_add_text(t, field_text(item->now, "/service"));
+	table_add_text(t, field_text(item->now, "/protocol"));
+	table_add_text(t, field_text(item->now, "/destination"));
+	table_add_text(t, field_text(item->now, "/backend"));
+	table_add_text(t, field_text(item->now, "/state"));
+	table_add_text(t, units_seconds(field_number(item->now, "/ageSeconds"), a));
+	table_add(t, "%" PRIu64, field_count(item->now, "/workload"));
+	table_add(t, "%" PRIu64, field_count(item->now, "/cookie"));
+}
+
+const struct noun noun_flow = {
+	.name = "flows",
+	.singular = "flow",
+	.aliases = "fl",
+	.path = "/v1/flows",
+	.namespace_at = "/namespace",
+	.name_at = "/service",
+	.columns = flow_columns,
+	.n_columns = ARRAY_SIZE(flow_columns),
+	.row = flow_row,
+};

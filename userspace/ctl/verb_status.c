@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * status: the daemon, the kernel side and the traffic in a few lines. Rates come from two looks half
+ * a second apart; with -o json or yaml there is one look, and totals.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl/client.h"
+#include "ctl/field.h"
+#include "ctl/output.h"
+#include "ctl/print.h"
+#include "ctl/report.h"
+#include "ctl/units.h"
+#include "ctl/verb.h"
+
+#define BETWEEN_MS 500
+#define TITLE "%-12s"
+#define HEARTBEAT_LATE_S 5.0
+
+struct looks {
+	yyjson_val *now, *before;
+	double seconds;
+	uint64_t clock_ms;
+};
+
+static double now_seconds(clockid_t clock)
+{
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void put_styled(struct ctl *c, enum print_style style, const char *text)
+{
+	print_style_on(c->out, c->colour, style);
+	(void)print_text(c->out, text);
+	print_style_off(c->out, c->colour, style);
+}
+
+static const char *age_of(const struct looks *l, const char *pointer, char buf[static UNITS_TEXT])
+{
+	uint64_t then;
+	int r;
+
+	r = units_parse_time(field_text(l->now, pointer), &then);
+	return r < 0 ? strcpy(buf, "?") :
+		       units_age(l->clock_ms > then ? l->clock_ms - then : 0, buf);
+}
+
+static void put_daemon(struct ctl *c, const struct looks *l)
+{
+	char up[UNITS_TEXT], attached[UNITS_TEXT];
+	double heartbeat = field_number(l->now, "/heartbeatAgeSeconds");
+	uint64_t unwritten = field_count(l->now, "/stateWriteFailures");
+
+	fputs("Sinew ", c->out);
+	(void)print_text(c->out, field_text(l->now, "/version"));
+	fprintf(c->out, " (abi %" PRIu64 ")   pid %" PRIu64 ", up %s, since attach %s   socket ",
+		field_count(l->now, "/abi"), field_count(l->now, "/pid"),
+		age_of(l, "/startedAt", up), age_of(l, "/attachedAt", attached));
+	(void)print_text(c->out, c->socket);
+	fputc('\n', c->out);
+	if (heartbeat > HEARTBEAT_LATE_S) {
+		put_styled(c, STYLE_WARN, "Heartbeat");
+		fprintf(c->out, "   %s late\n", units_seconds(heartbeat, up));
+	}
+	if (unwritten > 0) {
+		put_styled(c, STYLE_BAD, "State");
+		fprintf(c->out, "       %" PRIu64 " writes failed: changes would not survive a "
+			"restart; see journalctl -u sinewd\n", unwritten);
+	}
+}
+
+static void put_kernel(struct ctl *c, const struct looks *l)
+{
+	uint64_t attached = field_count(l->now, "/programs/attached");
+	uint64_t wanted = field_count(l->now, "/programs/wanted");
+	uint64_t repairs = field_count(l->now, "/cgroupRepairs");
+
+	fprintf(c->out, TITLE, "Kernel");
+	(void)print_text(c->out, field_text(l->now, "/kernel"));
+	fputs(", programs ", c->out);
+	print_style_on(c->out, c->colour, attached < wanted ? STYLE_BAD : STYLE_PLAIN);
+	fprintf(c->out, "%" PRIu64 "/%" PRIu64, attached, wanted);
+	print_style_off(c->out, c->colour, attached < wanted ? STYLE_BAD : STYLE_PLAIN);
+	fputs(", cgroup ", c->out);
+	(void)print_text(c->out, field_text(l->now, "/cgroup"));
+	if (field_has(l->now, "/cgroupOk") && !field_flag(l->now, "/cgroupOk"))
+		put_styled(c, STYLE_BAD, " GONE: new sockets are not translated");
+	if (repairs > 0)
+		fprintf(c->out, ", repaired %" PRIu64 " time%s", repairs, repairs == 1 ? "" : "s");
+	fputc('\n', c->out);
+}
+
+static void put_services(struct ctl *c, const struct looks *l)
+{
+	uint64_t degraded = field_count(l->now, "/services/degraded");
+	uint64_t without = field_count(l->now, "/services/withoutBackend");
+	uint64_t total = field_count(l->now, "/endpoints/total");
+	uint64_t usable = field_count(l->now, "/endpoints/usable");
+	uint64_t draining = field_count(l->now, "/endpoints/draining");
+	char a[UNITS_TEXT], text[96];
+
+	fprintf(c->out, TITLE "%s", "Services",
+		units_grouped(field_count(l->now, "/services/total"), a));
+	if (degraded > 0) {
+		(void)snprintf(text, sizeof(text), " (%s degraded", units_grouped(degraded, a));
+		put_styled(c, STYLE_WARN, text);
+		(void)snprintf(text, sizeof(text), ", %s without backend", units_grouped(without, a));
+		put_styled(c, STYLE_BAD, without > 0 ? text : "");
+		put_styled(c, STYLE_WARN, ")");
+	}
+	fprintf(c->out, "   backends %s, usable ", units_grouped(total, a));
+	fprintf(c->out, "%s, draining ", units_grouped(usable, a));
+	fprintf(c->out, "%s   policies ", units_grouped(draining, a));
+	fprintf(c->out, "%s\n", units_grouped(field_count(l->now, "/policies"), a));
+}
+
+/* The growth of a counter between the two looks. */
+static double grown(const struct looks *l, const char *pointer)
+{
+	uint64_t now = field_count(l->now, pointer), before = field_count(l->before, pointer);
+
+	return now > before ? (double)(now - before) : 0;
+}
+
+static double grown_failures(const struct looks *l)
+{
+	return grown(l, "/traffic/outcomes/refused") + grown(l, "/traffic/outcomes/timeout") +
+	       grown(l, "/traffic/outcomes/unreachable") + grown(l, "/traffic/outcomes/reset");
+}
+
+static void put_traffic(struct ctl *c, const struct looks *l)
+{
+	double attempts = grown(l, "/traffic/attempts");
+	double none = grown(l, "/traffic/refused/no_backend");
+	char a[UNITS_TEXT], b[UNITS_TEXT], d[UNITS_TEXT], e[UNITS_TEXT];
+
+	fprintf(c->out, TITLE "%s connects/s, failed %s, no backend %s/s, active %s", "Traffic",
+		units_short(attempts / l->seconds, a),
+		attempts > 0 ? units_percent(grown_failures(l), attempts, b) : "0%",
+		units_short(none / l->seconds, d),
+		units_grouped(field_count(l->now, "/traffic/active"), e));
+	fprintf(c->out, "   in all %s connects, no backend %s\n",
+		units_grouped(field_count(l->now, "/traffic/attempts"), a),
+		units_grouped(field_count(l->now, "/traffic/refused/no_backend"), b));
+}
+
+static void put_sources(struct ctl *c, const struct looks *l)
+{
+	yyjson_val *sources = field_get(l->now, "/sources");
+	yyjson_val *source;
+	size_t i, n;
+	char a[UNITS_TEXT], age[UNITS_TEXT];
+	uint64_t then;
+
+	yyjson_arr_foreach(sources, i, n, source)
+	{
+		fprintf(c->out, TITLE, i == 0 ? "Sources" : "");
+		(void)print_text(c->out, field_text(source, "/name"));
+		fprintf(c->out, " %s services, ", units_grouped(field_count(source, "/services"), a));
+		fprintf(c->out, "%s policies", units_grouped(field_count(source, "/policies"), a));
+		if (units_parse_time(field_text(source, "/changedAt"), &then) >= 0)
+			fprintf(c->out, ", changed %s ago",
+				units_age(l->clock_ms > then ? l->clock_ms - then : 0, age));
+		fputc('\n', c->out);
+	}
+	if (n == 0)
+		fprintf(c->out, TITLE "none yet: sinewctl apply -f FILE\n", "Sources");
+}
+
+static yyjson_val *fullest_map(yyjson_val *maps, double *ret_share)
+{
+	yyjson_val *map, *fullest = NULL;
+	size_t i, n;
+
+	*ret_share = -1;
+	yyjson_arr_foreach(maps, i, n, map)
+	{
+		double max = field_number(map, "/max");
+		double share = max > 0 ? field_number(map, "/used") / max : 0;
+
+		if (share > *ret_share) {
+			*ret_share = share;
+			fullest = map;
+		}
+	}
+	return fullest;
+}
+
+static void put_maps(struct ctl *c, const struct looks *l)
+{
+	double share;
+	yyjson_val *map = fullest_map(field_get(l->now, "/maps"), &share);
+	uint64_t lost = field_count(l->now, "/node/event_lost");
+	char a[UNITS_TEXT];
+
+	fprintf(c->out, TITLE, "Maps");
+	if (map) {
+		fputs("fullest ", c->out);
+		(void)print_text(c->out, field_text(map, "/name"));
+		fputc(' ', c->out);
+		put_styled(c, share > 0.9 ? STYLE_BAD : share > 0.75 ? STYLE_WARN : STYLE_PLAIN,
+			   units_percent(share, 1, a));
+		fputs("   ", c->out);
+	}
+	fprintf(c->out, "events lost %s   untracked %s", units_grouped(lost, a),
+		units_short((double)field_count(l->now, "/traffic/refused/untracked"), a));
+	fputc('\n', c->out);
+}
+
+static void put_status(struct ctl *c, const struct looks *l)
+{
+	put_daemon(c, l);
+	put_kernel(c, l);
+	put_services(c, l);
+	put_traffic(c, l);
+	put_sources(c, l);
+	put_maps(c, l);
+}
+
+/* The second look, and the picture. */
+static int print_two(struct ctl *c, const struct client_path *path, yyjson_doc *first)
+{
+	struct timespec pause = {.tv_nsec = BETWEEN_MS * 1000000L};
+	double start = now_seconds(CLOCK_MONOTONIC);
+	struct looks l = {.before = yyjson_doc_get_root(first)};
+	yyjson_doc *second = NULL;
+	int r;
+
+	(void)nanosleep(&pause, NULL);
+	r = client_get(c, path, NULL, &second);
+	if (r < 0)
+		return r;
+	l.now = yyjson_doc_get_root(second);
+	l.seconds = now_seconds(CLOCK_MONOTONIC) - start;
+	l.clock_ms = (uint64_t)(now_seconds(CLOCK_REALTIME) * 1000);
+	put_status(c, &l);
+	yyjson_doc_free(second);
+	return 0;
+}
+
+int verb_status_run(void *ctl)
+{
+	struct ctl *c = ctl;
+	struct client_path path;
+	yyjson_doc *doc = NULL;
+	int r;
+
+	client_path_init(&path, "/v1/status");
+	r = client_get(c, &path, NULL, &doc);
+	if (r < 0)
+		return r;
+	r = output_is_data(c) ? output_value(c, yyjson_doc_get_root(doc)) : print_two(c, &path, doc);
+	yyjson_doc_free(doc);
+	return r;
+}
