@@ -19,6 +19,7 @@ typedef void (*control_applied_fn)(void *arg, int r);
 
 struct control_program_facts { /* /v1/status */
 	const char *version;
+	const char *revision;             /* NULL: not told */
 	uint32_t abi;
 	int32_t pid;
 	uint64_t started_ms, attached_ms; /* CLOCK_REALTIME */

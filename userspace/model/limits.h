@@ -18,6 +18,7 @@
 #define LIMIT_ZONES 1023
 #define LIMIT_SOURCES 64
 #define LIMIT_BODY (32u << 20)     /* bytes of a request body */
+#define LIMIT_BODIES (96u << 20) /* bytes of all request bodies being received */
 #define LIMIT_MANIFEST (16u << 20) /* bytes of a manifest file */
 #define LIMIT_DOCUMENTS 20000      /* documents of one manifest */
 #define LIMIT_DEPTH 32             /* nesting of YAML or JSON */

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control API over a made-up daemon: the real control/ and model/ rooms, but no kernel behind
+ * them. Serves schemathesis, the request fuzzer and sinewctl's tests without root. Its numbers are
+ * synthetic and the same in each run. Ends on SIGTERM or SIGINT; a leak checker then speaks.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "control/control.h"
+#include "model/codec.h"
+
+#define PER_CHANGE 2000 /* services put in with one change at the start */
+
+struct fake {
+	uv_loop_t loop;
+	struct control *control;
+	struct store *store;
+	uv_signal_t term, interrupt;
+	uv_timer_t events, ack;
+	uint64_t events_sent;
+	unsigned int per_tick;
+	uint64_t ack_ms;
+	bool read_only_disk;
+	struct pending {
+		struct pending *next;
+		control_applied_fn applied;
+		void *arg;
+	} *pending;
+};
+
+struct options {
+	const char *control, *status;
+	unsigned long services, budget, events, ack_ms;
+	bool backend_label, fail_disk;
+};
+
+/* --- struct control_ops over the store --------------------------------------------------------- */
+
+static const struct store *fake_store(void *arg)
+{
+	return ((struct fake *)arg)->store;
+}
+
+static void acks_send(struct fake *f)
+{
+	struct pending *list = f->pending;
+
+	f->pending = NULL;
+	while (list) {
+		struct pending *p = list;
+
+		list = p->next;
+		p->applied(p->arg, f->read_only_disk ? -EROFS : 0);
+		free(p);
+	}
+}
+
+static void on_ack(uv_timer_t *timer)
+{
+	acks_send(timer->data);
+}
+
+static int ack_later(struct fake *f, control_applied_fn applied, void *arg)
+{
+	struct pending *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	*p = (struct pending){f->pending, applied, arg};
+	f->pending = p;
+	return uv_timer_start(&f->ack, on_ack, f->ack_ms, 0);
+}
+
+static int fake_apply(void *arg, const struct control_caller *caller, const struct change *change,
+		      bool dry_run, struct problems *problems, struct plan *ret_plan,
+		      control_applied_fn applied, void *applied_arg)
+{
+	struct fake *f = arg;
+	int r;
+
+	if (!caller->admin)
+		return -EPERM;
+	r = store_plan(f->store, change, problems, ret_plan);
+	if (r < 0 || dry_run)
+		return r;
+	store_commit(f->store, ret_plan);
+	control_publish_note(f->control, "source.changed", change->source, "applied by the fake");
+	return ack_later(f, applied, applied_arg);
+}
+
+/* The same name has the same traffic in each run. */
+static uint64_t name_hash(const char *namespace, const char *name)
+{
+	uint64_t h = 1469598103934665603u;
+
+	for (const char *p = namespace; *p; p++)
+		h = (h ^ (unsigned char)*p) * 1099511628211u;
+	for (const char *p = name; *p; p++)
+		h = (h ^ (unsigned char)*p) * 1099511628211u;
+	return h >> 32;
+}
+
+static int fake_backend_traffic(void *arg, const struct service *s, size_t endpoint, size_t port,
+				struct backend_traffic *ret)
+{
+	uint64_t seed = name_hash(s->namespace, s->name) + endpoint * 7 + port;
+	struct backend_traffic b = {
+		.index = (uint32_t)(seed % 60000 + 1),
+		.incarnation = 1,
+		.state = s->endpoints[endpoint].weight ? SN_BACKEND_ACTIVE : SN_BACKEND_DRAINING,
+	};
+
+	b.traffic.outcome[SN_R_CONNECTED] = seed % 1000;
+	b.traffic.outcome[SN_R_REFUSED] = seed % 7;
+	b.traffic.active = (uint32_t)(seed % 5);
+	b.traffic.attempts = seed % 1000 + seed % 7;
+	b.traffic.latency[6] = seed % 1000 - seed % 1000 / 100;
+	b.traffic.latency[12] = seed % 1000 / 100;
+	b.traffic.connect_ns = seed % 1000 * 24000;
+	*ret = b;
+	return 0;
+}
+
+static int fake_service_traffic(void *arg, const struct service *s, struct traffic *ret)
+{
+	struct traffic sum = {};
+
+	for (size_t e = 0; e < s->n_endpoints; e++) {
+		for (size_t p = 0; p < s->n_ports; p++) {
+			struct backend_traffic b;
+
+			(void)fake_backend_traffic(arg, s, e, p, &b);
+			traffic_add(&sum, &b.traffic);
+		}
+	}
+	sum.refused_here[0] = s->n_endpoints ? 0 : name_hash(s->namespace, s->name) % 9;
+	*ret = sum;
+	return 0;
+}
+
+static size_t fake_service_usable(void *arg, const struct service *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_endpoints; i++)
+		n += s->endpoints[i].weight != 0;
+	return n;
+}
+
+/* Backend index: service number * 8 + endpoint + 1. */
+static const struct service *fake_backend_owner(void *arg, uint32_t backend, uint16_t incarnation,
+						size_t *ret_endpoint, size_t *ret_port)
+{
+	const struct fake *f = arg;
+	size_t n, i = (backend - 1) / 8, endpoint = (backend - 1) % 8;
+	struct service *const *all = store_services(f->store, &n);
+
+	if (!backend || i >= n || endpoint >= all[i]->n_endpoints || !all[i]->n_ports)
+		return NULL;
+	*ret_endpoint = endpoint;
+	*ret_port = 0;
+	return all[i];
+}
+
+static const struct service *fake_service_owner(void *arg, uint32_t service, size_t *ret_port)
+{
+	const struct fake *f = arg;
+	size_t n;
+	struct service *const *all = store_services(f->store, &n);
+
+	if (!service || service > n)
+		return NULL;
+	*ret_port = 0;
+	return all[service - 1];
+}
+
+static struct sn_flow flow_make(const struct service *s, size_t i)
+{
+	struct sn_flow flow = {.cookie = 1000 + i,
+			       .peer = s->endpoints[0].addr,
+			       .orig_port_be = htons(s->ports[0].port),
+			       .peer_port_be = htons(service_target(s, 0, 0)),
+			       .backend = (uint32_t)(i * 8 + 1),
+			       .incarnation = 1,
+			       .workload = 7,
+			       .state = SN_FLOW_ESTABLISHED};
+
+	if (s->n_addresses)
+		flow.orig = s->address[0];
+	return flow;
+}
+
+static int fake_flows(void *arg, size_t max, int (*visit)(void *visit_arg, const struct sn_flow *flow),
+		      void *visit_arg)
+{
+	const struct fake *f = arg;
+	size_t n, seen = 0;
+	struct service *const *all = store_services(f->store, &n);
+
+	for (size_t i = 0; i < n && seen < max; i++) {
+		struct sn_flow flow;
+
+		if (!all[i]->n_endpoints || !all[i]->n_ports)
+			continue;
+		flow = flow_make(all[i], i);
+		seen++;
+		if (visit(visit_arg, &flow) < 0)
+			break;
+	}
+	return (int)seen;
+}
+
+static int fake_explain(void *arg, struct sn_explain *e)
+{
+	const struct fake *f = arg;
+	size_t n, port;
+	struct service *const *all = store_services(f->store, &n);
+	const struct service *s = store_find_frontend(f->store, &e->dest, &port);
+
+	e->reason = SN_R_MAX;
+	for (size_t i = 0; s && i < n; i++) {
+		if (all[i] != s)
+			continue;
+		e->service = (uint32_t)i + 1;
+		e->count = (uint32_t)fake_service_usable(arg, s);
+		e->reason = e->count ? SN_R_CONNECTED : SN_R_NO_BACKEND;
+		e->backend = e->count ? (uint32_t)(i * 8 + 1) : SN_NONE;
+		e->incarnation = 1;
+	}
+	if (s && e->mark)
+		e->reason = SN_R_BYPASS_MARK;
+	return 0;
+}
+
+static void fake_status(void *arg, struct control_program_facts *ret)
+{
+	*ret = (struct control_program_facts){.version = "0.0.0-fake",
+					      .revision = "fake",
+					      .abi = SN_ABI_VERSION,
+					      .pid = getpid(),
+					      .started_ms = 1700000000000u,
+					      .attached_ms = 1700000000000u,
+					      .kernel = "6.1.0-fake",
+					      .cgroup = "/sys/fs/cgroup/fake",
+					      .bpffs = "/sys/fs/bpf/fake",
+					      .cgroup_ok = true,
+					      .programs_attached = 9,
+					      .programs_wanted = 9,
+					      .heartbeat_age_ms = 12};
+}
+
+static uint64_t fake_node_count(void *arg, unsigned int reason)
+{
+	return reason == SN_R_EVENT_LOST ? 3 : 0;
+}
+
+static size_t fake_map_fills(void *arg, const struct map_fill **ret)
+{
+	static const struct map_fill maps[] = {{"sn_frontends", 120, 32768},
+					       {"sn_backends", 300, 65536}};
+
+	*ret = maps;
+	return ARRAY_SIZE(maps);
+}
+
+static size_t fake_program_runs(void *arg, const struct program_run **ret)
+{
+	static const struct program_run runs[] = {{"sn_connect4", 1234567, 4321, true},
+						  {"sn_connect6", 0, 0, true}};
+
+	*ret = runs;
+	return ARRAY_SIZE(runs);
+}
+
+static size_t fake_doctor(void *arg, const struct control_check **ret)
+{
+	static const struct control_check checks[] = {
+		{"kernel", CHECK_OK, "this is a fake", ""},
+		{"order", CHECK_WARN, "another program translates before us", "see sinewd(8)"},
+		{"cgroup", CHECK_FAIL, "there is no cgroup", "start the real daemon"},
+	};
+
+	*ret = checks;
+	return ARRAY_SIZE(checks);
+}
+
+static void fake_config(void *arg, void (*visit)(void *visit_arg, const char *key, const char *value,
+						 const char *origin),
+			void *visit_arg)
+{
+	visit(visit_arg, "state-dir", "/var/lib/sinew", "default");
+	visit(visit_arg, "log-level", "debug", "flag");
+}
+
+static void fake_workloads(void *arg, void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
+			   void *visit_arg)
+{
+	visit(visit_arg, "/sys/fs/cgroup/legacy.slice", 8123);
+}
+
+/* A fuzzer finds this verb; the fake stays. */
+static int fake_uninstall(void *arg)
+{
+	return 0;
+}
+
+/* --- made-up services ------------------------------------------------------------------------- */
+
+static int text_put(struct fake *f, const char *text)
+{
+	yyjson_doc *json = yyjson_read(text, strlen(text), 0);
+	struct object *objects = calloc(PER_CHANGE, sizeof(*objects));
+	struct change change = {.source = "synthetic", .upserts = objects};
+	struct problems problems = {};
+	struct plan plan = {};
+	size_t i, n;
+	yyjson_val *item;
+	int r = json && objects ? 0 : -ENOMEM;
+
+	yyjson_arr_foreach(yyjson_doc_get_root(json), i, n, item) {
+		if (r >= 0)
+			r = codec_decode_object(item, "", "synthetic", &problems,
+						&objects[change.n_upserts]);
+		change.n_upserts += r >= 0;
+	}
+	if (r >= 0)
+		r = store_plan(f->store, &change, &problems, &plan);
+	if (r >= 0)
+		store_commit(f->store, &plan);
+	for (i = 0; i < problems.n; i++)
+		(void)fprintf(stderr, "%s: %s\n", problems.items[i].pointer, problems.items[i].message);
+	plan_done(&plan);
+	problems_done(&problems);
+	for (i = 0; i < change.n_upserts; i++)
+		object_done(&objects[i]);
+	free(objects);
+	yyjson_doc_free(json);
+	return r;
+}
+
+static void service_write(FILE *out, unsigned long i)
+{
+	(void)fprintf(out,
+		      "%s{\"apiVersion\":\"sinew/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":"
+		      "\"service-%05lu\",\"namespace\":\"shop-%lu\",\"labels\":{\"team\":\"t%lu\"}},"
+		      "\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\"}],"
+		      "\"endpoints\":[",
+		      i % PER_CHANGE ? "," : "", i, i % 10, i % 3);
+	for (unsigned long e = 0; e < i % 4; e++)
+		(void)fprintf(out,
+			      "%s{\"address\":\"10.%lu.%lu.%lu\",\"port\":8080,\"weight\":%lu,"
+			      "\"zone\":\"%c\"}",
+			      e ? "," : "", i >> 8 & 255, i & 255, e + 1, e == 2 ? 0 : 100ul,
+			      (char)('a' + e));
+	(void)fprintf(out, "]}}");
+}
+
+static int services_put(struct fake *f, unsigned long services)
+{
+	int r = 0;
+
+	for (unsigned long i = 0; i < services && r >= 0;) {
+		_cleanup_free_ char *text = NULL;
+		size_t length;
+		FILE *out = open_memstream(&text, &length);
+
+		if (!out)
+			return -ENOMEM;
+		(void)fputs("[", out);
+		do
+			service_write(out, i++);
+		while (i < services && i % PER_CHANGE);
+		(void)fputs("]", out);
+		if (fclose(out) != 0)
+			return -EIO;
+		r = text_put(f, text);
+	}
+	return r;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void on_events(uv_timer_t *timer)
+{
+	struct fake *f = timer->data;
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	for (unsigned int i = 0; i < f->per_tick; i++) {
+		struct sn_event e = {.time_ns = (uint64_t)now.tv_sec * 1000000000u +
+						(uint64_t)now.tv_nsec,
+				     .cookie = f->events_sent,
+				     .backend = (uint32_t)(f->events_sent % 64 + 1),
+				     .incarnation = 1,
+				     .latency_ns = 24000,
+				     .type = SN_EVENT_OUTCOME,
+				     .reason = (uint16_t)(f->events_sent % SN_R_BACKEND_MAX),
+				     .proto = SN_PROTO_TCP};
+
+		e.orig.word_be[2] = e.peer.word_be[2] = htonl(0xffff);
+		e.orig.word_be[3] = htonl(0x7f800001);
+		e.peer.word_be[3] = htonl(0x0a000001);
+		control_publish_event(f->control, &e);
+		f->events_sent++;
+	}
+}
+
+static void on_closed(void *arg)
+{
+	struct fake *f = arg;
+
+	uv_close((uv_handle_t *)&f->term, NULL);
+	uv_close((uv_handle_t *)&f->interrupt, NULL);
+	uv_close((uv_handle_t *)&f->events, NULL);
+	uv_close((uv_handle_t *)&f->ack, NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+	struct fake *f = handle->data;
+	struct control *c = TAKE_PTR(f->control);
+
+	if (!c)
+		return;
+	(void)uv_timer_stop(&f->events);
+	control_close(c, on_closed, f);
+	/* As in the daemon: what is not durable yet is acknowledged to nobody. */
+	acks_send(f);
+}
+
+static int fake_watch(struct fake *f, const struct options *o)
+{
+	(void)uv_signal_init(&f->loop, &f->term);
+	(void)uv_signal_init(&f->loop, &f->interrupt);
+	(void)uv_timer_init(&f->loop, &f->events);
+	(void)uv_timer_init(&f->loop, &f->ack);
+	f->term.data = f->interrupt.data = f->events.data = f->ack.data = f;
+	if (uv_signal_start(&f->term, on_signal, SIGTERM) < 0 ||
+	    uv_signal_start(&f->interrupt, on_signal, SIGINT) < 0)
+		return -EIO;
+	f->per_tick = (unsigned int)(o->events / 10);
+	f->ack_ms = o->ack_ms;
+	f->read_only_disk = o->fail_disk;
+	return f->per_tick ? uv_timer_start(&f->events, on_events, 100, 100) : 0;
+}
+
+static int fake_run(struct fake *f, const struct options *o)
+{
+	struct control_ops ops = {
+		f, fake_store, fake_apply, fake_service_traffic, fake_backend_traffic,
+		fake_service_usable, fake_flows, fake_backend_owner, fake_service_owner, fake_explain,
+		fake_status, fake_node_count, fake_map_fills, fake_program_runs, fake_doctor,
+		fake_config, fake_workloads, fake_uninstall};
+	struct control_config config = {o->control, o->status, o->budget, o->backend_label};
+	struct store_config pools = {};
+	int r;
+
+	(void)prefix_parse("127.128.0.0/9", &pools.pool4);
+	(void)prefix_parse("fd73:696e:6577::/64", &pools.pool6);
+	r = store_new(&pools, &f->store);
+	if (r >= 0)
+		r = services_put(f, o->services);
+	if (r >= 0)
+		r = uv_loop_init(&f->loop);
+	if (r >= 0)
+		r = fake_watch(f, o);
+	if (r >= 0)
+		r = control_new(&f->loop, &config, &ops, &f->control);
+	if (r < 0)
+		return r;
+	(void)printf("ready\n");
+	(void)fflush(stdout);
+	(void)uv_run(&f->loop, UV_RUN_DEFAULT);
+	r = uv_loop_close(&f->loop);
+	store_free(f->store);
+	return r;
+}
+
+static int options_parse(int argc, char **argv, struct options *ret)
+{
+	static const struct option table[] = {{"control", required_argument, NULL, 'c'},
+					      {"status", required_argument, NULL, 's'},
+					      {"services", required_argument, NULL, 'n'},
+					      {"budget", required_argument, NULL, 'b'},
+					      {"events", required_argument, NULL, 'e'},
+					      {"ack-ms", required_argument, NULL, 'a'},
+					      {"backend-label", no_argument, NULL, 'l'},
+					      {"fail-disk", no_argument, NULL, 'f'},
+					      {}};
+	struct options o = {.services = 20, .budget = 100000, .ack_ms = 1};
+
+	for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
+		switch (c) {
+		case 'c': o.control = optarg; break;
+		case 's': o.status = optarg; break;
+		case 'n': o.services = strtoul(optarg, NULL, 10); break;
+		case 'b': o.budget = strtoul(optarg, NULL, 10); break;
+		case 'e': o.events = strtoul(optarg, NULL, 10); break;
+		case 'a': o.ack_ms = strtoul(optarg, NULL, 10); break;
+		case 'l': o.backend_label = true; break;
+		case 'f': o.fail_disk = true; break;
+		default: return -EINVAL;
+		}
+	}
+	if (!o.control || !o.status)
+		return -EINVAL;
+	*ret = o;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct fake fake;
+	struct options o;
+	int r;
+
+	log_init("fake_control", LOG_INFO, LOG_FORMAT_TEXT);
+	r = options_parse(argc, argv, &o);
+	if (r < 0) {
+		(void)fprintf(stderr,
+			      "usage: fake_control --control PATH --status PATH [--services N] "
+			      "[--budget N] [--events PER_SECOND] [--ack-ms N] [--backend-label] "
+			      "[--fail-disk]\n");
+		return 2;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = fake_run(&fake, &o);
+	if (r < 0)
+		(void)fprintf(stderr, "fake_control: %s\n", strerror(-r));
+	return r < 0 ? 1 : 0;
+}

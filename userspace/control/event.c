@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See event.h. Before: the daemon publishes. After: the HTTP library asks for bytes, and the
+ * connection is suspended while there are none. Never queues more than LIMIT_SUBSCRIBER_QUEUE for
+ * one reader; who reads slower than that is cut and counted.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "control/answer.h"
+#include "control/event.h"
+#include "control/handler.h"
+#include "control/view.h"
+#include "model/limits.h"
+
+struct subscriber {
+	struct control *control;
+	struct door *door;
+	struct client *client;
+	struct MHD_Connection *connection;
+	struct subscriber *next, **link;
+	struct bytes queue;
+	size_t sent;
+	bool suspended, ended;
+	uint64_t last_ms;
+	char *namespace, *service; /* NULL: all */
+};
+
+static void subscriber_free(void *arg)
+{
+	struct subscriber *s = arg;
+
+	*s->link = s->next;
+	if (s->next)
+		s->next->link = s->link;
+	s->control->n_subscribers--;
+	bytes_done(&s->queue);
+	free(s->namespace);
+	free(s->service);
+	free(s);
+}
+
+static void subscriber_wake(struct subscriber *s)
+{
+	if (!s->suspended)
+		return;
+	s->suspended = false;
+	MHD_resume_connection(s->connection);
+	control_wake(s->control, s->door);
+}
+
+static ssize_t subscriber_read(void *arg, uint64_t position, char *buf, size_t max)
+{
+	struct subscriber *s = arg;
+	size_t n = s->queue.length - s->sent;
+
+	if (n == 0 && s->ended)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (n == 0) {
+		s->suspended = true;
+		MHD_suspend_connection(s->connection);
+		return 0;
+	}
+	if (n > max)
+		n = max;
+	memcpy(buf, s->queue.data + s->sent, n);
+	s->sent += n;
+	if (s->sent == s->queue.length) {
+		bytes_clear(&s->queue);
+		s->sent = 0;
+	}
+	return (ssize_t)n;
+}
+
+static void subscriber_cut(struct subscriber *s)
+{
+	s->control->counters.slow_readers++;
+	s->ended = true;
+	bytes_clear(&s->queue);
+	s->sent = 0;
+	client_cut(s->client);
+	subscriber_wake(s);
+}
+
+static void subscriber_send(struct subscriber *s, const char *line, size_t length)
+{
+	size_t waiting = s->queue.length - s->sent;
+
+	if (s->ended)
+		return;
+	if (waiting + length > LIMIT_SUBSCRIBER_QUEUE) {
+		subscriber_cut(s);
+		return;
+	}
+	if (s->sent) {
+		memmove(s->queue.data, s->queue.data + s->sent, waiting);
+		s->queue.length = waiting;
+		s->sent = 0;
+	}
+	bytes_append(&s->queue, line, length);
+	if (s->queue.failed) {
+		subscriber_cut(s);
+		return;
+	}
+	s->last_ms = uv_now(s->control->loop);
+	subscriber_wake(s);
+}
+
+static bool subscriber_wants(const struct subscriber *s, const struct service *about)
+{
+	if (s->namespace && (!about || strcmp(about->namespace, s->namespace) != 0))
+		return false;
+	return !s->service || (about && strcmp(about->name, s->service) == 0);
+}
+
+static int filter_copy(struct subscriber *s, const struct query *query)
+{
+	const char *namespace = query_get(query, "namespace"), *service = query_get(query, "service");
+
+	s->namespace = namespace ? strdup(namespace) : NULL;
+	s->service = service ? strdup(service) : NULL;
+	if ((namespace && !s->namespace) || (service && !s->service)) {
+		free(s->namespace);
+		free(s->service);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int subscriber_new(struct request *q, struct subscriber **ret)
+{
+	struct control *c = q->control;
+	struct subscriber *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = filter_copy(s, &q->query);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	s->control = c;
+	s->door = q->door;
+	s->client = q->client;
+	s->connection = q->connection;
+	s->last_ms = uv_now(c->loop);
+	s->next = c->subscribers;
+	s->link = &c->subscribers;
+	if (s->next)
+		s->next->link = &s->next;
+	c->subscribers = s;
+	c->n_subscribers++;
+	*ret = s;
+	return 0;
+}
+
+int event_get(struct request *q)
+{
+	struct MHD_Response *response;
+	struct subscriber *s;
+	int r;
+
+	if (q->control->n_subscribers >= LIMIT_SUBSCRIBERS)
+		return answer_problem(q, 503, "%d event streams are open already", LIMIT_SUBSCRIBERS);
+	r = subscriber_new(q, &s);
+	if (r < 0)
+		return r;
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK, subscriber_read, s,
+						     subscriber_free);
+	if (!response) {
+		subscriber_free(s);
+		return -ENOMEM;
+	}
+	(void)MHD_set_connection_option(q->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+	return answer_response(q, 200, TYPE_NDJSON, response);
+}
+
+/* --- what is told ------------------------------------------------------------------------------- */
+
+static void document_send(struct control *c, yyjson_mut_doc *doc, const struct service *about)
+{
+	_cleanup_free_ char *text = NULL;
+	struct subscriber *next;
+	size_t length;
+
+	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &length);
+	if (!text)
+		return;
+	text[length++] = '\n'; /* where the terminating NUL was */
+	for (struct subscriber *s = c->subscribers; s; s = next) {
+		next = s->next;
+		if (subscriber_wants(s, about))
+			subscriber_send(s, text, length);
+	}
+}
+
+static const char *type_name(uint16_t type)
+{
+	static const char *const names[] = {"unknown", "outcome", "refused", "evicted"};
+
+	return type < ARRAY_SIZE(names) ? names[type] : names[0];
+}
+
+/* The kernel's clock is monotonic; people read wall time. */
+static uint64_t event_ms(uint64_t time_ns)
+{
+	struct timespec now;
+	uint64_t now_ns;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return view_now_ms() - (now_ns > time_ns ? (now_ns - time_ns) / 1000000 : 0);
+}
+
+static const struct service *event_owner(const struct control *c, const struct sn_event *e)
+{
+	size_t endpoint, port;
+	const struct service *s = NULL;
+
+	if (e->backend)
+		s = c->ops.backend_owner(c->ops.arg, e->backend, e->incarnation, &endpoint, &port);
+	if (!s && e->service)
+		s = c->ops.service_owner(c->ops.arg, e->service, &port);
+	return s;
+}
+
+static void event_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct sn_event *e)
+{
+	view_add_time(doc, o, "time", event_ms(e->time_ns));
+	(void)yyjson_mut_obj_add_str(doc, o, "type", type_name(e->type));
+	(void)yyjson_mut_obj_add_str(doc, o, "reason", view_reason(e->reason));
+	(void)yyjson_mut_obj_add_str(doc, o, "protocol", view_proto(e->proto));
+	view_add_address_port(doc, o, "destination", &e->orig, ntohs(e->orig_port_be));
+	if (e->backend)
+		view_add_address_port(doc, o, "backend", &e->peer, ntohs(e->peer_port_be));
+	if (e->latency_ns)
+		view_add_seconds(doc, o, "latencySeconds", e->latency_ns);
+	(void)yyjson_mut_obj_add_uint(doc, o, "workload", e->workload);
+	(void)yyjson_mut_obj_add_uint(doc, o, "cookie", e->cookie);
+	(void)yyjson_mut_obj_add_str(doc, o, "message", view_reason_help(e->reason));
+}
+
+void control_publish_event(struct control *c, const struct sn_event *e)
+{
+	const struct service *s;
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *o;
+
+	if (!c->subscribers)
+		return;
+	doc = yyjson_mut_doc_new(NULL);
+	if (!doc)
+		return;
+	o = yyjson_mut_obj(doc);
+	yyjson_mut_doc_set_root(doc, o);
+	event_fill(doc, o, e);
+	s = event_owner(c, e);
+	if (s) {
+		view_add_text(doc, o, "namespace", s->namespace);
+		view_add_text(doc, o, "service", s->name);
+	}
+	document_send(c, doc, s);
+	yyjson_mut_doc_free(doc);
+}
+
+static void text_add(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *key, const char *text)
+{
+	_cleanup_free_ char *copy = strdup(text ? text : "");
+
+	if (!copy)
+		return;
+	answer_repair_text(copy);
+	view_add_text(doc, o, key, copy);
+}
+
+void control_publish_note(struct control *c, const char *type, const char *object, const char *text)
+{
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *o;
+
+	if (!c->subscribers)
+		return;
+	doc = yyjson_mut_doc_new(NULL);
+	if (!doc)
+		return;
+	o = yyjson_mut_obj(doc);
+	yyjson_mut_doc_set_root(doc, o);
+	view_add_time(doc, o, "time", view_now_ms());
+	text_add(doc, o, "type", type);
+	text_add(doc, o, "object", object);
+	text_add(doc, o, "message", text);
+	document_send(c, doc, NULL);
+	yyjson_mut_doc_free(doc);
+}
+
+void event_heartbeat(struct control *c, uint64_t now_ms)
+{
+	char line[96], time[TIME_TEXT];
+	struct subscriber *next;
+	int n;
+
+	n = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"type\":\"heartbeat\"}\n",
+		     view_format_time(view_now_ms(), time));
+	for (struct subscriber *s = c->subscribers; s; s = next) {
+		next = s->next;
+		if (now_ms - s->last_ms >= HEARTBEAT_MS)
+			subscriber_send(s, line, (size_t)n);
+	}
+}
+
+void event_end(struct control *c)
+{
+	for (struct subscriber *s = c->subscribers; s; s = s->next) {
+		s->ended = true;
+		subscriber_wake(s);
+	}
+}

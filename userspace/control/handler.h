@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The handlers that the routes table names. Each answers its request, suspends it, or gives -errno
+ * that route.c answers. Private to control/.
+ */
+#pragma once
+
+#include "control/server.h"
+
+int read_services(struct request *q);
+int read_service(struct request *q);
+int read_policies(struct request *q);
+int read_policy(struct request *q);
+int read_source(struct request *q);
+int read_backends(struct request *q);
+int read_flows(struct request *q);
+
+int write_service(struct request *q);
+int write_service_delete(struct request *q);
+int write_policy(struct request *q);
+int write_policy_delete(struct request *q);
+int write_source(struct request *q);
+int write_source_delta(struct request *q);
+int write_source_delete(struct request *q);
+
+int status_get(struct request *q);
+int status_health(struct request *q);
+int status_doctor(struct request *q);
+int status_config(struct request *q);
+int status_sources(struct request *q);
+int status_workloads(struct request *q);
+int status_uninstall(struct request *q);
+
+int explain_get(struct request *q);
+int event_get(struct request *q);
+int metrics_get(struct request *q);
+int openapi_get(struct request *q);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Listings and single objects. Before: route.c. After: a stream renders item by item over
+ * references taken now, so that an answer shows one state however slowly it is read.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/answer.h"
+#include "control/handler.h"
+#include "control/listing.h"
+#include "control/view.h"
+
+#define LIMIT_PAGE 10000u
+#define LIMIT_FLOWS 10000u
+
+/* --- filters ---------------------------------------------------------------------------------- */
+
+struct filter {
+	const struct query *query;
+	const char *namespace, *name, *source;
+	const char *after; /* "namespace/name" of the last item of the page before */
+	uint64_t limit;
+};
+
+static bool label_fits(const struct service *s, const char *want)
+{
+	size_t key = strcspn(want, "=");
+
+	for (size_t i = 0; i < s->n_labels; i++)
+		if (strlen(s->labels[i].key) == key && memcmp(s->labels[i].key, want, key) == 0 &&
+		    (!want[key] || strcmp(s->labels[i].value, want + key + 1) == 0))
+			return true;
+	return false;
+}
+
+static bool service_fits(const struct filter *f, const struct service *s)
+{
+	for (size_t i = 0; i < f->query->n; i++)
+		if (strcmp(f->query->args[i].name, "label") == 0 &&
+		    !label_fits(s, f->query->args[i].value))
+			return false;
+	return (!f->namespace || strcmp(f->namespace, s->namespace) == 0) &&
+	       (!f->name || strcmp(f->name, s->name) == 0) &&
+	       (!f->source || strcmp(f->source, s->source) == 0);
+}
+
+static bool policy_fits(const struct filter *f, const struct policy *p)
+{
+	return (!f->namespace || strcmp(f->namespace, p->namespace) == 0) &&
+	       (!f->source || strcmp(f->source, p->source) == 0);
+}
+
+/* Order of "namespace/name" after the token; the store sorts by namespace, then name. */
+static bool is_after(const char *after, const char *namespace, const char *name)
+{
+	size_t n = strcspn(after, "/");
+	int order = strncmp(namespace, after, n);
+
+	if (order == 0 && namespace[n])
+		order = 1;
+	return order > 0 || (order == 0 && after[n] && strcmp(name, after + n + 1) > 0);
+}
+
+static int filter_read(struct request *q, struct filter *ret)
+{
+	struct filter f = {.query = &q->query,
+			   .namespace = query_get(&q->query, "namespace"),
+			   .name = query_get(&q->query, "service"),
+			   .source = query_get(&q->query, "source"),
+			   .after = query_get(&q->query, "continue"),
+			   .limit = UINT64_MAX};
+	struct problems problems = {};
+	struct query_range range = {1, LIMIT_PAGE};
+	int r = query_number(&q->query, "limit", range, &problems, &f.limit);
+
+	if (r >= 0 && f.after && !strchr(f.after, '/')) {
+		problem_add(&problems, "", "continue is not a token that this API gave out");
+		r = -EINVAL;
+	}
+	if (r < 0) {
+		(void)answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
+		problems_done(&problems);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+/* --- lists ------------------------------------------------------------------------------------ */
+
+static int service_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
+{
+	yyjson_mut_doc_set_root(doc, view_service_status(l->stream.control, doc, l->services[i]));
+	return 0;
+}
+
+static int policy_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
+{
+	yyjson_mut_doc_set_root(doc, view_policy(doc, l->policies[i]));
+	return 0;
+}
+
+int read_services(struct request *q)
+{
+	struct filter f;
+	struct listing *l;
+	size_t n, i;
+	struct service *const *all = store_services(q->control->ops.store(q->control->ops.arg), &n);
+	int r;
+
+	r = filter_read(q, &f);
+	if (r < 0)
+		return r;
+	r = listing_new("ServiceList", service_render, n, &l);
+	if (r < 0)
+		return r;
+	for (i = 0; i < n && l->n < f.limit; i++)
+		if ((!f.after || is_after(f.after, all[i]->namespace, all[i]->name)) &&
+		    service_fits(&f, all[i]))
+			l->services[l->n++] = service_ref(all[i]);
+	if (i < n && l->n)
+		listing_continue(l, l->services[l->n - 1]->namespace, l->services[l->n - 1]->name);
+	return answer_stream(q, 200, TYPE_JSON, &l->stream);
+}
+
+int read_policies(struct request *q)
+{
+	struct filter f;
+	struct listing *l;
+	size_t n, i;
+	struct policy *const *all = store_policies(q->control->ops.store(q->control->ops.arg), &n);
+	int r;
+
+	r = filter_read(q, &f);
+	if (r < 0)
+		return r;
+	r = listing_new("TrafficPolicyList", policy_render, n, &l);
+	if (r < 0)
+		return r;
+	l->is_policies = true;
+	for (i = 0; i < n && l->n < f.limit; i++)
+		if ((!f.after || is_after(f.after, all[i]->namespace, all[i]->name)) &&
+		    policy_fits(&f, all[i]))
+			l->policies[l->n++] = policy_ref(all[i]);
+	if (i < n && l->n)
+		listing_continue(l, l->policies[l->n - 1]->namespace, l->policies[l->n - 1]->name);
+	return answer_stream(q, 200, TYPE_JSON, &l->stream);
+}
+
+/* One item for each endpoint and port of one service. */
+static int backends_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
+{
+	yyjson_mut_val *list = yyjson_mut_arr(doc);
+	struct view_place at = {l->services[i], l->part, 0};
+
+	for (; at.endpoint < at.service->n_endpoints && at.endpoint < l->part + 16; at.endpoint++)
+		for (at.port = 0; at.port < at.service->n_ports; at.port++)
+			(void)yyjson_mut_arr_append(list,
+						    view_backend(l->stream.control, doc, at));
+	yyjson_mut_doc_set_root(doc, list);
+	l->part = at.endpoint < at.service->n_endpoints ? at.endpoint : 0;
+	return 0;
+}
+
+int read_backends(struct request *q)
+{
+	struct filter f;
+	struct listing *l;
+	size_t n;
+	struct service *const *all = store_services(q->control->ops.store(q->control->ops.arg), &n);
+	int r;
+
+	r = filter_read(q, &f);
+	if (r < 0)
+		return r;
+	r = listing_new("BackendList", backends_render, n, &l);
+	if (r < 0)
+		return r;
+	l->is_flat = true;
+	for (size_t i = 0; i < n; i++)
+		if (service_fits(&f, all[i]))
+			l->services[l->n++] = service_ref(all[i]);
+	return answer_stream(q, 200, TYPE_JSON, &l->stream);
+}
+
+/* --- single objects --------------------------------------------------------------------------- */
+
+static void etag_set(struct request *q, uint64_t etag)
+{
+	(void)snprintf(q->etag, sizeof(q->etag), "\"%016llx\"", (unsigned long long)etag);
+}
+
+static int object_answer(struct request *q, yyjson_mut_doc *doc, yyjson_mut_val *root)
+{
+	int r;
+
+	if (!root)
+		return -ENOMEM;
+	yyjson_mut_doc_set_root(doc, root);
+	r = answer_json(q, 200, doc);
+	return r;
+}
+
+int read_service(struct request *q)
+{
+	struct control *c = q->control;
+	const struct service *s =
+		store_find_service(c->ops.store(c->ops.arg), q->params[0], q->params[1]);
+	yyjson_mut_doc *doc;
+	int r;
+
+	if (!s)
+		return answer_problem(q, 404, "there is no service %s/%s", q->params[0], q->params[1]);
+	etag_set(q, s->etag);
+	doc = yyjson_mut_doc_new(NULL);
+	r = object_answer(q, doc, view_service_status(c, doc, s));
+	yyjson_mut_doc_free(doc);
+	return r;
+}
+
+int read_policy(struct request *q)
+{
+	struct control *c = q->control;
+	const struct policy *p =
+		store_find_policy(c->ops.store(c->ops.arg), q->params[0], q->params[1]);
+	yyjson_mut_doc *doc;
+	int r;
+
+	if (!p)
+		return answer_problem(q, 404, "there is no policy %s/%s", q->params[0], q->params[1]);
+	etag_set(q, p->etag);
+	doc = yyjson_mut_doc_new(NULL);
+	r = object_answer(q, doc, view_policy(doc, p));
+	yyjson_mut_doc_free(doc);
+	return r;
+}
+
+/* --- a source's whole snapshot ------------------------------------------------------------------ */
+
+static int snapshot_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
+{
+	size_t services = l->n - l->n_more;
+
+	yyjson_mut_doc_set_root(doc, i < services ? view_service(doc, l->services[i]) :
+						    view_policy(doc, l->more[i - services]));
+	return 0;
+}
+
+static int snapshot_fill(struct listing *l, const struct store *store, const char *source)
+{
+	size_t n, n_policies;
+	struct service *const *services = store_services(store, &n);
+	struct policy *const *policies = store_policies(store, &n_policies);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(services[i]->source, source) == 0)
+			l->services[l->n++] = service_ref(services[i]);
+	l->more = calloc(n_policies + 1, sizeof(*l->more));
+	if (!l->more)
+		return -ENOMEM;
+	for (size_t i = 0; i < n_policies; i++)
+		if (strcmp(policies[i]->source, source) == 0)
+			l->more[l->n_more++] = policy_ref(policies[i]);
+	l->n += l->n_more;
+	return 0;
+}
+
+int read_source(struct request *q)
+{
+	struct control *c = q->control;
+	const struct store *store = c->ops.store(c->ops.arg);
+	uint64_t generation = store_generation(store, q->params[0]);
+	struct listing *l;
+	size_t n;
+	int r;
+
+	if (!generation)
+		return answer_problem(q, 404, "there is no source %s", q->params[0]);
+	(void)store_services(store, &n);
+	r = listing_new("List", snapshot_render, n, &l);
+	if (r < 0)
+		return r;
+	r = snapshot_fill(l, store, q->params[0]);
+	if (r < 0) {
+		stream_free(&l->stream);
+		return r;
+	}
+	l->generation = generation;
+	(void)snprintf(q->etag, sizeof(q->etag), "\"%llu\"", (unsigned long long)generation);
+	return answer_stream(q, 200, TYPE_JSON, &l->stream);
+}
+
+/* --- flows ------------------------------------------------------------------------------------ */
+
+struct flow_filter {
+	const struct control *control;
+	const char *namespace, *service;
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *items;
+	uint64_t left;
+};
+
+static int flow_visit(void *arg, const struct sn_flow *flow)
+{
+	struct flow_filter *f = arg;
+	size_t endpoint, port;
+	const struct service *s = f->control->ops.backend_owner(
+		f->control->ops.arg, flow->backend, flow->incarnation, &endpoint, &port);
+
+	if (f->namespace && (!s || strcmp(s->namespace, f->namespace) != 0))
+		return 0;
+	if (f->service && (!s || strcmp(s->name, f->service) != 0))
+		return 0;
+	(void)yyjson_mut_arr_append(f->items, view_flow(f->control, f->doc, flow));
+	return --f->left ? 0 : -ECANCELED;
+}
+
+int read_flows(struct request *q)
+{
+	struct control *c = q->control;
+	struct flow_filter f = {c, query_get(&q->query, "namespace"), query_get(&q->query, "service"),
+				NULL, NULL, 1000};
+	struct problems problems = {};
+	struct query_range range = {1, LIMIT_FLOWS};
+	yyjson_mut_val *root;
+	int r = query_number(&q->query, "limit", range, &problems, &f.left);
+
+	if (r < 0)
+		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
+	problems_done(&problems);
+	if (q->answered)
+		return r;
+	f.doc = yyjson_mut_doc_new(NULL);
+	if (!f.doc)
+		return -ENOMEM;
+	root = view_root(f.doc, "FlowList");
+	f.items = yyjson_mut_obj_add_arr(f.doc, root, "items");
+	(void)c->ops.flows(c->ops.arg, f.namespace || f.service ? SIZE_MAX : f.left, flow_visit, &f);
+	yyjson_mut_doc_set_root(f.doc, root);
+	r = answer_json(q, 200, f.doc);
+	yyjson_mut_doc_free(f.doc);
+	return r;
+}

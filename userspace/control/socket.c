@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See socket.h. Before: the daemon's lock has made this the only daemon of its state directory.
+ * After: server.c accepts. Never removes a file that is not a socket, nor one it did not make.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "control/ops.h"
+#include "control/socket.h"
+
+#define BACKLOG 128
+
+static int address_fill(const char *path, struct sockaddr_un *ret)
+{
+	size_t length = strlen(path);
+
+	if (!length || length >= sizeof(ret->sun_path))
+		return -ENAMETOOLONG;
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(ret->sun_path, path, length + 1);
+	return 0;
+}
+
+/* A full backlog (EAGAIN) is a live server, too. */
+static int path_clear(const char *path, const struct sockaddr_un *address)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+		return -EADDRINUSE;
+	if (errno != ECONNREFUSED && errno != ENOENT)
+		return errno == EAGAIN ? -EADDRINUSE : -errno;
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+static int path_bind(int fd, const struct sockaddr_un *address)
+{
+	mode_t mask = umask(0177);
+	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+
+	(void)umask(mask);
+	return r;
+}
+
+/* Without the group, or the right to give the file to it, root alone may connect. */
+static int path_share(const char *path, const char *group)
+{
+	const struct group *g = getgrnam(group);
+
+	if (g && lchown(path, (uid_t)-1, g->gr_gid) < 0 && errno != EPERM)
+		return -errno;
+	if (chmod(path, 0660) < 0)
+		return -errno;
+	return 0;
+}
+
+int socket_listen(const char *path, const char *group, struct socket_file *ret)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *copy = NULL;
+	struct sockaddr_un address;
+	struct stat st;
+	int r;
+
+	r = address_fill(path, &address);
+	if (r < 0)
+		return r;
+	copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	r = path_clear(path, &address);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	r = path_bind(fd, &address);
+	if (r < 0)
+		return r;
+	r = path_share(path, group);
+	if (r >= 0 && (lstat(path, &st) < 0 || listen(fd, BACKLOG) < 0))
+		r = -errno;
+	if (r < 0) {
+		(void)unlink(path);
+		return r;
+	}
+	*ret = (struct socket_file){
+		.path = TAKE_PTR(copy), .dev = st.st_dev, .ino = st.st_ino, .fd = TAKE_FD(fd)};
+	return 0;
+}
+
+void socket_done(struct socket_file *s)
+{
+	struct stat st;
+
+	if (s->path && lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
+		(void)unlink(s->path);
+	if (s->fd >= 0)
+		(void)close(s->fd);
+	free(s->path);
+	*s = (struct socket_file){.fd = -1};
+}
+
+int socket_accept(const struct socket_file *s)
+{
+	int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int socket_caller(int fd, struct control_caller *ret)
+{
+	struct ucred cred;
+	socklen_t length = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length) < 0)
+		return -errno;
+	*ret = (struct control_caller){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
+	return 0;
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See view.h. Before: handlers found what is asked for. After: answer.c or a stream writes the
+ * document. Reads the kernel's numbers only through struct control_ops.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "control/view.h"
+
+enum blame { BLAME_nobody, BLAME_backend, BLAME_caller };
+
+struct reason {
+	const char *label;
+	enum blame blame;
+	const char *help;
+};
+
+#define REASON_ROW(id, label, blame, help) [SN_R_##id] = {label, BLAME_##blame, help},
+static const struct reason reasons[SN_R_MAX] = {SN_REASONS(REASON_ROW)};
+
+const char *view_reason(unsigned int reason)
+{
+	return reason < SN_R_MAX ? reasons[reason].label : "unknown";
+}
+
+const char *view_reason_help(unsigned int reason)
+{
+	return reason < SN_R_MAX ? reasons[reason].help : "not known to this version";
+}
+
+bool view_reason_is_failure(unsigned int reason)
+{
+	return reason < SN_R_MAX && reasons[reason].blame == BLAME_backend;
+}
+
+const char *view_proto(uint8_t proto)
+{
+	return proto == SN_PROTO_UDP ? "UDP" : "TCP";
+}
+
+const char *view_state(unsigned int state)
+{
+	static const char *const names[] = {"gone", "active", "draining"};
+
+	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+const char *view_algorithm(uint32_t algorithm)
+{
+	return algorithm == SN_ALGORITHM_RANDOM ? "random" : "unknown";
+}
+
+const char *view_zone(const struct service *s, size_t endpoint)
+{
+	uint16_t zone = s->endpoints[endpoint].zone;
+
+	return zone && zone <= s->n_zones ? s->zones[zone - 1] : "";
+}
+
+uint64_t view_now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+const char *view_format_time(uint64_t ms, char buf[static TIME_TEXT])
+{
+	time_t seconds = (time_t)(ms / 1000);
+	struct tm tm;
+	size_t n;
+
+	if (!gmtime_r(&seconds, &tm))
+		tm = (struct tm){.tm_year = 70, .tm_mday = 1};
+	n = strftime(buf, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(buf + n, TIME_TEXT - n, ".%03uZ", (unsigned int)(ms % 1000));
+	return buf;
+}
+
+yyjson_mut_val *view_root(yyjson_mut_doc *doc, const char *kind)
+{
+	yyjson_mut_val *root = yyjson_mut_obj(doc);
+
+	(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", API_VERSION);
+	(void)yyjson_mut_obj_add_str(doc, root, "kind", kind);
+	return root;
+}
+
+void view_add_text(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *key, const char *text)
+{
+	(void)yyjson_mut_obj_add_strcpy(doc, object, key, text ? text : "");
+}
+
+void view_add_address(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *key,
+		      const struct sn_addr *addr)
+{
+	char text[ADDRESS_TEXT];
+
+	(void)yyjson_mut_obj_add_strcpy(doc, object, key, address_format(addr, text));
+}
+
+void view_add_address_port(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *key,
+			   const struct sn_addr *addr, uint16_t port)
+{
+	char text[ADDRESS_TEXT];
+
+	(void)yyjson_mut_obj_add_strcpy(doc, object, key, address_format_port(addr, port, text));
+}
+
+void view_add_seconds(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *key, uint64_t ns)
+{
+	(void)yyjson_mut_obj_add_real(doc, object, key, (double)ns / 1e9);
+}
+
+void view_add_time(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *key, uint64_t ms)
+{
+	char text[TIME_TEXT];
+
+	if (ms)
+		(void)yyjson_mut_obj_add_strcpy(doc, object, key, view_format_time(ms, text));
+}
+
+static void identity_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *source,
+			 uint64_t etag)
+{
+	yyjson_mut_val *metadata = yyjson_mut_obj_get(object, "metadata");
+	char version[24];
+
+	(void)snprintf(version, sizeof(version), "%016llx", (unsigned long long)etag);
+	view_add_text(doc, metadata, "source", source);
+	view_add_text(doc, metadata, "resourceVersion", version);
+}
+
+yyjson_mut_val *view_service(yyjson_mut_doc *doc, const struct service *s)
+{
+	yyjson_mut_val *object = codec_encode_service(doc, s);
+
+	identity_add(doc, object, s->source, s->etag);
+	return object;
+}
+
+yyjson_mut_val *view_policy(yyjson_mut_doc *doc, const struct policy *p)
+{
+	yyjson_mut_val *object = codec_encode_policy(doc, p);
+
+	identity_add(doc, object, p->source, p->etag);
+	return object;
+}
+
+static void outcomes_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct traffic *t)
+{
+	yyjson_mut_val *map = yyjson_mut_obj_add_obj(doc, object, "outcomes");
+
+	for (unsigned int i = 0; i < SN_R_BACKEND_MAX; i++)
+		(void)yyjson_mut_obj_add_uint(doc, map, reasons[i].label, t->outcome[i]);
+}
+
+static void failed_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct traffic *t)
+{
+	yyjson_mut_val *map = yyjson_mut_obj_add_obj(doc, object, "failed");
+
+	for (unsigned int i = 0; i < SN_R_BACKEND_MAX; i++)
+		if (reasons[i].blame == BLAME_backend)
+			(void)yyjson_mut_obj_add_uint(doc, map, reasons[i].label, t->outcome[i]);
+}
+
+static void refused_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct traffic *t)
+{
+	yyjson_mut_val *map = yyjson_mut_obj_add_obj(doc, object, "refused");
+
+	for (unsigned int i = 0; i < SN_R_SERVICE_COUNT; i++)
+		(void)yyjson_mut_obj_add_uint(doc, map, reasons[SN_R_BACKEND_MAX + i].label,
+					      t->refused_here[i]);
+}
+
+/* Without a measured connect there is no quantile, rather than a zero. */
+static void quantiles_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct traffic *t)
+{
+	uint64_t p50 = traffic_quantile(t, 0.5), p99 = traffic_quantile(t, 0.99);
+
+	if (p50)
+		view_add_seconds(doc, object, "p50Seconds", p50);
+	if (p99)
+		view_add_seconds(doc, object, "p99Seconds", p99);
+}
+
+static void counts_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct traffic *t)
+{
+	(void)yyjson_mut_obj_add_uint(doc, object, "attempts", t->attempts);
+	(void)yyjson_mut_obj_add_uint(doc, object, "active", t->active);
+	outcomes_add(doc, object, t);
+}
+
+static void endpoint_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct service *s,
+			 size_t endpoint)
+{
+	view_add_address(doc, object, "address", &s->endpoints[endpoint].addr);
+	(void)yyjson_mut_obj_add_uint(doc, object, "weight", s->endpoints[endpoint].weight);
+	if (s->endpoints[endpoint].zone)
+		view_add_text(doc, object, "zone", view_zone(s, endpoint));
+}
+
+static void port_add(yyjson_mut_doc *doc, yyjson_mut_val *list, struct view_place at)
+{
+	const struct service_port *p = &at.service->ports[at.port];
+	uint16_t target = service_target(at.service, at.endpoint, at.port);
+	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
+
+	if (*p->name)
+		view_add_text(doc, item, "name", p->name);
+	(void)yyjson_mut_obj_add_uint(doc, item, "port", target ? target : p->port);
+	(void)yyjson_mut_obj_add_str(doc, item, "protocol", view_proto(p->proto));
+}
+
+/* Sum over the ports; the state is the best of them, and "pending" when none is published. */
+static void endpoint_status_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *list,
+				struct view_place at)
+{
+	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list), *ports;
+	struct traffic sum = {};
+	const char *state = "pending";
+
+	endpoint_add(doc, item, at.service, at.endpoint);
+	ports = yyjson_mut_obj_add_arr(doc, item, "ports");
+	for (at.port = 0; at.port < at.service->n_ports; at.port++) {
+		struct backend_traffic b;
+
+		port_add(doc, ports, at);
+		if (c->ops.backend_traffic(c->ops.arg, at.service, at.endpoint, at.port, &b) < 0)
+			continue;
+		traffic_add(&sum, &b.traffic);
+		if (strcmp(state, "active") != 0)
+			state = view_state(b.state);
+	}
+	(void)yyjson_mut_obj_add_str(doc, item, "state", state);
+	counts_add(doc, item, &sum);
+	failed_add(doc, item, &sum);
+	quantiles_add(doc, item, &sum);
+}
+
+static void status_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *object,
+		       const struct service *s)
+{
+	yyjson_mut_val *status = yyjson_mut_obj_add_obj(doc, object, "status"), *list;
+	struct traffic t = {};
+	char text[ADDRESS_TEXT];
+
+	list = yyjson_mut_obj_add_arr(doc, status, "addresses");
+	for (size_t i = 0; i < s->n_addresses; i++)
+		(void)yyjson_mut_arr_add_strcpy(doc, list, address_format(&s->address[i], text));
+	(void)yyjson_mut_obj_add_bool(doc, status, "allocated", s->allocated);
+	(void)yyjson_mut_obj_add_uint(doc, status, "usable",
+				      c->ops.service_usable(c->ops.arg, s));
+	if (c->ops.service_traffic(c->ops.arg, s, &t) >= 0) {
+		yyjson_mut_val *traffic = yyjson_mut_obj_add_obj(doc, status, "traffic");
+
+		counts_add(doc, traffic, &t);
+		refused_add(doc, traffic, &t);
+		quantiles_add(doc, traffic, &t);
+	}
+	list = yyjson_mut_obj_add_arr(doc, status, "endpoints");
+	for (size_t i = 0; i < s->n_endpoints; i++)
+		endpoint_status_add(c, doc, list, (struct view_place){s, i, 0});
+}
+
+yyjson_mut_val *view_service_status(const struct control *c, yyjson_mut_doc *doc,
+				    const struct service *s)
+{
+	yyjson_mut_val *object = view_service(doc, s);
+
+	if (object)
+		status_add(c, doc, object, s);
+	return object;
+}
+
+yyjson_mut_val *view_backend(const struct control *c, yyjson_mut_doc *doc, struct view_place at)
+{
+	const struct service_port *p = &at.service->ports[at.port];
+	uint16_t target = service_target(at.service, at.endpoint, at.port);
+	yyjson_mut_val *object = yyjson_mut_obj(doc);
+	struct backend_traffic b = {};
+	int r = c->ops.backend_traffic(c->ops.arg, at.service, at.endpoint, at.port, &b);
+
+	view_add_text(doc, object, "namespace", at.service->namespace);
+	view_add_text(doc, object, "service", at.service->name);
+	view_add_text(doc, object, "source", at.service->source);
+	endpoint_add(doc, object, at.service, at.endpoint);
+	if (*p->name)
+		view_add_text(doc, object, "portName", p->name);
+	(void)yyjson_mut_obj_add_uint(doc, object, "port", target ? target : p->port);
+	(void)yyjson_mut_obj_add_str(doc, object, "protocol", view_proto(p->proto));
+	(void)yyjson_mut_obj_add_str(doc, object, "state", r < 0 ? "pending" : view_state(b.state));
+	(void)yyjson_mut_obj_add_uint(doc, object, "index", b.index);
+	(void)yyjson_mut_obj_add_uint(doc, object, "incarnation", b.incarnation);
+	(void)yyjson_mut_obj_add_uint(doc, object, "consecutiveFailures", b.consecutive);
+	counts_add(doc, object, &b.traffic);
+	failed_add(doc, object, &b.traffic);
+	quantiles_add(doc, object, &b.traffic);
+	return object;
+}
+
+static const char *flow_state(uint8_t state)
+{
+	static const char *const names[] = {"free",        "picked",        "connecting",
+					    "established", "udp_connected", "udp_unconnected"};
+
+	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const struct sn_flow *flow)
+{
+	yyjson_mut_val *object = yyjson_mut_obj(doc);
+	size_t endpoint, port;
+	const struct service *s = c->ops.backend_owner(c->ops.arg, flow->backend, flow->incarnation,
+						       &endpoint, &port);
+	struct timespec now;
+	uint64_t now_ns;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	if (s) {
+		view_add_text(doc, object, "namespace", s->namespace);
+		view_add_text(doc, object, "service", s->name);
+		(void)yyjson_mut_obj_add_str(doc, object, "protocol", view_proto(s->ports[port].proto));
+	}
+	(void)yyjson_mut_obj_add_uint(doc, object, "cookie", flow->cookie);
+	view_add_address_port(doc, object, "destination", &flow->orig, ntohs(flow->orig_port_be));
+	view_add_address_port(doc, object, "backend", &flow->peer, ntohs(flow->peer_port_be));
+	(void)yyjson_mut_obj_add_str(doc, object, "state", flow_state(flow->state));
+	view_add_seconds(doc, object, "ageSeconds",
+			 now_ns > flow->start_ns ? now_ns - flow->start_ns : 0);
+	(void)yyjson_mut_obj_add_uint(doc, object, "workload", flow->workload);
+	return object;
+}

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changes: one object, a source's whole snapshot, a delta. Before: route.c, body.c. After: the
+ * daemon plans, applies and makes durable. The precondition is checked in the same turn of the
+ * loop as the change is applied, so that two writers cannot lose an update. Nothing is applied by
+ * half: the store takes a change whole or not at all.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/answer.h"
+#include "control/body.h"
+#include "control/handler.h"
+#include "control/view.h"
+#include "control/write.h"
+
+#define SOURCE_DEFAULT "manifest"
+#define SOURCE_MAX 127
+
+struct write {
+	struct stream stream;    /* the answer, once there is one */
+	struct request *request; /* NULL: the client has gone */
+	struct plan plan;
+	char source[SOURCE_MAX + 1];
+	uint64_t generation;
+	bool dry_run, show, created, begun;
+	bool applying, applied;  /* the callback came before apply returned */
+	int result;
+	size_t n_created, n_changed, n_deleted;
+	size_t next;             /* of the plan's services, then policies */
+	size_t shown;
+};
+
+/* What a handler wants of change_make. */
+struct wish {
+	struct change change;
+	const struct body *body;
+	const char *current; /* entity tag without quotes of what is to change; NULL: does not exist */
+	bool created;        /* answer 201 */
+};
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+static void write_free(struct write *w)
+{
+	plan_done(&w->plan);
+	free(w);
+}
+
+static void on_stream_free(struct stream *s)
+{
+	write_free(container_of(s, struct write, stream));
+}
+
+static const char *action_of(const void *old, const void *new)
+{
+	return !old ? "create" : new ? "update" : "delete";
+}
+
+static void change_name(yyjson_mut_doc *doc, yyjson_mut_val *item, const char *kind,
+			const char *namespace, const char *name)
+{
+	(void)yyjson_mut_obj_add_str(doc, item, "kind", kind);
+	view_add_text(doc, item, "namespace", namespace);
+	view_add_text(doc, item, "name", name);
+}
+
+static yyjson_mut_val *service_change(yyjson_mut_doc *doc, const struct plan_service *p)
+{
+	const struct service *any = p->new ? p->new : p->old;
+	yyjson_mut_val *item = yyjson_mut_obj(doc);
+
+	(void)yyjson_mut_obj_add_str(doc, item, "action", action_of(p->old, p->new));
+	change_name(doc, item, "Service", any->namespace, any->name);
+	if (p->old)
+		(void)yyjson_mut_obj_add_val(doc, item, "old", view_service(doc, p->old));
+	if (p->new)
+		(void)yyjson_mut_obj_add_val(doc, item, "new", view_service(doc, p->new));
+	return item;
+}
+
+static yyjson_mut_val *policy_change(yyjson_mut_doc *doc, const struct plan_policy *p)
+{
+	const struct policy *any = p->new ? p->new : p->old;
+	yyjson_mut_val *item = yyjson_mut_obj(doc);
+
+	(void)yyjson_mut_obj_add_str(doc, item, "action", action_of(p->old, p->new));
+	change_name(doc, item, "TrafficPolicy", any->namespace, any->name);
+	if (p->old)
+		(void)yyjson_mut_obj_add_val(doc, item, "old", view_policy(doc, p->old));
+	if (p->new)
+		(void)yyjson_mut_obj_add_val(doc, item, "new", view_policy(doc, p->new));
+	return item;
+}
+
+static bool change_is_empty(const struct write *w, size_t i)
+{
+	const struct plan *p = &w->plan;
+
+	if (i < p->n_services)
+		return !p->services[i].old && !p->services[i].new;
+	i -= p->n_services;
+	return !p->policies[i].old && !p->policies[i].new;
+}
+
+static int change_write(struct write *w, size_t i)
+{
+	const struct plan *p = &w->plan;
+	_cleanup_free_ char *text = NULL;
+	yyjson_mut_doc *doc;
+	size_t length;
+
+	if (change_is_empty(w, i))
+		return 0;
+	doc = yyjson_mut_doc_new(NULL);
+	if (!doc)
+		return -ENOMEM;
+	yyjson_mut_doc_set_root(doc, i < p->n_services ?
+					     service_change(doc, &p->services[i]) :
+					     policy_change(doc, &p->policies[i - p->n_services]));
+	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &length);
+	yyjson_mut_doc_free(doc);
+	if (!text)
+		return -ENOMEM;
+	if (w->shown++)
+		bytes_text(&w->stream.out, ",");
+	bytes_append(&w->stream.out, text, length);
+	return 0;
+}
+
+static void head_write(struct write *w)
+{
+	struct bytes *out = &w->stream.out;
+
+	/* A source's name holds nothing that JSON would escape: see source_is_valid. */
+	bytes_format(out,
+		     "{\"apiVersion\":\"" API_VERSION "\",\"kind\":\"ChangeResult\",\"source\":\"%s\","
+		     "\"generation\":%llu,\"dryRun\":%s,\"created\":%zu,\"changed\":%zu,"
+		     "\"deleted\":%zu,\"unchanged\":%zu",
+		     w->source, (unsigned long long)w->generation, w->dry_run ? "true" : "false",
+		     w->n_created, w->n_changed, w->n_deleted, w->plan.n_unchanged);
+	if (w->show)
+		bytes_text(out, ",\"changes\":[");
+	w->begun = true;
+}
+
+static int write_step(struct stream *s)
+{
+	struct write *w = container_of(s, struct write, stream);
+
+	if (!w->begun)
+		head_write(w);
+	if (w->show && w->next < w->plan.n_services + w->plan.n_policies)
+		return change_write(w, w->next++);
+	bytes_text(&s->out, w->show ? "]}\n" : "}\n");
+	return 1;
+}
+
+static int write_answer(struct write *w, struct request *q)
+{
+	w->stream.step = write_step;
+	w->stream.free = on_stream_free;
+	return answer_stream(q, w->created ? 201 : 200, TYPE_JSON, &w->stream);
+}
+
+/* --- applying --------------------------------------------------------------------------------- */
+
+void write_forget(struct write *w)
+{
+	w->request = NULL;
+}
+
+static int write_finish(struct write *w, struct request *q, int result)
+{
+	int r;
+
+	if (result >= 0)
+		return write_answer(w, q);
+	q->etag[0] = 0;
+	r = answer_problem(q, result == -ENOSPC ? 507 : 503,
+			   "the change is in effect, but could not be written to disk: %s",
+			   strerror(-result));
+	write_free(w);
+	return r;
+}
+
+static void on_applied(void *arg, int result)
+{
+	struct write *w = arg;
+	struct request *q = w->request;
+
+	w->applied = true;
+	w->result = result;
+	if (w->applying)
+		return;
+	if (!q) {
+		write_free(w);
+		return;
+	}
+	q->write = NULL;
+	w->request = NULL;
+	(void)write_finish(w, q, result);
+}
+
+static void plan_count(struct write *w)
+{
+	const struct plan *p = &w->plan;
+
+	for (size_t i = 0; i < p->n_services; i++) {
+		w->n_created += !p->services[i].old && p->services[i].new;
+		w->n_changed += p->services[i].old && p->services[i].new;
+		w->n_deleted += p->services[i].old && !p->services[i].new;
+	}
+	for (size_t i = 0; i < p->n_policies; i++) {
+		w->n_created += !p->policies[i].old && p->policies[i].new;
+		w->n_changed += p->policies[i].old && p->policies[i].new;
+		w->n_deleted += p->policies[i].old && !p->policies[i].new;
+	}
+}
+
+/* The entity tag after the change: of the one object that was put, else of the source. */
+static void etag_fill(struct request *q, struct write *w, const struct wish *wish)
+{
+	const struct store *store = q->control->ops.store(q->control->ops.arg);
+	const struct object *o = wish->body && !wish->change.whole && wish->body->n_objects == 1 &&
+						 wish->change.n_upserts == 1 && q->params[1] ?
+					 wish->body->objects : NULL;
+	uint64_t etag = 0;
+
+	w->generation = store_generation(store, wish->change.source);
+	if (o && o->kind == OBJECT_SERVICE) {
+		const struct service *s = store_find_service(store, q->params[0], q->params[1]);
+
+		etag = s ? s->etag : 0;
+	} else if (o) {
+		const struct policy *p = store_find_policy(store, q->params[0], q->params[1]);
+
+		etag = p ? p->etag : 0;
+	}
+	if (w->dry_run)
+		return;
+	if (etag)
+		(void)snprintf(q->etag, sizeof(q->etag), "\"%016llx\"", (unsigned long long)etag);
+	else if (!q->params[1] && w->generation)
+		(void)snprintf(q->etag, sizeof(q->etag), "\"%llu\"",
+			       (unsigned long long)w->generation);
+}
+
+static int change_apply(struct request *q, const struct wish *wish, struct write *w)
+{
+	struct control *c = q->control;
+	struct problems problems = {};
+	int r;
+
+	w->applying = true;
+	r = c->ops.apply(c->ops.arg, &q->caller, &wish->change, w->dry_run, &problems, &w->plan,
+			 on_applied, w);
+	w->applying = false;
+	if (r < 0) {
+		free(w);
+		r = answer_error(q, r, &problems);
+		problems_done(&problems);
+		return r;
+	}
+	problems_done(&problems);
+	plan_count(w);
+	etag_fill(q, w, wish);
+	if (w->dry_run || w->applied)
+		return write_finish(w, q, w->applied ? w->result : 0);
+	w->request = q;
+	q->write = w;
+	server_suspend(q);
+	return 0;
+}
+
+/* Whether an If-Match or If-None-Match list names `current` (RFC 9110 §13.1, strong comparison). */
+static bool tags_name(const char *header, const char *current)
+{
+	size_t length = current ? strlen(current) : 0;
+
+	if (!current)
+		return false;
+	if (strcmp(header, "*") == 0)
+		return true;
+	for (const char *p = strchr(header, '"'); p; p = strchr(p, '"')) {
+		const char *end = strchr(p + 1, '"');
+
+		if (!end)
+			return false;
+		if ((size_t)(end - p - 1) == length && memcmp(p + 1, current, length) == 0 &&
+		    !(p >= header + 2 && p[-1] == '/'))
+			return true;
+		p = end + 1;
+	}
+	return false;
+}
+
+static bool precondition_holds(struct request *q, const struct wish *wish)
+{
+	const char *match = MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match");
+	const char *none = MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-None-Match");
+
+	if (!match && wish->body && wish->body->version[0] && q->params[1] &&
+	    (!wish->current || strcmp(wish->body->version, wish->current) != 0))
+		return false;
+	return (!match || tags_name(match, wish->current)) &&
+	       (!none || !tags_name(none, wish->current));
+}
+
+static int change_make(struct request *q, struct wish *wish)
+{
+	const struct store *store = q->control->ops.store(q->control->ops.arg);
+	struct problems problems = {};
+	struct write *w;
+	bool verbose = false;
+
+	if (!precondition_holds(q, wish))
+		return answer_problem(q, 412, wish->current ?
+				      "it was changed by somebody else; read it again" :
+				      "it does not exist");
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	(void)query_bool(&q->query, "dryRun", &problems, &w->dry_run);
+	(void)query_bool(&q->query, "verbose", &problems, &verbose);
+	if (problems_any(&problems)) {
+		int r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
+
+		problems_done(&problems);
+		free(w);
+		return r;
+	}
+	w->show = verbose || w->dry_run;
+	w->created = wish->created && !w->dry_run;
+	(void)snprintf(w->source, sizeof(w->source), "%s", wish->change.source);
+	if (MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match") && !q->params[1]) {
+		wish->change.has_if_match = true;
+		wish->change.if_match = store_generation(store, wish->change.source);
+	}
+	return change_apply(q, wish, w);
+}
+
+/* --- handlers --------------------------------------------------------------------------------- */
+
+/* "manifest", "consul/dc1": RFC 1123 labels and dots, at most one slash. */
+static bool source_is_valid(const char *source)
+{
+	const char *slash = strchr(source, '/');
+
+	if (!*source || strlen(source) > SOURCE_MAX || slash == source || (slash && !slash[1]) ||
+	    (slash && strchr(slash + 1, '/')))
+		return false;
+	return source[strspn(source, "abcdefghijklmnopqrstuvwxyz0123456789._-/")] == 0 &&
+	       !strchr("._-", source[0]);
+}
+
+static int source_refuse(struct request *q, const char *source)
+{
+	return answer_problem(q, 400,
+			      "\"%.60s\" is no name of a source: lower-case letters, digits and "
+			      "\"._-\", at most one \"/\", at most %d bytes",
+			      source, SOURCE_MAX);
+}
+
+static int body_refuse(struct request *q, int error, struct problems *problems)
+{
+	int r;
+
+	if (error == -EBADMSG)
+		r = answer_problem(q, 400, "%s",
+				   problems->n ? problems->items[0].message : "the body is no JSON");
+	else
+		r = answer_error(q, error, problems);
+	problems_done(problems);
+	return r;
+}
+
+/* Frees what the body took while it was received: a large change is applied without it. */
+static void body_release(struct request *q)
+{
+	q->control->body_bytes -= q->body.room;
+	bytes_done(&q->body);
+}
+
+static int name_check(struct request *q, const struct object *o, enum object_kind kind)
+{
+	const char *namespace, *name;
+
+	if (o->kind != kind)
+		return answer_problem(q, 422, "a %s is expected at this path",
+				      kind == OBJECT_SERVICE ? "Service" : "TrafficPolicy");
+	namespace = kind == OBJECT_SERVICE ? o->service->namespace : o->policy->namespace;
+	name = kind == OBJECT_SERVICE ? o->service->name : o->policy->name;
+	if (strcmp(namespace, q->params[0]) == 0 && strcmp(name, q->params[1]) == 0)
+		return 0;
+	return answer_problem(q, 422, "the body names %s/%s, the path %s/%s", namespace, name,
+			      q->params[0], q->params[1]);
+}
+
+/* The tag of the object at the path as text; NULL: there is none. */
+static const char *current_tag(struct request *q, enum object_kind kind, char text[static 24])
+{
+	const struct store *store = q->control->ops.store(q->control->ops.arg);
+	uint64_t etag = 0;
+
+	if (kind == OBJECT_SERVICE) {
+		const struct service *s = store_find_service(store, q->params[0], q->params[1]);
+
+		etag = s ? s->etag : 0;
+	} else {
+		const struct policy *p = store_find_policy(store, q->params[0], q->params[1]);
+
+		etag = p ? p->etag : 0;
+	}
+	(void)snprintf(text, 24, "%016llx", (unsigned long long)etag);
+	return etag ? text : NULL;
+}
+
+static const char *source_of(const struct request *q)
+{
+	const char *source = query_get(&q->query, "source");
+
+	return source ? source : SOURCE_DEFAULT;
+}
+
+static int object_put(struct request *q, enum object_kind kind)
+{
+	const char *source = source_of(q);
+	struct problems problems = {};
+	struct body body = {};
+	struct wish wish = {};
+	char tag[24];
+	int r;
+
+	if (!source_is_valid(source))
+		return source_refuse(q, source);
+	r = body_decode_object(q->body.data, q->body.length, source, &problems, &body);
+	if (r < 0)
+		return body_refuse(q, r, &problems);
+	body_release(q);
+	r = name_check(q, body.objects, kind);
+	if (r >= 0 && !q->answered) {
+		wish.body = &body;
+		wish.current = current_tag(q, kind, tag);
+		wish.created = !wish.current;
+		wish.change = (struct change){
+			.source = source, .upserts = body.objects, .n_upserts = body.n_objects};
+		r = change_make(q, &wish);
+	}
+	body_done(&body);
+	return r;
+}
+
+static int object_delete(struct request *q, enum object_kind kind)
+{
+	struct object_name name = {kind, q->params[0], q->params[1]};
+	const char *source = source_of(q);
+	struct wish wish = {};
+	char tag[24];
+
+	if (!source_is_valid(source))
+		return source_refuse(q, source);
+	wish.current = current_tag(q, kind, tag);
+	if (!wish.current)
+		return answer_problem(q, 404, "there is no %s %s/%s",
+				      kind == OBJECT_SERVICE ? "service" : "policy", q->params[0],
+				      q->params[1]);
+	wish.change = (struct change){.source = source, .deletes = &name, .n_deletes = 1};
+	return change_make(q, &wish);
+}
+
+int write_service(struct request *q)
+{
+	return object_put(q, OBJECT_SERVICE);
+}
+
+int write_service_delete(struct request *q)
+{
+	return object_delete(q, OBJECT_SERVICE);
+}
+
+int write_policy(struct request *q)
+{
+	return object_put(q, OBJECT_POLICY);
+}
+
+int write_policy_delete(struct request *q)
+{
+	return object_delete(q, OBJECT_POLICY);
+}
+
+static const char *generation_tag(struct request *q, char text[static 24])
+{
+	uint64_t n = store_generation(q->control->ops.store(q->control->ops.arg), q->params[0]);
+
+	(void)snprintf(text, 24, "%llu", (unsigned long long)n);
+	return n ? text : NULL;
+}
+
+static int source_put(struct request *q, bool whole)
+{
+	struct problems problems = {};
+	struct body body = {};
+	struct wish wish = {.body = &body};
+	char tag[24];
+	int r;
+
+	if (!source_is_valid(q->params[0]))
+		return source_refuse(q, q->params[0]);
+	r = (whole ? body_decode_list : body_decode_delta)(q->body.data, q->body.length,
+							    q->params[0], &problems, &body);
+	if (r < 0)
+		return body_refuse(q, r, &problems);
+	body_release(q);
+	wish.current = generation_tag(q, tag);
+	wish.change = (struct change){.source = q->params[0],
+				      .whole = whole,
+				      .upserts = body.objects,
+				      .n_upserts = body.n_objects,
+				      .deletes = body.deletes,
+				      .n_deletes = body.n_deletes};
+	r = change_make(q, &wish);
+	body_done(&body);
+	return r;
+}
+
+int write_source(struct request *q)
+{
+	return source_put(q, true);
+}
+
+int write_source_delta(struct request *q)
+{
+	return source_put(q, false);
+}
+
+int write_source_delete(struct request *q)
+{
+	struct wish wish = {};
+	char tag[24];
+
+	if (!source_is_valid(q->params[0]))
+		return source_refuse(q, q->params[0]);
+	wish.current = generation_tag(q, tag);
+	if (!wish.current)
+		return answer_problem(q, 404, "there is no source %s", q->params[0]);
+	wish.change = (struct change){.source = q->params[0], .whole = true};
+	return change_make(q, &wish);
+}
