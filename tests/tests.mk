@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The rings of tests, cheapest first; included by the Makefile. A file that appears in a ring's
+# folder belongs to it:
+#   tests/RING/test_*.c   a cmocka program, linked with the folder's other .c files, tests/harness/*.c
+#                         and sinew.a; tests/bpf/*.bpf.c becomes $(O)/gen/tests/NAME.skel.h
+#   tests/RING/test_*.py  pytest         tests/RING/test_*.sh   bash that speaks TAP
+#   tests/fuzz/fuzz_X.c   libFuzzer; tests/fuzz/corpus/X/* is its corpus and, replayed, part of unit
+# Each ring ends with `RING: N passed, N failed, N skipped`. unit, scenario and fuzz are built with
+# sanitizers, in a folder of their own below $(O). FUZZ_SECONDS=10 is the time for each fuzzer.
+
+FUZZ_SECONDS ?= 10
+TEST_JOBS ?= 2
+TEST_SAN ?= address,undefined
+PYTHON := /usr/bin/python3
+
+RING_C = $(sort $(wildcard tests/$(1)/test_*.c))
+RING_BIN = $(patsubst %.c,$(O)/%,$(call RING_C,$(1)))
+RING_SCRIPT = $(sort $(wildcard tests/$(1)/test_*.py tests/$(1)/test_*.sh))
+RING_RUN = SINEW_BUILD=$(abspath $(O)) PYTHONPATH=tests tests/harness/run_ring
+HARNESS_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/harness/*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+
+# --- programs -----------------------------------------------------------------------------------
+$(O)/tests/%.o: tests/%.c Makefile tests/tests.mk
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests -I$(O)/gen/tests $(CFLAGS_ALL) -Werror=unused-function \
+		-DTESTS_DIR='"$(abspath tests)"' -MMD -MP -c $< -o $@
+
+# Within a ring every test_x links the same helpers: the .c files without a prefix.
+define ring_rules
+RING_HELP_$(1) := $$(patsubst %.c,$$(O)/%.o,$$(filter-out tests/$(1)/test_% tests/$(1)/fuzz_% tests/fuzz/replay.c \
+	%.bpf.c,$$(wildcard tests/$(1)/*.c)))
+$$(O)/tests/$(1)/test_%: $$(O)/tests/$(1)/test_%.o $$(RING_HELP_$(1)) $$(HARNESS_OBJ) $$(O)/sinew.a
+	$$(say) LD $$@
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$^ $$(LIBS_all) -lcmocka -lm -lpthread -o $$@
+endef
+RINGS_C := unit scenario bpf control ctl integration peers
+$(foreach r,$(RINGS_C),$(eval $(call ring_rules,$(r))))
+
+$(O)/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c Makefile
+	$(say) BPF $<
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+$(O)/gen/tests/%.skel.h: $(O)/tests/bpf/%.bpf.o
+	$(say) SKEL $@
+	@mkdir -p $(@D)
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
+TEST_SKEL := $(patsubst tests/bpf/%.bpf.c,$(O)/gen/tests/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
+$(patsubst %.c,$(O)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bpf/*.c))): $(TEST_SKEL)
+
+$(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)/sinew.a
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_all) -lm -lpthread -o $@
+
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/sinew.a
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS_all) -lm -lpthread -o $@
+
+# --- rings --------------------------------------------------------------------------------------
+.PHONY: test check unit unit-run scenario scenario-run fuzz fuzz-run bpf control ctl integration peers \
+	analyze abi-digest
+test: ## every ring: scripts/test
+	scripts/test
+
+check: $(O)/sinewd $(O)/sinewctl $(MAN) ## format, include rules, names, sizes, layouts, scripts, man pages
+	@O=$(O) CLANG=$(CLANG) BPFTOOL=$(BPFTOOL) CC="$(CC)" tests/check/run.sh
+
+analyze: ## gcc -fanalyzer and clang-tidy over user space (slow, for reading)
+	@O=$(O) CC="$(CC)" CPPFLAGS_ALL='$(CPPFLAGS_ALL)' tests/check/analyze.sh
+
+abi-digest: $(O)/gen/sinew.bpf.o ## write down the layouts of headers/ after an intended ABI change
+	@O=$(O) BPFTOOL=$(BPFTOOL) tests/check/abi.sh --update
+
+unit: ## one cmocka program per file, and the fuzzers' corpora, under ASan and UBSan
+	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san unit-run
+unit-run: $(call RING_BIN,unit) $(FUZZERS:fuzz_%=$(O)/tests/fuzz/replay_%)
+	@$(RING_RUN) unit --jobs $(TEST_JOBS) $(call RING_BIN,unit) $(call RING_SCRIPT,unit) \
+		$(foreach f,$(FUZZERS:fuzz_%=%),$(O)/tests/fuzz/replay_$(f)$(addprefix $(comma),$(wildcard tests/fuzz/corpus/$(f))))
+comma := ,
+
+scenario: ## the decision core against scripted clocks and answers
+	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san scenario-run
+scenario-run: $(call RING_BIN,scenario)
+	@$(RING_RUN) scenario --jobs $(TEST_JOBS) $(call RING_BIN,scenario) $(call RING_SCRIPT,scenario)
+
+fuzz: ## every decoder under libFuzzer for FUZZ_SECONDS each
+	@$(MAKE) --no-print-directory CC=$(CLANG) SAN=fuzzer-no-link,$(TEST_SAN) O=$(O)/fuzz fuzz-run
+fuzz-run: $(FUZZERS:%=$(O)/tests/fuzz/%)
+	@$(RING_RUN) fuzz --timeout $$(($(FUZZ_SECONDS) + 120)) \
+		$(foreach f,$(FUZZERS),tests/harness/fuzz.sh$(comma)$(O)/tests/fuzz/$(f)$(comma)$(FUZZ_SECONDS))
+
+bpf: all $(call RING_BIN,bpf) ## (root) stages and maps by test runs in the kernel
+	@$(RING_RUN) bpf --root $(call RING_BIN,bpf) $(call RING_SCRIPT,bpf)
+
+control: all $(call RING_BIN,control) ## the control API over its sockets
+	@$(RING_RUN) control $(call RING_BIN,control) $(call RING_SCRIPT,control)
+
+ctl: all $(call RING_BIN,ctl) ## the command line, as a user types it
+	@$(RING_RUN) ctl $(call RING_BIN,ctl) $(call RING_SCRIPT,ctl)
+
+integration: all $(call RING_BIN,integration) ## (root) real sockets in sandboxes: connects, kills, upgrades
+	@$(RING_RUN) integration --root --timeout 600 $(call RING_BIN,integration) $(call RING_SCRIPT,integration)
+
+peers: all $(call RING_BIN,peers) ## (root) real clients and servers
+	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
+
+-include $(wildcard tests/bench/bench.mk)
