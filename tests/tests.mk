@@ -67,8 +67,9 @@ test: ## every ring: scripts/test
 check: $(O)/sinewd $(O)/sinewctl $(MAN) ## format, include rules, names, sizes, layouts, scripts, man pages
 	@O=$(O) CLANG=$(CLANG) BPFTOOL=$(BPFTOOL) CC="$(CC)" tests/check/run.sh
 
-analyze: ## gcc -fanalyzer and clang-tidy over user space (slow, for reading)
-	@O=$(O) CC="$(CC)" CPPFLAGS_ALL='$(CPPFLAGS_ALL)' tests/check/analyze.sh
+analyze: ## gcc -fanalyzer over user space (slow, for reading)
+	@O=$(O) CC="$(CC)" tests/check/analyze.sh
+analyze: export CPPFLAGS_ALL := $(CPPFLAGS_ALL)
 
 abi-digest: $(O)/gen/sinew.bpf.o ## write down the layouts of headers/ after an intended ABI change
 	@O=$(O) BPFTOOL=$(BPFTOOL) tests/check/abi.sh --update
