@@ -2,8 +2,9 @@
 #
 # The rings of tests, cheapest first; included by the Makefile. A file that appears in a ring's
 # folder belongs to it:
-#   tests/RING/test_*.c   a cmocka program, linked with the folder's other .c files, tests/harness/*.c
-#                         and sinew.a; tests/bpf/*.bpf.c becomes $(O)/gen/tests/NAME.skel.h
+#   tests/RING/test_*.c   a cmocka program, linked with the folder's helpers, tests/harness/*.c and
+#                         sinew.a; tests/bpf/*.bpf.c becomes $(O)/gen/tests/NAME.skel.h
+#   tests/RING/NAME.c     with a main: a program that tests start, $(O)/tests/RING/NAME; else a helper
 #   tests/RING/test_*.py  pytest         tests/RING/test_*.sh   bash that speaks TAP
 #   tests/fuzz/fuzz_X.c   libFuzzer; tests/fuzz/corpus/X/* is its corpus and, replayed, part of unit
 # Each ring ends with `RING: N passed, N failed, N skipped`. unit, scenario and fuzz are built with
@@ -16,6 +17,7 @@ PYTHON := /usr/bin/python3
 
 RING_C = $(sort $(wildcard tests/$(1)/test_*.c))
 RING_BIN = $(patsubst %.c,$(O)/%,$(call RING_C,$(1)))
+RING_DEPS = $(call RING_BIN,$(1)) $(patsubst %.c,$(O)/%,$(RING_MAIN_$(1)))
 RING_SCRIPT = $(sort $(wildcard tests/$(1)/test_*.py tests/$(1)/test_*.sh))
 RING_RUN = SINEW_BUILD=$(abspath $(O)) PYTHONPATH=tests tests/harness/run_ring
 HARNESS_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/harness/*.c))
@@ -28,11 +30,12 @@ $(O)/tests/%.o: tests/%.c Makefile tests/tests.mk
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests -I$(O)/gen/tests $(CFLAGS_ALL) -Werror=unused-function \
 		-DTESTS_DIR='"$(abspath tests)"' -MMD -MP -c $< -o $@
 
-# Within a ring every test_x links the same helpers: the .c files without a prefix.
+# Within a ring every program links the same helpers: the .c files without a main and without a prefix.
 define ring_rules
-RING_HELP_$(1) := $$(patsubst %.c,$$(O)/%.o,$$(filter-out tests/$(1)/test_% tests/$(1)/fuzz_% tests/fuzz/replay.c \
-	%.bpf.c,$$(wildcard tests/$(1)/*.c)))
-$$(O)/tests/$(1)/test_%: $$(O)/tests/$(1)/test_%.o $$(RING_HELP_$(1)) $$(HARNESS_OBJ) $$(O)/sinew.a
+RING_OTHER_$(1) := $$(filter-out tests/$(1)/test_% %.bpf.c,$$(wildcard tests/$(1)/*.c))
+RING_MAIN_$(1) := $$(if $$(RING_OTHER_$(1)),$$(shell grep -lE '^int main\(' $$(RING_OTHER_$(1))))
+RING_HELP_$(1) := $$(patsubst %.c,$$(O)/%.o,$$(filter-out $$(RING_MAIN_$(1)),$$(RING_OTHER_$(1))))
+$$(O)/tests/$(1)/%: $$(O)/tests/$(1)/%.o $$(RING_HELP_$(1)) $$(HARNESS_OBJ) $$(O)/sinew.a
 	$$(say) LD $$@
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$^ $$(LIBS_all) -lcmocka -lm -lpthread -o $$@
 endef
@@ -76,14 +79,14 @@ abi-digest: $(O)/gen/sinew.bpf.o ## write down the layouts of headers/ after an 
 
 unit: ## one cmocka program per file, and the fuzzers' corpora, under ASan and UBSan
 	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san unit-run
-unit-run: $(call RING_BIN,unit) $(FUZZERS:fuzz_%=$(O)/tests/fuzz/replay_%)
+unit-run: $(call RING_DEPS,unit) $(FUZZERS:fuzz_%=$(O)/tests/fuzz/replay_%)
 	@$(RING_RUN) unit --jobs $(TEST_JOBS) $(call RING_BIN,unit) $(call RING_SCRIPT,unit) \
 		$(foreach f,$(FUZZERS:fuzz_%=%),$(O)/tests/fuzz/replay_$(f)$(addprefix $(comma),$(wildcard tests/fuzz/corpus/$(f))))
 comma := ,
 
 scenario: ## the decision core against scripted clocks and answers
 	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san scenario-run
-scenario-run: $(call RING_BIN,scenario)
+scenario-run: $(call RING_DEPS,scenario)
 	@$(RING_RUN) scenario --jobs $(TEST_JOBS) $(call RING_BIN,scenario) $(call RING_SCRIPT,scenario)
 
 fuzz: ## every decoder under libFuzzer for FUZZ_SECONDS each
@@ -92,19 +95,19 @@ fuzz-run: $(FUZZERS:%=$(O)/tests/fuzz/%)
 	@$(RING_RUN) fuzz --timeout $$(($(FUZZ_SECONDS) + 120)) \
 		$(foreach f,$(FUZZERS),tests/harness/fuzz.sh$(comma)$(O)/tests/fuzz/$(f)$(comma)$(FUZZ_SECONDS))
 
-bpf: all $(call RING_BIN,bpf) ## (root) stages and maps by test runs in the kernel
+bpf: all $(call RING_DEPS,bpf) ## (root) stages and maps by test runs in the kernel
 	@$(RING_RUN) bpf --root $(call RING_BIN,bpf) $(call RING_SCRIPT,bpf)
 
-control: all $(call RING_BIN,control) ## the control API over its sockets
+control: all $(call RING_DEPS,control) ## the control API over its sockets
 	@$(RING_RUN) control $(call RING_BIN,control) $(call RING_SCRIPT,control)
 
-ctl: all $(call RING_BIN,ctl) ## the command line, as a user types it
+ctl: all $(call RING_DEPS,ctl) ## the command line, as a user types it
 	@$(RING_RUN) ctl $(call RING_BIN,ctl) $(call RING_SCRIPT,ctl)
 
-integration: all $(call RING_BIN,integration) ## (root) real sockets in sandboxes: connects, kills, upgrades
+integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandboxes: connects, kills, upgrades
 	@$(RING_RUN) integration --root --timeout 600 $(call RING_BIN,integration) $(call RING_SCRIPT,integration)
 
-peers: all $(call RING_BIN,peers) ## (root) real clients and servers
+peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
 	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
 
 -include $(wildcard tests/bench/bench.mk)

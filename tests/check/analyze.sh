@@ -7,7 +7,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 2
 # The definitions hold quotes, as make hands them to a shell.
-eval "flags=(${CPPFLAGS_ALL:-})"
+# shellcheck disable=SC2154
+flags=() && eval "flags=(${CPPFLAGS_ALL:-})"
 read -r -a cc <<<"${CC:-gcc}"
 mapfile -t files < <(find userspace -name '*.c' | sort)
 out=$(
