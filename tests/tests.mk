@@ -33,7 +33,7 @@ $(O)/tests/%.o: tests/%.c Makefile tests/tests.mk
 # Within a ring every program links the same helpers: the .c files without a main and without a prefix.
 define ring_rules
 RING_OTHER_$(1) := $$(filter-out tests/$(1)/test_% %.bpf.c,$$(wildcard tests/$(1)/*.c))
-RING_MAIN_$(1) := $$(if $$(RING_OTHER_$(1)),$$(shell grep -lE '^int main\(' $$(RING_OTHER_$(1))))
+RING_MAIN_$(1) := $$(if $$(RING_OTHER_$(1)),$$(shell grep -l '^int main.[iv]' $$(RING_OTHER_$(1))))
 RING_HELP_$(1) := $$(patsubst %.c,$$(O)/%.o,$$(filter-out $$(RING_MAIN_$(1)),$$(RING_OTHER_$(1))))
 $$(O)/tests/$(1)/%: $$(O)/tests/$(1)/%.o $$(RING_HELP_$(1)) $$(HARNESS_OBJ) $$(O)/sinew.a
 	$$(say) LD $$@
