@@ -138,12 +138,15 @@ install: all ## install below DESTDIR/PREFIX
 	install -D -m 0755 $(O)/sinewctl $(DESTDIR)$(PREFIX)/bin/sinewctl
 	@for m in $(MAN); do s=$${m##*.}; \
 		install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s/$${m##*/} || exit 1; done
+	install -d -m 0755 $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/sinewd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sinewd.service
 	install -d -m 0755 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(O)/sinewctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sinewctl
 
 uninstall: ## remove what install put there (first: sinewctl uninstall)
 	rm -f $(DESTDIR)$(PREFIX)/sbin/sinewd $(DESTDIR)$(PREFIX)/bin/sinewctl \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sinewctl
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sinewctl \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/sinewd.service
 	@for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
 
 clean: ## remove build/

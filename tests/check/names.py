@@ -59,6 +59,8 @@ def check_first_line(report, path, text):
         return
     lines = text.split("\n", 3)
     at = 1 if lines[0].startswith("#!") else 0
+    if path.endswith(".scd"):  # scdoc wants its own first line
+        lines, at = text.split("\n", 4), 2
     want = CONTRACT_LICENSE if path.startswith(("headers/", "bpf/")) else CODE_LICENSE
     if f"SPDX-License-Identifier: {want}" not in (lines[at] if at < len(lines) else ""):
         report.bad(path, at + 1, f"first line is not \"SPDX-License-Identifier: {want}\"")
