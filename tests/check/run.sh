@@ -44,14 +44,14 @@ check_man() {
 		mandoc -T lint -W warning "$name" 2>&1 | grep -v 'paragraph macro\|missing date\|cannot parse date' |
 			sed "s|^mandoc: [^:]*:\([0-9]*\):[0-9]*:|$page:\1 of the page:|" | grep . && bad=1
 	done
-	for name in $(grep -oE '"[a-z]+\.[a-zA-Z0-9]+", "SINEWD_' userspace/daemon/setting.c | cut -d'"' -f2); do
+	while read -r name; do
 		grep -qF "*$name*" userspace/man/sinewd.8.scd && continue
 		echo "userspace/man/sinewd.8.scd:1: does not tell of the setting $name" && bad=1
-	done
-	for name in $(grep -oE '^\*[a-z]+\.[a-zA-Z0-9]+\*' userspace/man/sinewd.8.scd | tr -d '*'); do
+	done < <(grep -oE '"[a-z]+\.[a-zA-Z0-9]+", "SINEWD_' userspace/daemon/setting.c | cut -d'"' -f2)
+	while read -r name; do
 		grep -qF "\"$name\"" userspace/daemon/setting.c && continue
 		echo "userspace/man/sinewd.8.scd:1: tells of the setting $name, which does not exist" && bad=1
-	done
+	done < <(grep -oE '^\*[a-z]+\.[a-zA-Z0-9]+\*' userspace/man/sinewd.8.scd | tr -d '*')
 	return $bad
 }
 
