@@ -53,7 +53,8 @@ CFLAGS_ALL := -std=gnu11 $(WARN) $(OPT) $(HARDEN) $(SANFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
-MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+# Where <asm/types.h> is. gcc is asked whatever CC is: clang answers with a triple that is no folder.
+MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null || $(CC) -print-multiarch 2>/dev/null)
 BPF_CFLAGS := -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -g -O2 -std=gnu11 -Wall -Wextra \
 	-Wno-unused-parameter -Wno-missing-field-initializers -Wno-unused-function \
 	-Wno-compare-distinct-pointer-types -Iheaders -Ibpf $(if $(MULTIARCH),-isystem /usr/include/$(MULTIARCH))
