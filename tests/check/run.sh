@@ -61,9 +61,10 @@ check_names() { $here/names.py; }
 check_lengths() { $here/lengths.py; }
 check_layout() { $here/layout.py check; }
 check_abi() { $here/abi.sh; }
+check_docs() { $here/docs.sh; }
 check_selftest() { $here/selftest.sh; }
 
-checks=(format includes names lengths layout abi shell python man selftest)
+checks=(format includes names lengths layout abi shell python man docs selftest)
 [[ $# -eq 0 ]] || checks=("$@")
 O=$(realpath -m "${O:-build}")
 export O

@@ -3,6 +3,7 @@
 #
 # A checker that passes everything is worse than none: each rule is shown a small tree that breaks it
 # and must name the file and line; a tree that keeps every rule must pass.
+# shellcheck disable=SC2016 # backquotes are Markdown here
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(mktemp -d)
@@ -144,6 +145,17 @@ bad lengths.py 'longer than 100 columns' userspace/model/thing.c < <(printf '/* 
 fresh
 put userspace/model/thing.c <<<$'int thing_add(int a)\n{\n\tif (a == 1)\n\t\treturn 1;\n\telse if (a == 2)\n\t\treturn 2;\n\telse if (a == 3)\n\t\treturn 3;\n\telse if (a == 4)\n\t\treturn 4;\n\treturn 0;\n}'
 passes lengths.py
+
+fresh
+printf 'all: ## x\n' >"$root/Makefile"
+printf '`make all`\n## What does not work yet\nscripts/later\n' >"$root/README.md"
+passes docs.sh
+printf '`scripts/none`\n' >"$root/README.md"
+expect docs.sh 'README.md:1: names scripts/none'
+printf '`make none`\n' >"$root/README.md"
+expect docs.sh 'README.md:1: names make none'
+printf '## What does not work yet\n`make all`\n' >"$root/README.md"
+expect docs.sh 'README.md:2: says that make all does not work yet'
 
 # A padded key loads without complaint and misses every look-up.
 bad 'layout.py check' 'padding' headers/sinew/a.h <<<$'#include <sinew/abi.h>\nstruct sn_a {\n\t__u8 b;\n\t__u32 c;\n};'
