@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the bench happens: namespaces, cgroups and processes that vanish with the run.
+
+Before it: root. After it: subjects.py puts one competitor into each place. Nothing has a name outside: network
+namespaces live as long as a process in them, mounts are private, every child is killed by the kernel when the
+run ends, however it ends. Only cgroup folders can be left by a kill -9; the next run removes those of dead runs.
+"""
+import contextlib
+import ctypes
+import os
+import platform
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+PR_SET_PDEATHSIG = 1
+BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
+BPF_PROG_GET_FD_BY_ID, BPF_ENABLE_STATS = 13, 32
+CGROUP_PREFIX = "sinew-bench."
+BACKENDS = ("10.1.0.1", "10.1.0.2", "10.1.0.3")
+VIPS = "10.96.0.0/12"
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class BenchError(Exception):
+    """What makes a run impossible; its text says what to do."""
+
+
+def check_call(result, what):
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def bpf(command, attributes):
+    """The bpf system call with attributes given as bytes; returns a descriptor."""
+    number = BPF_SYSCALL.get(platform.machine())
+    if number is None:
+        raise BenchError(f"the number of the bpf system call on {platform.machine()} is not known here")
+    buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
+    return check_call(libc.syscall(number, command, buffer, 128), f"bpf({command})")
+
+
+@contextlib.contextmanager
+def bpf_stats():
+    """While inside, the kernel times its BPF programs; it stops by itself should we die."""
+    fd = bpf(BPF_ENABLE_STATS, b"\0" * 4)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def shortened(text):
+    """The last lines that a program said, each cut, on one line."""
+    return " | ".join(line[:200] for line in text.strip().split("\n")[-4:])
+
+
+class Namespace:
+    """A network namespace: loopback with three backend addresses, and no way out."""
+
+    def __init__(self, sandbox, route_vips=False):
+        self.sandbox = sandbox
+        self.keeper = sandbox.start(["sleep", "infinity"], unshare=True)
+        self.fd = os.open(f"/proc/{self.keeper.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.run(["ip", "link", "set", "lo", "up"])
+        for address in BACKENDS:
+            self.run(["ip", "address", "add", f"{address}/32", "dev", "lo"])
+        if route_vips:
+            # Address translation happens after the route was found, so there must be one.
+            self.run(["ip", "route", "add", VIPS, "dev", "lo", "src", BACKENDS[0]])
+        self.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=10000 65000", "net.ipv4.tcp_tw_reuse=1"])
+
+    def run(self, command, text=None):
+        self.sandbox.run(command, namespace=self, text=text)
+
+
+class Sandbox:
+    """Everything that one run makes. A context manager; leaving it removes all of it."""
+
+    def __init__(self, cpu, housekeeping):
+        self.cpu = cpu  # of what is measured
+        self.housekeeping = housekeeping  # of everything else
+        self.children = []
+        self.fds = []
+
+    def __enter__(self):
+        if os.geteuid() != 0:
+            raise BenchError("the bench makes namespaces and cgroups and loads programs: run it as root")
+        self.tmp = tempfile.mkdtemp(prefix="sinew-bench.")
+        os.chmod(self.tmp, 0o755)
+        check_call(libc.unshare(CLONE_NEWNS), "unshare")
+        check_call(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make mounts private")
+        self.bpffs = os.path.join(self.tmp, "bpffs")
+        os.mkdir(self.bpffs)
+        check_call(libc.mount(b"bpf", self.bpffs.encode(), b"bpf", 0, None), "mount bpffs")
+        self.cgroup_top = self.find_cgroup2()
+        self.remove_left_cgroups()
+        self.cgroup_root = os.path.join(self.cgroup_top, f"{CGROUP_PREFIX}{os.getpid()}")
+        os.mkdir(self.cgroup_root)
+        os.sched_setaffinity(0, {self.housekeeping})
+        return self
+
+    def __exit__(self, *_):
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signal_number, signal.SIG_IGN)
+        for child in reversed(self.children):
+            if child.poll() is None:
+                child.kill()
+        for child in self.children:
+            child.wait()
+        libc.umount2(self.bpffs.encode(), 2)
+        self.remove_cgroups(self.cgroup_root)
+        shutil.rmtree(self.tmp, ignore_errors=True)
+
+    @staticmethod
+    def find_cgroup2():
+        with open("/proc/mounts", encoding="utf-8") as mounts:
+            for line in mounts:
+                fields = line.split()
+                if fields[2] == "cgroup2":
+                    return fields[1]
+        raise BenchError("no cgroup v2 is mounted on this host")
+
+    def remove_left_cgroups(self):
+        for name in os.listdir(self.cgroup_top):
+            pid = name[len(CGROUP_PREFIX):]
+            if name.startswith(CGROUP_PREFIX) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+                self.remove_cgroups(os.path.join(self.cgroup_top, name))
+
+    @staticmethod
+    def remove_cgroups(root):
+        """Folders below first. A process that was just killed may still be leaving: bounded patience."""
+        for folder, _, _ in os.walk(root, topdown=False):
+            for _ in range(50):
+                try:
+                    os.rmdir(folder)
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.02)
+
+    def cgroup(self, name):
+        path = os.path.join(self.cgroup_root, name)
+        os.mkdir(path)
+        return path
+
+    def path(self, name):
+        return os.path.join(self.tmp, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as f:
+            f.write(text)
+        return self.path(name)
+
+    def entering(self, namespace, cgroup, cpu, unshare):
+        """What a child does before it becomes its program."""
+        def enter():
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its children
+            os.sched_setaffinity(0, {self.housekeeping if cpu is None else cpu})
+            if cgroup:
+                with open(os.path.join(cgroup, "cgroup.procs"), "w", encoding="ascii") as f:
+                    f.write("0")
+            if unshare:
+                check_call(libc.unshare(CLONE_NEWNET), "unshare")
+            if namespace:
+                check_call(libc.setns(namespace.fd, CLONE_NEWNET), "setns")
+        return enter
+
+    def run(self, command, namespace=None, cgroup=None, cpu=None, text=None, seconds=120):
+        """Standard output of a program that must succeed."""
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds, check=False,
+                              preexec_fn=self.entering(namespace, cgroup, cpu, False))
+        if done.returncode != 0:
+            said = shortened(done.stderr or done.stdout)
+            raise BenchError(f"{os.path.basename(command[0])} {' '.join(command[1:4])}: "
+                             f"ended with {done.returncode}: {said}")
+        return done.stdout
+
+    def start(self, command, namespace=None, cgroup=None, cpu=None, text=None, unshare=False, env=None):
+        """A program that runs until the end of the run. Its standard error goes to a file in the sandbox."""
+        with open(self.path(f"{len(self.children)}.{os.path.basename(command[0])}.log"), "wb") as log:
+            child = subprocess.Popen(command, stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE, stderr=log, env=env,
+                                     preexec_fn=self.entering(namespace, cgroup, cpu, unshare))
+        child.log = log.name
+        self.children.append(child)
+        if text is not None:
+            child.stdin.write(text.encode())
+            child.stdin.close()
+        return child
+
+    def start_ready(self, command, seconds=20, **where):
+        """Starts a program and waits for its line "ready"."""
+        child = self.start(command, **where)
+        if not select.select([child.stdout], [], [], seconds)[0] or child.stdout.readline() != b"ready\n":
+            raise BenchError(f"{os.path.basename(command[0])} did not start: {self.said(child)}")
+        return child
+
+    @staticmethod
+    def said(child):
+        with open(child.log, encoding="utf-8", errors="replace") as f:
+            return shortened(f.read()) or "it said nothing"
+
+    def start_notifying(self, command, seconds=60, **where):
+        """Starts a program that speaks sd_notify and waits for READY=1."""
+        path = self.path(f"notify.{len(self.children)}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.bind(path)
+            notify.settimeout(0.2)
+            child = self.start(command, env={**os.environ, "NOTIFY_SOCKET": path}, **where)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and child.poll() is None:
+                with contextlib.suppress(socket.timeout):
+                    if b"READY=1" in notify.recv(4096).split(b"\n"):
+                        return child
+        raise BenchError(f"{os.path.basename(command[0])} did not become ready: {self.said(child)}")
+
+    def open_program(self, number):
+        """A descriptor of a loaded program, to read its times by."""
+        fd = bpf(BPF_PROG_GET_FD_BY_ID, int(number).to_bytes(4, "little"))
+        self.fds.append(fd)
+        return fd
+
+
+def program_time(fd):
+    """(nanoseconds, runs) of a program since it was loaded, as far as they were counted."""
+    fields = {}
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as f:
+        for line in f:
+            key, _, value = line.partition(":")
+            fields[key] = value.strip()
+    return int(fields.get("run_time_ns", 0)), int(fields.get("run_cnt", 0))
