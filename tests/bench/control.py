@@ -11,10 +11,11 @@ import time
 
 from measure import quartiles
 from sandbox import BenchError
-from subjects import FEW, MANY, PLAIN_PORT, as_list, as_manifest, services
+from subjects import FEW, MANY, PLAIN_PORT, Service, as_list, as_manifest, services
 
 SOURCE = "/v1/sources/bench"
 CHANGES = 1000
+FLIP_VIP, FLIP_PORT, FLIP_CLIENTS, FLIP_SECONDS = "10.111.0.1", 7999, 8, 10
 
 
 def snapshot(port):
@@ -50,10 +51,11 @@ def http(method, path, body=b""):
 class Control:
     """What it measures is in `figures`: name -> (median, first quartile, third quartile)."""
 
-    def __init__(self, sandbox, tool, daemon, repetitions, say):
-        self.sandbox, self.tool, self.daemon = sandbox, tool, daemon
+    def __init__(self, field, daemon, repetitions, say):
+        self.field, self.daemon = field, daemon
+        self.sandbox, self.tool = field.sandbox, field.tool
         self.repetitions, self.say = repetitions, say
-        self.figures = {}
+        self.figures, self.errors = {}, []
 
     def measure(self):
         self.say("control: memory, full sync")
@@ -62,6 +64,8 @@ class Control:
         self.say("control: scrape, one change")
         self.measure_scrape()
         self.measure_change()
+        self.say("control: connects while a set flips")
+        self.measure_flips()
 
     def put(self, body):
         return timed_request(self.daemon.socket, http("PUT", SOURCE, body))[0]
@@ -119,6 +123,32 @@ class Control:
         seen = json.loads(self.sandbox.run(command + bodies, cpu=self.sandbox.cpu))
         for name in ("visible_p50", "visible_p99", "answered_p50", "answered_p99"):
             self.figures[f"change_{name}_ms"] = (seen[f"{name}_ns"] / 1e6,) * 3
+
+    def measure_flips(self):
+        """A thousand connects a second while a service has 1 and 100 backends in turn, as fast as the API takes it.
+        The address of the service leads nowhere: a connect that was not translated is an error."""
+        self.sandbox.start_ready([self.tool("serve"), "--http", "--listen", f"0.0.0.0:{FLIP_PORT}"],
+                                 namespace=self.field.plain, cgroup=self.daemon.cgroup)
+        bodies = [json.dumps(as_manifest(Service(MANY + 1, FLIP_VIP, backends))).encode()
+                  for backends in ([("127.1.0.1", FLIP_PORT)],
+                                   [(f"127.1.0.{i}", FLIP_PORT) for i in range(1, 101)])]
+        path = f"/v1/services/bench/s{MANY + 1}?source=bench"
+        self.daemon.request("PUT", path, bodies[0])
+        clients = [self.sandbox.start(
+            [self.tool("load"), "--mode", "crr", "--http", "--to", f"{FLIP_VIP}:80", "--rate", "125",
+             "--milliseconds", str(FLIP_SECONDS * 1000)], namespace=self.field.plain, cgroup=self.daemon.cgroup,
+            cpu=self.sandbox.cpu) for _ in range(FLIP_CLIENTS)]
+        flips = 0
+        while any(client.poll() is None for client in clients):
+            flips += 1
+            self.daemon.request("PUT", path, bodies[flips % 2])
+        results = [json.loads(client.stdout.read() or "{}") for client in clients]
+        if any("errors" not in result for result in results):
+            raise BenchError("a client of the flipping set ended without a result")
+        self.figures["flips"] = (flips,) * 3
+        self.figures["flip_connects"] = (sum(r["operations"] for r in results),) * 3
+        self.figures["flip_errors"] = (sum(r["errors"] for r in results),) * 3
+        self.errors += [f"flipping set: {r['errors']} errors, first {r['first_error']}" for r in results if r["errors"]]
 
 
 def moved():

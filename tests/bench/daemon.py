@@ -29,6 +29,7 @@ class Daemon:
     """One sinewd in the foreground, killed with the run."""
 
     def __init__(self, sandbox, build, name, cgroup):
+        self.cgroup = cgroup
         self.folder = sandbox.path(name)
         self.socket = os.path.join(self.folder, "control.sock")
         self.status_socket = os.path.join(self.folder, "status.sock")

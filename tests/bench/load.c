@@ -36,6 +36,7 @@ struct load {
 	const char *mode;
 	double seconds;
 	size_t request_len, reply_len;
+	uint64_t every_ns; /* between the begins of two operations; 0: one after the other */
 	bool http, reset;
 	char request[MESSAGE_MAX], reply[MESSAGE_MAX];
 
@@ -126,6 +127,18 @@ static void close_connection(const struct load *l, int fd)
 	(void)close(fd);
 }
 
+/* When the next operation begins. */
+static uint64_t next_begin(const struct load *l, uint64_t begin, uint64_t end)
+{
+	uint64_t next = begin + l->every_ns;
+	struct timespec at = {(time_t)(next / 1000000000u), (long)(next % 1000000000u)};
+
+	if (next <= end)
+		return end;
+	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+	return now_ns();
+}
+
 static void run_connections(struct load *l, bool exchange)
 {
 	uint64_t begin = now_ns();
@@ -150,7 +163,7 @@ static void run_connections(struct load *l, bool exchange)
 			histogram_add(&l->opened, after - before);
 			histogram_add(&l->whole, end - begin);
 		}
-		begin = end;
+		begin = next_begin(l, begin, end);
 	}
 }
 
@@ -311,20 +324,23 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"usage: load --mode crr|connect|refused|rr|udp|udp-connect|sendto --to ADDRESS:PORT\n"
-		"            [--milliseconds N] [--cpu N] [--http] [--request BYTES] [--reply BYTES] [--fin]\n");
+		"            [--milliseconds N] [--cpu N] [--http] [--request BYTES] [--reply BYTES] [--fin]\n"
+		"            [--rate PER-SECOND]  (crr and connect)\n");
 	return 2;
 }
 
 /* 0, or -EINVAL for a word that makes no sense. */
 static int parse_options(struct load *l, int argc, char **argv)
 {
-	enum { MODE, TO, TIME, CPU, HTTP, REQUEST, REPLY, FIN };
+	enum { MODE, TO, TIME, CPU, HTTP, REQUEST, REPLY, FIN, RATE };
 	static const struct option options[] = {
-		{"mode", 1, NULL, MODE},   {"to", 1, NULL, TO},     {"milliseconds", 1, NULL, TIME},
-		{"cpu", 1, NULL, CPU},     {"http", 0, NULL, HTTP}, {"request", 1, NULL, REQUEST},
-		{"reply", 1, NULL, REPLY}, {"fin", 0, NULL, FIN},   {},
+		{"mode", 1, NULL, MODE},         {"to", 1, NULL, TO},
+		{"milliseconds", 1, NULL, TIME}, {"cpu", 1, NULL, CPU},
+		{"http", 0, NULL, HTTP},         {"request", 1, NULL, REQUEST},
+		{"reply", 1, NULL, REPLY},       {"fin", 0, NULL, FIN},
+		{"rate", 1, NULL, RATE},         {},
 	};
-	long time_ms = 1000, cpu = -1, request = 64, reply = 64;
+	long time_ms = 1000, cpu = -1, request = 64, reply = 64, rate = 0;
 	int option, r = 0;
 
 	while (r >= 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -344,6 +360,8 @@ static int parse_options(struct load *l, int argc, char **argv)
 			r = number_parse(optarg, 1, MESSAGE_MAX, &reply);
 		else if (option == FIN)
 			l->reset = false;
+		else if (option == RATE)
+			r = number_parse(optarg, 1, 1000000, &rate);
 		else
 			r = -EINVAL;
 	}
@@ -352,6 +370,7 @@ static int parse_options(struct load *l, int argc, char **argv)
 	l->seconds = (double)time_ms / 1e3;
 	l->request_len = l->http ? strlen(HTTP_REQUEST) : (size_t)request;
 	l->reply_len = (size_t)reply;
+	l->every_ns = rate ? 1000000000u / (uint64_t)rate : 0;
 	return cpu >= 0 ? pin_cpu((int)cpu) : 0;
 }
 

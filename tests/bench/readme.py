@@ -65,9 +65,9 @@ def render(result):
     m = result["machine"]
     kind = "A quick run" if result["mode"] == "quick" else "A full run"
     lines = [f"{kind} of {result['date']}: {result['repetitions']} interleaved repetitions on {m['cpus']} CPUs "
-             f"({m['cpu']}), Linux {m['kernel']}, {m['system']}. Client, server and proxies share one CPU, over loopback, "
-             "the shortest path there is, where any cost shows most. Figures are medians of the ratios within each "
-             "repetition.", ""]
+             f"({m['cpu']}), Linux {m['kernel']}, {m['system']}. Client, server and proxies share one CPU, over "
+             "loopback, the shortest path there is, where any cost shows most. Figures are medians of the ratios "
+             "within each round.", ""]
     lines += [*figure_rows(result["rows"]), "", *beside_rows(result["beside"]), "",
               *program_rows(result["programs"])]
     if result["absent"]:

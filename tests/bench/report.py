@@ -44,7 +44,11 @@ def ratio_rows(m):
 def control_rows(figures):
     def scaled(name, by=1.0):
         return tuple(v / by for v in figures[name]) if name in figures else None
+    flips = "connects, 1,000 a second by 8 clients, while a set flips between 1 and 100 backends"
+    if "flips" in figures:
+        flips += f": {figures['flip_connects'][0]:,} connects, {figures['flips'][0]:,} flips"
     return [
+        (flips, 0, "errors", scaled("flip_errors")),
         ("full sync of 10,000 services, 30,000 backends: API call, JSON included", 60, "ms", scaled("sync_ms")),
         ("the same snapshot again", None, "ms", scaled("sync_same_ms")),
         ("every backend another", None, "ms", scaled("sync_changed_ms")),
@@ -122,7 +126,7 @@ def assemble(measure, control, absent, quick):
         "programs": program_rows(measure, labels),
         "control": {k: [round(x, 4) for x in v] for k, v in control.figures.items()} if control else {},
         "absent": absent,
-        "errors": measure.errors(),
+        "errors": measure.errors() + (control.errors if control else []),
     }
 
 
@@ -177,10 +181,12 @@ def show(result):
         table.append((b["label"], *cells))
     yield from lines_of(table)
     yield ""
-    table = [("bpf_stats, ns of connect4", "hit", "miss", "warm hit", "warm miss", "all programs of a connection", "runs")]
+    table = [("bpf_stats, ns of connect4", "hit", "miss", "warm hit", "warm miss",
+              "all programs of a connection", "runs")]
     for p in result["programs"]:
         every = p["per_connection"].values()
-        times = ["-" if p[k] is None else f"{p[k]:.0f}" for k in ("hit_ns", "miss_ns", "warm_hit_ns", "warm_miss_ns")]
+        times = ["-" if p[k] is None else f"{p[k]:.0f}"
+                 for k in ("hit_ns", "miss_ns", "warm_hit_ns", "warm_miss_ns")]
         table.append((p["label"], *times,
                       f"{sum(e['ns'] for e in every):.0f}", f"{sum(e['runs'] for e in every):.1f}"))
     yield from lines_of(table)

@@ -3,10 +3,11 @@
 
 Before it: root. After it: subjects.py puts one competitor into each place. Nothing has a name outside: network
 namespaces live as long as a process in them, mounts are private, every child is killed by the kernel when the
-run ends, however it ends. Only cgroup folders can be left by a kill -9; the next run removes those of dead runs.
+run ends, however it ends. A kill -9 can leave cgroup folders and files; the next run removes those of dead runs.
 """
 import contextlib
 import ctypes
+import glob
 import os
 import platform
 import select
@@ -22,7 +23,7 @@ MS_REC, MS_PRIVATE = 0x4000, 0x40000
 PR_SET_PDEATHSIG = 1
 BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
 BPF_PROG_GET_FD_BY_ID, BPF_ENABLE_STATS = 13, 32
-CGROUP_PREFIX = "sinew-bench."
+PREFIX = "sinew-bench."  # then the run's process id
 BACKENDS = ("10.1.0.1", "10.1.0.2", "10.1.0.3")
 VIPS = "10.96.0.0/12"
 
@@ -91,11 +92,20 @@ class Sandbox:
         self.housekeeping = housekeeping  # of everything else
         self.children = []
         self.fds = []
+        self.cgroup_root = None
 
     def __enter__(self):
         if os.geteuid() != 0:
             raise BenchError("the bench makes namespaces and cgroups and loads programs: run it as root")
-        self.tmp = tempfile.mkdtemp(prefix="sinew-bench.")
+        self.tmp = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}.")
+        try:
+            self.make()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def make(self):
         os.chmod(self.tmp, 0o755)
         check_call(libc.unshare(CLONE_NEWNS), "unshare")
         check_call(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make mounts private")
@@ -103,11 +113,10 @@ class Sandbox:
         os.mkdir(self.bpffs)
         check_call(libc.mount(b"bpf", self.bpffs.encode(), b"bpf", 0, None), "mount bpffs")
         self.cgroup_top = self.find_cgroup2()
-        self.remove_left_cgroups()
-        self.cgroup_root = os.path.join(self.cgroup_top, f"{CGROUP_PREFIX}{os.getpid()}")
+        self.remove_left()
+        self.cgroup_root = os.path.join(self.cgroup_top, f"{PREFIX}{os.getpid()}")
         os.mkdir(self.cgroup_root)
         os.sched_setaffinity(0, {self.housekeeping})
-        return self
 
     def __exit__(self, *_):
         for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -117,8 +126,9 @@ class Sandbox:
                 child.kill()
         for child in self.children:
             child.wait()
-        libc.umount2(self.bpffs.encode(), 2)
-        self.remove_cgroups(self.cgroup_root)
+        libc.umount2(os.path.join(self.tmp, "bpffs").encode(), 2)
+        if self.cgroup_root:
+            self.remove_cgroups(self.cgroup_root)
         shutil.rmtree(self.tmp, ignore_errors=True)
 
     @staticmethod
@@ -130,11 +140,17 @@ class Sandbox:
                     return fields[1]
         raise BenchError("no cgroup v2 is mounted on this host")
 
-    def remove_left_cgroups(self):
-        for name in os.listdir(self.cgroup_top):
-            pid = name[len(CGROUP_PREFIX):]
-            if name.startswith(CGROUP_PREFIX) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-                self.remove_cgroups(os.path.join(self.cgroup_top, name))
+    def remove_left(self):
+        """Of runs that were killed: their cgroups and files. Their processes and mounts went with them."""
+        for path in glob.glob(os.path.join(self.cgroup_top, f"{PREFIX}*")) + \
+                glob.glob(os.path.join(tempfile.gettempdir(), f"{PREFIX}*")):
+            pid = os.path.basename(path)[len(PREFIX):].split(".")[0]
+            if not pid.isdigit() or os.path.exists(f"/proc/{pid}"):
+                continue
+            if path.startswith(self.cgroup_top):
+                self.remove_cgroups(path)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
     @staticmethod
     def remove_cgroups(root):
