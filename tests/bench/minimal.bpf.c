@@ -24,9 +24,10 @@ struct {
 	__type(value, struct minimal_backend);
 } backends SEC(".maps");
 
+/* Room for as many sockets as sn_flows has. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 131072);
 	__type(key, struct minimal_reverse_key);
 	__type(value, struct minimal_key);
 } reverse SEC(".maps");

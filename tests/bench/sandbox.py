@@ -3,7 +3,7 @@
 
 Before it: root. After it: subjects.py puts one competitor into each place. Nothing has a name outside: network
 namespaces live as long as a process in them, mounts are private, every child is killed by the kernel when the
-run ends, however it ends. A kill -9 can leave cgroup folders and files; the next run removes those of dead runs.
+run ends, however it ends; their children, when it ends by itself. A kill -9 can leave cgroup folders and files; the next run removes those of dead runs.
 """
 import contextlib
 import ctypes
@@ -20,7 +20,7 @@ import time
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
 BPF_PROG_GET_FD_BY_ID, BPF_ENABLE_STATS = 13, 32
 PREFIX = "sinew-bench."  # then the run's process id
@@ -107,6 +107,7 @@ class Sandbox:
 
     def make(self):
         os.chmod(self.tmp, 0o755)
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         check_call(libc.unshare(CLONE_NEWNS), "unshare")
         check_call(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make mounts private")
         self.bpffs = os.path.join(self.tmp, "bpffs")
@@ -126,10 +127,25 @@ class Sandbox:
                 child.kill()
         for child in self.children:
             child.wait()
+        self.end_orphans()
         libc.umount2(os.path.join(self.tmp, "bpffs").encode(), 2)
         if self.cgroup_root:
             self.remove_cgroups(self.cgroup_root)
         shutil.rmtree(self.tmp, ignore_errors=True)
+
+    @staticmethod
+    def end_orphans():
+        """What our children had started became ours when they ended."""
+        me = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+        for _ in range(100):
+            with open(me, encoding="ascii") as f:
+                orphans = [int(pid) for pid in f.read().split()]
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+            if not orphans:
+                return
 
     @staticmethod
     def find_cgroup2():
@@ -212,8 +228,8 @@ class Sandbox:
         child.log = log.name
         self.children.append(child)
         if text is not None:
-            child.stdin.write(text.encode())
-            child.stdin.close()
+            with contextlib.suppress(BrokenPipeError), child.stdin:  # it has ended: whoever waits for it tells why
+                child.stdin.write(text.encode())
         return child
 
     def start_ready(self, command, seconds=20, **where):
