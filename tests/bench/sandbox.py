@@ -3,7 +3,8 @@
 
 Before it: root. After it: subjects.py puts one competitor into each place. Nothing has a name outside: network
 namespaces live as long as a process in them, mounts are private, every child is killed by the kernel when the
-run ends, however it ends; their children, when it ends by itself. A kill -9 can leave cgroup folders and files; the next run removes those of dead runs.
+run ends, however it ends; what they started, when it ends by itself. A kill -9 can leave cgroup folders and
+files; the next run removes those of dead runs.
 """
 import contextlib
 import ctypes
