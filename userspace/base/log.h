@@ -13,11 +13,10 @@ enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 void log_init(const char *program, enum log_level max, enum log_format format);
 /* Keeps errno. */
-__attribute__((format(printf, 2, 3)))
-void log_write(enum log_level level, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void log_write(enum log_level level, const char *format, ...);
 /* As log_write, with ": <strerror(-r)>" appended; returns r. */
-__attribute__((format(printf, 3, 4)))
-int log_write_r(enum log_level level, int r, const char *format, ...);
+__attribute__((format(printf, 3, 4))) int log_write_r(enum log_level level, int r,
+						      const char *format, ...);
 
 #define log_err(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_WARNING, __VA_ARGS__)
