@@ -11,6 +11,8 @@
 #include "model/problem.h"
 #include "model/service.h"
 
+#define CODEC_API_VERSION "sinew/v1"
+
 /* One object of any kind, as in a manifest document. */
 struct object {
 	enum object_kind { OBJECT_NONE, OBJECT_SERVICE, OBJECT_POLICY } kind;
@@ -27,7 +29,24 @@ int codec_decode_object(yyjson_val *json, const char *pointer, const char *sourc
 			struct problems *problems, struct object *ret);
 void object_done(struct object *o);
 
-/* Canonical JSON of an object (the shape that decode accepts), as a value of `doc`. NULL: no memory.
- * With allocated addresses included: they are part of the state. */
+/*
+ * Decodes a list's "items", of any kinds; all of them, so that one answer tells all errors. 0 and
+ * an array for object_free_list; -EINVAL with problems whose pointers begin with /items; -ENOMEM.
+ */
+int codec_decode_items(yyjson_val *items, const char *source, struct problems *problems,
+		       struct object **ret, size_t *ret_n);
+/* As codec_decode_items, of {"apiVersion": "sinew/v1", "kind": "List", "items": [...]}: snapshots
+ * and state files, whose "metadata", "source" and "generation" are the caller's affair. */
+int codec_decode_list(yyjson_val *json, const char *source, struct problems *problems,
+		      struct object **ret, size_t *ret_n);
+struct object *object_free_list(struct object *objects, size_t n); /* returns NULL */
+
+/*
+ * Canonical JSON of an object (the shape that decode accepts), as a value of `doc`; texts are
+ * borrowed from the object, which must outlive the document. NULL: no memory. Allocated addresses
+ * are included, beside "allocated": true, because they are part of the state: read back, they are
+ * kept if they are free and within a pool, and chosen anew otherwise. Without that word an address
+ * is a person's wish.
+ */
 yyjson_mut_val *codec_encode_service(yyjson_mut_doc *doc, const struct service *s);
 yyjson_mut_val *codec_encode_policy(yyjson_mut_doc *doc, const struct policy *p);

@@ -5,24 +5,25 @@
  */
 #pragma once
 
-#define LIMIT_NAME 63              /* bytes of a name, namespace, port name or zone (RFC 1123 label) */
-#define LIMIT_LABELS 64            /* labels of one object */
-#define LIMIT_LABEL_VALUE 253      /* bytes of a label's value */
-#define LIMIT_PORTS 32             /* ports of one service */
-#define LIMIT_ADDRESSES 2          /* one per family */
-#define LIMIT_ENDPOINTS 4096       /* endpoints of one service */
+#define LIMIT_NAME 63          /* bytes of a name, namespace, port name or zone (RFC 1123 label) */
+#define LIMIT_LABELS 64        /* labels of one object */
+#define LIMIT_LABEL_VALUE 253  /* bytes of a label's value */
+#define LIMIT_PORTS 32         /* ports of one service */
+#define LIMIT_ADDRESSES 2      /* one per family */
+#define LIMIT_ENDPOINTS 4096   /* endpoints of one service */
+#define LIMIT_SERVICE_ZONES 64 /* different zones in one service */
 #define LIMIT_WEIGHT 65535
-#define LIMIT_SERVICES 16383       /* datapath services: (address, port, protocol) */
-#define LIMIT_BACKENDS 65535       /* over all services */
+#define LIMIT_SERVICES 16383 /* datapath services: (address, port, protocol) */
+#define LIMIT_BACKENDS 65535 /* over all services */
 #define LIMIT_POLICIES 1023
 #define LIMIT_ZONES 1023
 #define LIMIT_SOURCES 64
-#define LIMIT_BODY (32u << 20)     /* bytes of a request body */
-#define LIMIT_BODIES (96u << 20) /* bytes of all request bodies being received */
-#define LIMIT_MANIFEST (16u << 20) /* bytes of a manifest file */
-#define LIMIT_DOCUMENTS 20000      /* documents of one manifest */
-#define LIMIT_DEPTH 32             /* nesting of YAML or JSON */
-#define LIMIT_PROBLEMS 20          /* errors told about one request; the rest is counted */
-#define LIMIT_CLIENTS 64           /* open connections per control socket */
-#define LIMIT_SUBSCRIBERS 16       /* event streams */
+#define LIMIT_BODY (32u << 20)              /* bytes of a request body */
+#define LIMIT_BODIES (96u << 20)            /* bytes of all request bodies being received */
+#define LIMIT_MANIFEST (16u << 20)          /* bytes of a manifest file */
+#define LIMIT_DOCUMENTS 20000               /* documents of one manifest */
+#define LIMIT_DEPTH 32                      /* nesting of YAML or JSON */
+#define LIMIT_PROBLEMS 20                   /* errors told about one request; the rest is counted */
+#define LIMIT_CLIENTS 64                    /* open connections per control socket */
+#define LIMIT_SUBSCRIBERS 16                /* event streams */
 #define LIMIT_SUBSCRIBER_QUEUE (256u << 10) /* bytes buffered for one before it is cut */

@@ -9,8 +9,9 @@
 #include <stddef.h>
 
 struct problem {
-	char *pointer;  /* RFC 6901 JSON pointer into what was sent, "" for the whole */
-	char *message;  /* "port 70000 is out of range (1 to 65535)" */
+	char *pointer; /* RFC 6901 JSON pointer into what was sent, "" for the whole */
+	char *message; /* "port 70000 is out of range (1 to 65535)" */
+	bool at_key;   /* it is the member's key that is wrong, not its value */
 };
 
 struct problems {
@@ -21,7 +22,10 @@ struct problems {
 };
 
 /* Never fails visibly: without memory it sets no_memory, which counts as a problem. */
-__attribute__((format(printf, 3, 4)))
-void problem_add(struct problems *p, const char *pointer, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void problem_add(struct problems *p, const char *pointer,
+						       const char *format, ...);
+/* As problem_add, about the key that the pointer ends with. */
+__attribute__((format(printf, 3, 4))) void problem_add_key(struct problems *p, const char *pointer,
+							   const char *format, ...);
 bool problems_any(const struct problems *p);
 void problems_done(struct problems *p);

@@ -19,34 +19,35 @@ struct label {
 };
 
 struct service_port {
-	char *name;       /* never NULL; "" when there is one unnamed port */
-	uint16_t port;    /* host order; SN_PORT_ANY: every port (pool addresses only) */
-	uint8_t proto;    /* SN_PROTO_* */
+	char *name;    /* never NULL; "" when there is one unnamed port */
+	uint16_t port; /* host order; SN_PORT_ANY: every port (pool addresses only) */
+	uint8_t proto; /* SN_PROTO_* */
 };
 
 struct endpoint {
 	struct sn_addr addr;
-	uint16_t weight;  /* 0: draining */
-	uint16_t zone;    /* index in struct service.zones, +1; 0: none */
+	uint16_t weight; /* 0: draining */
+	uint16_t zone;   /* index in struct service.zones, +1; 0: none */
 };
 
 struct service {
 	unsigned int refs;
-	uint64_t etag;    /* of the canonical JSON without source; never 0 */
-	char *namespace;  /* default "default" */
+	uint64_t etag;   /* of the canonical JSON without source; never 0 */
+	char *namespace; /* default "default" */
 	char *name;
-	char *source;     /* who declared it: "manifest", "consul/dc1" */
-	char *policy;     /* name of a TrafficPolicy in the same namespace; "default" always exists */
+	char *source; /* who declared it: "manifest", "consul/dc1" */
+	char *policy; /* name of a TrafficPolicy in the same namespace; "default" always exists */
 	struct label *labels;
 	size_t n_labels;
 	struct sn_addr address[2]; /* at most one per family, IPv4 first */
 	size_t n_addresses;
-	bool allocated;   /* the addresses came from the pool */
+	bool allocated; /* the addresses came from the pool */
 	struct service_port *ports;
 	size_t n_ports;
 	struct endpoint *endpoints;
 	size_t n_endpoints;
-	uint16_t *targets; /* [endpoint * n_ports + port]: the endpoint's port there, host order; 0: as asked */
+	uint16_t *targets; /* [endpoint * n_ports + port]: the endpoint's port there, host order; 0:
+			      as asked */
 	char **zones;
 	size_t n_zones;
 };
@@ -58,13 +59,27 @@ struct policy {
 	char *name;
 	char *source;
 	uint32_t algorithm; /* enum sn_algorithm */
+	struct label *labels;
+	size_t n_labels;
 };
+
+/*
+ * A copy of what `draft` describes, in one block of memory, with one reference and its etag; the
+ * draft (refs and etag unused) may point anywhere and stays the caller's. Labels must be sorted by
+ * key. -ENOMEM.
+ */
+int service_new(const struct service *draft, struct service **ret);
+int policy_new(const struct policy *draft, struct policy **ret);
+
+/* Whether they say the same, sources aside. */
+bool service_is_equal(const struct service *a, const struct service *b);
+bool policy_is_equal(const struct policy *a, const struct policy *b);
 
 struct service *service_ref(struct service *s);
 struct service *service_unref(struct service *s); /* returns NULL */
 DEFINE_CLEANUP(struct service *, service_unref);
 struct policy *policy_ref(struct policy *p);
-struct policy *policy_unref(struct policy *p);
+struct policy *policy_unref(struct policy *p); /* returns NULL */
 DEFINE_CLEANUP(struct policy *, policy_unref);
 
 /* The endpoint's port for one of the service's ports, host order; 0 keeps the port asked for. */

@@ -20,24 +20,25 @@
 struct store;
 
 struct store_config {
-	struct prefix pool4;          /* 127.128.0.0/9 */
-	struct prefix pool6;          /* fd73:696e:6577::/64 */
-	const struct prefix *allowed; /* virtual addresses that manifests may claim; pools are always allowed */
+	struct prefix pool4; /* 127.128.0.0/9 */
+	struct prefix pool6; /* fd73:696e:6577::/64 */
+	const struct prefix
+		*allowed; /* virtual addresses that manifests may claim; pools are always allowed */
 	size_t n_allowed;
 };
 
 /* A change that one source asks for. Borrowed until store_plan returns. */
 struct change {
 	const char *source;
-	bool whole;                 /* objects not named are removed: a source's whole snapshot */
+	bool whole; /* objects not named are removed: a source's whole snapshot */
 	struct object *upserts;
 	size_t n_upserts;
 	struct object_name {
 		enum object_kind kind;
 		const char *namespace, *name;
-	} *deletes;
+	} * deletes;
 	size_t n_deletes;
-	bool has_if_match;          /* refuse unless the source's generation is this */
+	bool has_if_match; /* refuse unless the source's generation is this */
 	uint64_t if_match;
 };
 
@@ -55,23 +56,38 @@ struct plan {
 	struct plan_policy *policies;
 	size_t n_policies;
 	size_t n_unchanged;
+	uint64_t
+		changed_ms; /* CLOCK_REALTIME, for struct source; set by the caller before commit */
+	uint64_t serial;    /* of the store that it was made for: another commit makes it void */
 };
 
 int store_new(const struct store_config *config, struct store **ret);
 struct store *store_free(struct store *s);
 DEFINE_CLEANUP(struct store *, store_free);
 
-/* 0 and a plan; -EINVAL (bad), -EEXIST (another source owns it), -ESTALE (if_match), -ENOENT (a delete
- * of nothing), -E2BIG (a limit), each with problems; -ENOMEM. Allocated addresses are chosen here. */
-int store_plan(struct store *s, const struct change *change, struct problems *problems, struct plan *ret);
+/*
+ * The plan is good until the next commit; it lists changes by namespace and name.
+ *
+ * Whose address: a service without one (or with "allocated") gets one of each family that its
+ * endpoints have, IPv4 if it has none, and keeps it as long as it lives and the pool holds it. Such
+ * an address, and one with an any-port service, belongs to that service alone; others may be shared
+ * port by port.
+ */
+/* 0 and a plan; -EINVAL (bad), -EEXIST (another source owns it), -ESTALE (if_match), -ENOENT (a
+ * delete of nothing), -E2BIG (a limit), each with problems; -ENOMEM. Allocated addresses are chosen
+ * here. */
+int store_plan(struct store *s, const struct change *change, struct problems *problems,
+	       struct plan *ret);
 void plan_done(struct plan *p);
-/* Moves the plan's new objects into the store; raises the source's generation if anything changed. */
+/* Moves the plan's new objects into the store; raises the source's generation if anything changed.
+ */
 void store_commit(struct store *s, struct plan *plan);
 
 struct service *store_find_service(const struct store *s, const char *namespace, const char *name);
 struct policy *store_find_policy(const struct store *s, const char *namespace, const char *name);
 /* The service that owns (addr, port or any, proto), and which of its ports; NULL: nobody. */
-struct service *store_find_frontend(const struct store *s, const struct sn_frontend *f, size_t *ret_port);
+struct service *store_find_frontend(const struct store *s, const struct sn_frontend *f,
+				    size_t *ret_port);
 
 /* Sorted by namespace, name. The array is owned by the store and valid until the next commit. */
 struct service *const *store_services(const struct store *s, size_t *ret_n);
@@ -81,7 +97,7 @@ struct source {
 	const char *name;
 	uint64_t generation; /* +1 for each commit that changed something; the ETag of the source */
 	size_t n_services, n_policies;
-	uint64_t changed_ms; /* CLOCK_REALTIME of the last commit, set by the caller of commit */
+	uint64_t changed_ms; /* CLOCK_REALTIME of the last commit that said so; 0: unknown */
 };
 const struct source *store_sources(const struct store *s, size_t *ret_n);
 uint64_t store_generation(const struct store *s, const char *source); /* 0: no such source */
