@@ -10,17 +10,18 @@
 #include "model/codec.h"
 
 struct manifest_error {
-	size_t line, column;  /* from 1; 0: the whole file */
+	size_t line, column; /* from 1; 0: the whole file */
 	char *message;
 };
 
 struct manifest {
-	char *name;                /* file name for errors; "-" is standard input */
-	yyjson_mut_doc *doc;       /* holds one JSON value per document, as sent to the API */
+	char *name;          /* file name for errors; "-" is standard input */
+	yyjson_mut_doc *doc; /* holds one JSON value per document, as sent to the API */
 	yyjson_mut_val **items;
-	struct object *objects;    /* decoded, same length */
+	struct object *objects; /* decoded, same length */
 	size_t n;
-	struct manifest_error *errors; /* sorted by place; objects are not to be used if there are any */
+	struct manifest_error
+		*errors; /* sorted by place; objects are not to be used if there are any */
 	size_t n_errors, more_errors;
 };
 
