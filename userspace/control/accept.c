@@ -30,7 +30,8 @@ static int weight_parse(const char *text, size_t length)
 	return weight > 1000 ? 1000 : weight;
 }
 
-/* The q parameter of one range; 1000 without one. `version` parameters are the caller's business. */
+/* The q parameter of one range; 1000 without one. `version` parameters are the caller's business.
+ */
 static int range_weight(const char *range, size_t length)
 {
 	const char *end = range + length;

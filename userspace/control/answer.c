@@ -50,14 +50,20 @@ static const struct status_name *status_find(unsigned int status)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (names[i].status == status)
 			return &names[i];
-	return &names[10]; /* busy: the only server-side failure that a client can do nothing about */
+	return &names[10]; /* busy: the only server-side failure that a client can do nothing about
+			    */
 }
 
 /* Length of the UTF-8 sequence at p, 0 when it is none (RFC 3629). */
 static size_t sequence_length(const unsigned char *p)
 {
 	static const unsigned int least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = *p < 0x80 ? 1 : *p < 0xc0 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf8 ? 4 : 0;
+	size_t n = *p < 0x80   ? 1
+		   : *p < 0xc0 ? 0
+		   : *p < 0xe0 ? 2
+		   : *p < 0xf0 ? 3
+		   : *p < 0xf8 ? 4
+			       : 0;
 	unsigned int code = n > 1 ? *p & (0x7fu >> n) : *p;
 
 	for (size_t i = 1; i < n; i++) {
@@ -248,13 +254,13 @@ int answer_stream(struct request *q, unsigned int status, const char *type, stru
 
 int answer_static(struct request *q, const char *type, const void *data, size_t length)
 {
-	return answer_response(q, 200, type,
-			   MHD_create_response_from_buffer(length, (void *)data,
-							   MHD_RESPMEM_PERSISTENT));
+	return answer_response(
+		q, 200, type,
+		MHD_create_response_from_buffer(length, (void *)data, MHD_RESPMEM_PERSISTENT));
 }
 
 int answer_empty(struct request *q, unsigned int status)
 {
 	return answer_response(q, status, NULL,
-			   MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+			       MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
 }

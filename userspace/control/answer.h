@@ -12,9 +12,10 @@
 #define TYPE_PROBLEM "application/problem+json"
 #define TYPE_NDJSON "application/x-ndjson"
 
-__attribute__((format(printf, 3, 4)))
-int answer_problem(struct request *q, unsigned int status, const char *format, ...);
-/* The status that fits `error` (-errno of a decoder, the store or the kernel), with the problems. */
+__attribute__((format(printf, 3, 4))) int answer_problem(struct request *q, unsigned int status,
+							 const char *format, ...);
+/* The status that fits `error` (-errno of a decoder, the store or the kernel), with the problems.
+ */
 int answer_error(struct request *q, int error, const struct problems *problems);
 /* The document is borrowed. */
 int answer_json(struct request *q, unsigned int status, const yyjson_mut_doc *doc);

@@ -116,7 +116,7 @@ static int objects_decode(yyjson_val *list, const char *pointer, const char *sou
 	b->objects = calloc(yyjson_arr_size(list) + 1, sizeof(*b->objects));
 	if (!b->objects)
 		return -ENOMEM;
-	yyjson_arr_foreach(list, i, n, item) {
+	yyjson_arr_foreach (list, i, n, item) {
 		char at[48];
 		int r;
 
@@ -153,7 +153,8 @@ static void delete_decode(yyjson_val *json, const char *pointer, struct problems
 	else if (kind && strcmp(kind, "TrafficPolicy") == 0)
 		ret->kind = OBJECT_POLICY;
 	else if (kind)
-		problem_add(problems, pointer, "unknown kind \"%.40s\"; Service or TrafficPolicy", kind);
+		problem_add(problems, pointer, "unknown kind \"%.40s\"; Service or TrafficPolicy",
+			    kind);
 	if (yyjson_obj_size(json) > 3)
 		problem_add(problems, pointer, "only kind, namespace and name are known here");
 }
@@ -171,7 +172,7 @@ static int deletes_decode(yyjson_val *list, struct problems *problems, struct bo
 	b->deletes = calloc(yyjson_arr_size(list) + 1, sizeof(*b->deletes));
 	if (!b->deletes)
 		return -ENOMEM;
-	yyjson_arr_foreach(list, i, n, item) {
+	yyjson_arr_foreach (list, i, n, item) {
 		char at[32];
 
 		(void)snprintf(at, sizeof(at), "/delete/%zu", i);
@@ -190,12 +191,14 @@ static void keys_check(yyjson_val *json, const char *known, struct problems *pro
 		problem_add(problems, "", "an object is expected");
 		return;
 	}
-	yyjson_obj_foreach(json, i, n, key, value) {
+	yyjson_obj_foreach (json, i, n, key, value) {
 		const char *name = yyjson_get_str(key), *at = strstr(known, name);
 		size_t length = strlen(name);
 
-		if (!length || strchr(name, ' ') || !at || !strchr(" ", at[length]) || (at > known && at[-1] != ' '))
-			problem_add(problems, "", "unknown key \"%.60s\"; known here: %s", name, known);
+		if (!length || strchr(name, ' ') || !at || !strchr(" ", at[length]) ||
+		    (at > known && at[-1] != ' '))
+			problem_add(problems, "", "unknown key \"%.60s\"; known here: %s", name,
+				    known);
 		else if (yyjson_obj_get(json, name) != value)
 			problem_add(problems, "", "key \"%s\" is given twice", name);
 	}
@@ -203,7 +206,8 @@ static void keys_check(yyjson_val *json, const char *known, struct problems *pro
 
 static void list_head_check(yyjson_val *json, struct problems *problems)
 {
-	yyjson_val *version = yyjson_obj_get(json, "apiVersion"), *kind = yyjson_obj_get(json, "kind");
+	yyjson_val *version = yyjson_obj_get(json, "apiVersion"),
+		   *kind = yyjson_obj_get(json, "kind");
 
 	keys_check(json, "apiVersion kind metadata items", problems);
 	if (!yyjson_equals_str(version, API_VERSION))
@@ -226,7 +230,8 @@ static int list_decode(yyjson_val *json, const char *source, struct problems *pr
 static int delta_decode(yyjson_val *json, const char *source, struct problems *problems,
 			struct body *b)
 {
-	yyjson_val *upsert = yyjson_obj_get(json, "upsert"), *delete = yyjson_obj_get(json, "delete");
+	yyjson_val *upsert = yyjson_obj_get(json, "upsert"),
+		   *delete = yyjson_obj_get(json, "delete");
 	int r = 0;
 
 	keys_check(json, "upsert delete", problems);
@@ -269,8 +274,8 @@ static int body_finish(int r, struct body *b, struct body *ret)
 	return r;
 }
 
-int body_decode_object(const char *text, size_t length, const char *source, struct problems *problems,
-		       struct body *ret)
+int body_decode_object(const char *text, size_t length, const char *source,
+		       struct problems *problems, struct body *ret)
 {
 	struct body b = {};
 	int r = text_parse(text, length, problems, &b.json);
@@ -291,8 +296,8 @@ int body_decode_list(const char *text, size_t length, const char *source, struct
 	return body_finish(r, &b, ret);
 }
 
-int body_decode_delta(const char *text, size_t length, const char *source, struct problems *problems,
-		      struct body *ret)
+int body_decode_delta(const char *text, size_t length, const char *source,
+		      struct problems *problems, struct body *ret)
 {
 	struct body b = {};
 	int r = text_parse(text, length, problems, &b.json);

@@ -24,5 +24,4 @@ void bytes_clear(struct bytes *b);
 int bytes_reserve(struct bytes *b, size_t more);
 void bytes_append(struct bytes *b, const void *data, size_t length);
 void bytes_text(struct bytes *b, const char *text);
-__attribute__((format(printf, 2, 3)))
-void bytes_format(struct bytes *b, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void bytes_format(struct bytes *b, const char *format, ...);

@@ -12,10 +12,10 @@
 struct control;
 
 struct control_config {
-	const char *control_path;  /* read and write: 0660, group "sinew" when it exists */
-	const char *status_path;   /* reads only: 0660, group "sinew-view" when it exists */
-	uint64_t series_budget;    /* series of one metric before services fold into "other" */
-	bool backend_label;        /* opt in: one series per backend */
+	const char *control_path; /* read and write: 0660, group "sinew" when it exists */
+	const char *status_path;  /* reads only: 0660, group "sinew-view" when it exists */
+	uint64_t series_budget;   /* series of one metric before services fold into "other" */
+	bool backend_label;       /* opt in: one series per backend */
 };
 
 /* Binds and listens; refuses (-EADDRINUSE) when a live server answers on the path, replaces a dead
@@ -28,5 +28,7 @@ void control_close(struct control *c, void (*done)(void *arg), void *arg);
 
 /* Tells event subscribers. Kernel event: */
 void control_publish_event(struct control *c, const struct sn_event *e);
-/* Something the daemon did or noticed: "service.changed", "cgroup.lost" ...; text is one sentence. */
-void control_publish_note(struct control *c, const char *type, const char *object, const char *text);
+/* Something the daemon did or noticed: "service.changed", "cgroup.lost" ...; text is one sentence.
+ */
+void control_publish_note(struct control *c, const char *type, const char *object,
+			  const char *text);

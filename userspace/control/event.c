@@ -118,7 +118,8 @@ static bool subscriber_wants(const struct subscriber *s, const struct service *a
 
 static int filter_copy(struct subscriber *s, const struct query *query)
 {
-	const char *namespace = query_get(query, "namespace"), *service = query_get(query, "service");
+	const char *namespace = query_get(query, "namespace"),
+		   *service = query_get(query, "service");
 
 	s->namespace = namespace ? strdup(namespace) : NULL;
 	s->service = service ? strdup(service) : NULL;
@@ -165,7 +166,8 @@ int event_get(struct request *q)
 	int r;
 
 	if (q->control->n_subscribers >= LIMIT_SUBSCRIBERS)
-		return answer_problem(q, 503, "%d event streams are open already", LIMIT_SUBSCRIBERS);
+		return answer_problem(q, 503, "%d event streams are open already",
+				      LIMIT_SUBSCRIBERS);
 	r = subscriber_new(q, &s);
 	if (r < 0)
 		return r;
@@ -179,7 +181,8 @@ int event_get(struct request *q)
 	return answer_response(q, 200, TYPE_NDJSON, response);
 }
 
-/* --- what is told ------------------------------------------------------------------------------- */
+/* --- what is told -------------------------------------------------------------------------------
+ */
 
 static void document_send(struct control *c, yyjson_mut_doc *doc, const struct service *about)
 {

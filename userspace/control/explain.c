@@ -19,7 +19,7 @@ struct question {
 	struct sn_explain e;
 	const struct service *service; /* NULL: nobody owns the destination */
 	size_t port;
-	const struct service *picked;  /* what the kernel chose */
+	const struct service *picked; /* what the kernel chose */
 	size_t picked_endpoint, picked_port;
 	yyjson_mut_doc *doc;
 	yyjson_mut_val *root, *lines, *candidates;
@@ -95,10 +95,12 @@ static int question_read(struct request *q, struct question *k)
 	uint64_t mark = 0;
 	int r;
 
-	k->e.dest.proto = protocol && strcasecmp(protocol, "udp") == 0 ? SN_PROTO_UDP : SN_PROTO_TCP;
+	k->e.dest.proto =
+		protocol && strcasecmp(protocol, "udp") == 0 ? SN_PROTO_UDP : SN_PROTO_TCP;
 	if (protocol && strcasecmp(protocol, "udp") != 0 && strcasecmp(protocol, "tcp") != 0)
 		return answer_problem(q, 400, "protocol is tcp or udp, not \"%.40s\"", protocol);
-	if (query_number(&q->query, "mark", (struct query_range){0, UINT32_MAX}, &problems, &mark) < 0 ||
+	if (query_number(&q->query, "mark", (struct query_range){0, UINT32_MAX}, &problems, &mark) <
+		    0 ||
 	    query_number(&q->query, "cgroup", (struct query_range){0, UINT64_MAX}, &problems,
 			 (uint64_t *)&k->e.cgroup_id) < 0) {
 		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
@@ -107,19 +109,21 @@ static int question_read(struct request *q, struct question *k)
 	}
 	k->e.mark = (uint32_t)mark;
 	if (!destination)
-		return answer_problem(q, 400, "destination is missing: ADDRESS:PORT or NAMESPACE/NAME:PORT");
+		return answer_problem(
+			q, 400, "destination is missing: ADDRESS:PORT or NAMESPACE/NAME:PORT");
 	r = destination_read(store, destination, k);
 	if (r == -ENOENT)
 		return answer_problem(q, 404, "there is no service %.130s over %s", destination,
 				      view_proto(k->e.dest.proto));
 	if (r < 0)
-		return answer_problem(q, 400, "\"%.80s\" is neither ADDRESS:PORT nor NAMESPACE/NAME:PORT",
+		return answer_problem(q, 400,
+				      "\"%.80s\" is neither ADDRESS:PORT nor NAMESPACE/NAME:PORT",
 				      destination);
 	return 0;
 }
 
-__attribute__((format(printf, 2, 3)))
-static void line_add(struct question *k, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void line_add(struct question *k, const char *format,
+							   ...)
 {
 	char text[400];
 	va_list args;
@@ -161,7 +165,8 @@ static void policy_explain(struct question *k, const struct store *store)
 	p = store_find_policy(store, k->service->namespace, k->service->policy);
 	o = yyjson_mut_obj_add_obj(k->doc, k->root, "policy");
 	view_add_text(k->doc, o, "name", k->service->policy);
-	view_add_text(k->doc, o, "algorithm", view_algorithm(p ? p->algorithm : SN_ALGORITHM_RANDOM));
+	view_add_text(k->doc, o, "algorithm",
+		      view_algorithm(p ? p->algorithm : SN_ALGORITHM_RANDOM));
 }
 
 static bool is_picked(const struct question *k, size_t endpoint)
@@ -176,10 +181,10 @@ static void candidate_explain(const struct control *c, struct question *k, size_
 	struct backend_traffic b = {};
 	int r = c->ops.backend_traffic(c->ops.arg, s, endpoint, k->port, &b);
 	uint16_t target = service_target(s, endpoint, k->port);
-	const char *why = r < 0				? "not published" :
-			  b.state == SN_BACKEND_DRAINING ? "draining: weight 0" :
-			  b.state != SN_BACKEND_ACTIVE   ? "removed" :
-							   "";
+	const char *why = r < 0                            ? "not published"
+			  : b.state == SN_BACKEND_DRAINING ? "draining: weight 0"
+			  : b.state != SN_BACKEND_ACTIVE   ? "removed"
+							   : "";
 	char text[ADDRESS_TEXT];
 	yyjson_mut_val *o = yyjson_mut_arr_add_obj(k->doc, k->candidates);
 
@@ -227,9 +232,9 @@ static void decision_explain(struct question *k)
 {
 	bool translated = k->e.reason == SN_R_CONNECTED, none = k->e.reason >= SN_R_MAX;
 	yyjson_mut_val *o = yyjson_mut_obj_add_obj(k->doc, k->root, "decision");
-	const char *outcome = translated		     ? "translated" :
-			      k->e.reason == SN_R_NO_BACKEND ? "refused" :
-							       "untouched";
+	const char *outcome = translated                       ? "translated"
+			      : k->e.reason == SN_R_NO_BACKEND ? "refused"
+							       : "untouched";
 
 	(void)yyjson_mut_obj_add_str(k->doc, o, "outcome", outcome);
 	(void)yyjson_mut_obj_add_str(k->doc, o, "reason",

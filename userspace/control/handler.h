@@ -7,13 +7,13 @@
 
 #include "control/server.h"
 
-int read_services(struct request *q);
-int read_service(struct request *q);
-int read_policies(struct request *q);
-int read_policy(struct request *q);
-int read_source(struct request *q);
-int read_backends(struct request *q);
-int read_flows(struct request *q);
+int show_services(struct request *q);
+int show_service(struct request *q);
+int show_policies(struct request *q);
+int show_policy(struct request *q);
+int show_source(struct request *q);
+int show_backends(struct request *q);
+int show_flows(struct request *q);
 
 int write_service(struct request *q);
 int write_service_delete(struct request *q);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See listing.h. Before: read.c took the references. After: stream.c hands the bytes on.
+ * See listing.h. Before: show.c took the references. After: stream.c hands the bytes on.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -32,7 +32,8 @@ static void head_write(struct listing *l)
 {
 	struct bytes *out = &l->stream.out;
 
-	bytes_format(out, "{\"apiVersion\":\"" API_VERSION "\",\"kind\":\"%s\",\"metadata\":{", l->kind);
+	bytes_format(out, "{\"apiVersion\":\"" API_VERSION "\",\"kind\":\"%s\",\"metadata\":{",
+		     l->kind);
 	if (l->generation)
 		bytes_format(out, "\"generation\":%llu", (unsigned long long)l->generation);
 	/* Names are RFC 1123 labels: nothing in a token needs escaping. */

@@ -20,15 +20,15 @@ struct listing {
 		struct policy **policies;  /* when is_policies */
 		void **items;
 	};
-	struct policy **more;      /* references, shown after the services */
-	size_t n, n_more;          /* n counts both */
+	struct policy **more; /* references, shown after the services */
+	size_t n, n_more;     /* n counts both */
 	size_t next;
 	bool is_policies;
-	bool is_flat;              /* an item renders as an array whose members are the items */
+	bool is_flat; /* an item renders as an array whose members are the items */
 	bool begun, any;
-	size_t part;               /* of item `next`, kept by a flat render; 0: it is complete */
-	uint64_t generation;       /* of a source; 0: not shown */
-	char *token;               /* "continue" */
+	size_t part;         /* of item `next`, kept by a flat render; 0: it is complete */
+	uint64_t generation; /* of a source; 0: not shown */
+	char *token;         /* "continue" */
 };
 
 /* Room for `max` items. */

@@ -18,7 +18,8 @@
 #define TYPE_CLASSIC "text/plain; version=0.0.4; charset=utf-8"
 #define TYPE_OPEN "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-/* Powers of two, in ns, that end a bucket: 4 us to 4.3 s. The kernel's buckets end at these, too. */
+/* Powers of two, in ns, that end a bucket: 4 us to 4.3 s. The kernel's buckets end at these, too.
+ */
 static const unsigned int bounds[] = {12, 13, 14, 15, 16, 17, 18, 20, 22, 24, 26, 28, 30, 32};
 
 struct sum {
@@ -31,10 +32,10 @@ struct scrape {
 	struct exposition text;
 	struct service **services; /* references */
 	size_t n;
-	size_t metric, next;       /* row of the table; service in it */
+	size_t metric, next; /* row of the table; service in it */
 	struct sum other;
-	uint64_t folded;           /* services summed under "other" in this row */
-	uint64_t folded_series;    /* in all rows */
+	uint64_t folded;        /* services summed under "other" in this row */
+	uint64_t folded_series; /* in all rows */
 	struct control_program_facts facts;
 	struct process_use use;
 };
@@ -47,7 +48,8 @@ struct metric {
 			     const struct sum *v);
 	unsigned int series;
 	/* Opt-in, each service's backends; always whole, never folded. */
-	void (*fill_backends)(struct scrape *s, const struct metric *m, const struct service *service);
+	void (*fill_backends)(struct scrape *s, const struct metric *m,
+			      const struct service *service);
 };
 
 /* --- per service ------------------------------------------------------------------------------ */
@@ -123,7 +125,8 @@ static void fill_duration(struct scrape *s, const struct metric *m, struct metri
 	exposition_part(&s->text, &m->head, "_count", labels, (double)count);
 }
 
-/* --- per backend, opt-in ------------------------------------------------------------------------ */
+/* --- per backend, opt-in ------------------------------------------------------------------------
+ */
 
 static void fill_backend(struct scrape *s, const struct metric *m, struct view_place at)
 {
@@ -191,8 +194,8 @@ static void fill_map_entries(struct scrape *s, const struct metric *m)
 	size_t n = s->stream.control->ops.map_fills(s->stream.control->ops.arg, &maps);
 
 	for (size_t i = 0; i < n; i++)
-		exposition_count(&s->text, &m->head, (struct metric_label[]){{"map", maps[i].name}, {}},
-				 maps[i].used);
+		exposition_count(&s->text, &m->head,
+				 (struct metric_label[]){{"map", maps[i].name}, {}}, maps[i].used);
 }
 
 static void fill_map_max(struct scrape *s, const struct metric *m)
@@ -201,8 +204,8 @@ static void fill_map_max(struct scrape *s, const struct metric *m)
 	size_t n = s->stream.control->ops.map_fills(s->stream.control->ops.arg, &maps);
 
 	for (size_t i = 0; i < n; i++)
-		exposition_count(&s->text, &m->head, (struct metric_label[]){{"map", maps[i].name}, {}},
-				 maps[i].max);
+		exposition_count(&s->text, &m->head,
+				 (struct metric_label[]){{"map", maps[i].name}, {}}, maps[i].max);
 }
 
 static void fill_program_seconds(struct scrape *s, const struct metric *m)
@@ -223,7 +226,8 @@ static void fill_program_runs(struct scrape *s, const struct metric *m)
 
 	for (size_t i = 0; i < n; i++)
 		exposition_count(&s->text, &m->head,
-				 (struct metric_label[]){{"program", runs[i].name}, {}}, runs[i].runs);
+				 (struct metric_label[]){{"program", runs[i].name}, {}},
+				 runs[i].runs);
 }
 
 static void fill_programs(struct scrape *s, const struct metric *m)
@@ -276,7 +280,8 @@ static void fill_requests(struct scrape *s, const struct metric *m)
 	static const char *const classes[] = {NULL, NULL, "2xx", "3xx", "4xx", "5xx"};
 
 	for (size_t i = 2; i < ARRAY_SIZE(classes); i++)
-		exposition_count(&s->text, &m->head, (struct metric_label[]){{"code", classes[i]}, {}},
+		exposition_count(&s->text, &m->head,
+				 (struct metric_label[]){{"code", classes[i]}, {}},
 				 s->stream.control->counters.answers[i]);
 }
 
@@ -358,32 +363,41 @@ static const struct metric table[] = {
 	SERVICE("sinew_connect_duration_seconds", HISTOGRAM, "seconds",
 		"Time from the SYN to the established TCP connection.", fill_duration,
 		ARRAY_SIZE(bounds) + 3),
-	SERVICE("sinew_active_connections", GAUGE, "", "Sockets that hold a backend of the service.",
-		fill_active, 1),
+	SERVICE("sinew_active_connections", GAUGE, "",
+		"Sockets that hold a backend of the service.", fill_active, 1),
 	SERVICE("sinew_service_endpoints", GAUGE, "", "Endpoints of the service by state.",
 		fill_endpoints, 3),
-	{{"sinew_backend_connects", METRIC_COUNTER, "", "How connects to one backend ended (opt-in)."},
-	 NULL, NULL, 0, fill_backends},
-	NODE("sinew_source_services", GAUGE, "", "Services that a source has declared.", fill_sources),
-	NODE("sinew_node_events", COUNTER, "", "Conditions of the datapath's own machinery.", fill_node),
-	NODE("sinew_bpf_map_entries", GAUGE, "", "Entries in use of a kernel map.", fill_map_entries),
+	{{"sinew_backend_connects", METRIC_COUNTER, "",
+	  "How connects to one backend ended (opt-in)."},
+	 NULL,
+	 NULL,
+	 0,
+	 fill_backends},
+	NODE("sinew_source_services", GAUGE, "", "Services that a source has declared.",
+	     fill_sources),
+	NODE("sinew_node_events", COUNTER, "", "Conditions of the datapath's own machinery.",
+	     fill_node),
+	NODE("sinew_bpf_map_entries", GAUGE, "", "Entries in use of a kernel map.",
+	     fill_map_entries),
 	NODE("sinew_bpf_map_max_entries", GAUGE, "", "Entries that a kernel map has room for.",
 	     fill_map_max),
 	NODE("sinew_bpf_program_run_seconds", COUNTER, "seconds",
 	     "Run time of a kernel program, while the kernel counts it.", fill_program_seconds),
-	NODE("sinew_bpf_program_runs", COUNTER, "", "Runs of a kernel program, while the kernel counts.",
-	     fill_program_runs),
+	NODE("sinew_bpf_program_runs", COUNTER, "",
+	     "Runs of a kernel program, while the kernel counts.", fill_program_runs),
 	NODE("sinew_programs", GAUGE, "", "Kernel programs attached, and wanted.", fill_programs),
-	NODE("sinew_cgroup_attached", GAUGE, "", "1 while the attached cgroup exists.", fill_cgroup_ok),
+	NODE("sinew_cgroup_attached", GAUGE, "", "1 while the attached cgroup exists.",
+	     fill_cgroup_ok),
 	NODE("sinew_cgroup_repairs", COUNTER, "", "Times the programs were attached anew.",
 	     fill_cgroup_repairs),
-	NODE("sinew_heartbeat_age_seconds", GAUGE, "seconds", "Time since the daemon's last heartbeat.",
-	     fill_heartbeat),
+	NODE("sinew_heartbeat_age_seconds", GAUGE, "seconds",
+	     "Time since the daemon's last heartbeat.", fill_heartbeat),
 	NODE("sinew_state_write_failures", COUNTER, "", "Failed writes of state files.",
 	     fill_state_failures),
-	NODE("sinew_loop_max_seconds", GAUGE, "seconds", "Longest turn of the event loop.", fill_loop),
-	NODE("sinew_control_requests", COUNTER, "", "Answers of the control API by class of status.",
-	     fill_requests),
+	NODE("sinew_loop_max_seconds", GAUGE, "seconds", "Longest turn of the event loop.",
+	     fill_loop),
+	NODE("sinew_control_requests", COUNTER, "",
+	     "Answers of the control API by class of status.", fill_requests),
 	NODE("sinew_control_malformed_requests", COUNTER, "", "Requests that were not HTTP.",
 	     fill_malformed),
 	NODE("sinew_control_refused_clients", COUNTER, "", "Connections refused over the limit.",
@@ -392,10 +406,12 @@ static const struct metric table[] = {
 	     fill_slow_readers),
 	NODE("sinew_control_slow_senders", COUNTER, "", "Clients cut because they sent no request.",
 	     fill_slow_senders),
-	NODE("sinew_series_folded", GAUGE, "", "Series summed under \"other\" to keep the series budget.",
-	     fill_folded),
-	NODE("process_cpu_seconds", COUNTER, "seconds", "User and system CPU time spent.", fill_cpu),
-	NODE("process_resident_memory_bytes", GAUGE, "bytes", "Resident memory size.", fill_resident),
+	NODE("sinew_series_folded", GAUGE, "",
+	     "Series summed under \"other\" to keep the series budget.", fill_folded),
+	NODE("process_cpu_seconds", COUNTER, "seconds", "User and system CPU time spent.",
+	     fill_cpu),
+	NODE("process_resident_memory_bytes", GAUGE, "bytes", "Resident memory size.",
+	     fill_resident),
 	NODE("process_virtual_memory_bytes", GAUGE, "bytes", "Virtual memory size.", fill_virtual),
 	NODE("process_open_fds", GAUGE, "", "Open file descriptors.", fill_fds),
 	NODE("process_max_fds", GAUGE, "", "Limit of open file descriptors.", fill_fds_max),

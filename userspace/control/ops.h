@@ -17,9 +17,18 @@ struct control_caller {
 /* Answer to an apply; called once, on the loop's thread, when the change is durable (or failed). */
 typedef void (*control_applied_fn)(void *arg, int r);
 
+/* What a client wants done; all of it borrowed for the call. */
+struct control_order {
+	const struct control_caller *caller;
+	const struct change *change;
+	bool dry_run; /* only plan */
+	control_applied_fn applied;
+	void *applied_arg;
+};
+
 struct control_program_facts { /* /v1/status */
 	const char *version;
-	const char *revision;             /* NULL: not told */
+	const char *revision; /* NULL: not told */
 	uint32_t abi;
 	int32_t pid;
 	uint64_t started_ms, attached_ms; /* CLOCK_REALTIME */
@@ -31,7 +40,7 @@ struct control_program_facts { /* /v1/status */
 	unsigned int cgroup_repairs;
 	uint64_t heartbeat_age_ms;
 	uint64_t state_write_failures;
-	uint64_t loop_max_us;             /* longest turn of the event loop since the last status */
+	uint64_t loop_max_us; /* longest turn of the event loop since the last status */
 };
 
 struct control_check { /* /v1/doctor */
@@ -47,13 +56,13 @@ struct control_ops {
 	const struct store *(*store)(void *arg);
 
 	/*
-	 * Plans, applies to the kernel and commits `change`; `applied` is called later when r is 0 and
-	 * dry_run is false. ret_plan (caller: plan_done) says what changed. Errors: as store_plan, and
-	 * -ENOSPC (a kernel map is full), -EBUSY (freed room not yet reusable: try again in 1 s).
+	 * Plans, applies to the kernel and commits a change; order->applied is called later when r
+	 * is 0 and it was no dry run. ret_plan (caller: plan_done) says what changed. Errors: as
+	 * store_plan, and -ENOSPC (a kernel map is full), -EBUSY (freed room not yet reusable: try
+	 * again in 1 s).
 	 */
-	int (*apply)(void *arg, const struct control_caller *caller, const struct change *change,
-		     bool dry_run, struct problems *problems, struct plan *ret_plan,
-		     control_applied_fn applied, void *applied_arg);
+	int (*apply)(void *arg, const struct control_order *order, struct problems *problems,
+		     struct plan *ret_plan);
 
 	/* Sums over the service's ports, families and past backends. */
 	int (*service_traffic)(void *arg, const struct service *s, struct traffic *ret);
@@ -63,10 +72,12 @@ struct control_ops {
 	/* Usable endpoints (active in the kernel) of a service, counted once per endpoint. */
 	size_t (*service_usable)(void *arg, const struct service *s);
 
-	/* Visits up to `max` live flows; the callback returns < 0 to stop. Returns the number seen. */
-	int (*flows)(void *arg, size_t max, int (*visit)(void *visit_arg, const struct sn_flow *flow),
-		     void *visit_arg);
-	/* Service and endpoint behind a backend index of a flow or event; NULL when replaced since. */
+	/* Visits up to `max` live flows; the callback returns < 0 to stop. Returns the number seen.
+	 */
+	int (*flows)(void *arg, size_t max,
+		     int (*visit)(void *visit_arg, const struct sn_flow *flow), void *visit_arg);
+	/* Service and endpoint behind a backend index of a flow or event; NULL when replaced since.
+	 */
 	const struct service *(*backend_owner)(void *arg, uint32_t backend, uint16_t incarnation,
 					       size_t *ret_endpoint, size_t *ret_port);
 	/* Service behind a datapath service index; NULL: none. */
@@ -76,15 +87,19 @@ struct control_ops {
 	int (*explain)(void *arg, struct sn_explain *e);
 
 	void (*status)(void *arg, struct control_program_facts *ret);
-	uint64_t (*node_count)(void *arg, unsigned int reason); /* SN_NODE_REASONS, by enum sn_reason */
+	uint64_t (*node_count)(void *arg,
+			       unsigned int reason); /* SN_NODE_REASONS, by enum sn_reason */
 	size_t (*map_fills)(void *arg, const struct map_fill **ret);
 	size_t (*program_runs)(void *arg, const struct program_run **ret);
 	size_t (*doctor)(void *arg, const struct control_check **ret);
 	/* Settings and where each came from: calls back with key, value, origin. */
-	void (*config)(void *arg, void (*visit)(void *visit_arg, const char *key, const char *value,
-						const char *origin), void *visit_arg);
+	void (*config)(void *arg,
+		       void (*visit)(void *visit_arg, const char *key, const char *value,
+				     const char *origin),
+		       void *visit_arg);
 	/* Workloads set to bypass: calls back with cgroup path and id. */
-	void (*workloads)(void *arg, void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
+	void (*workloads)(void *arg,
+			  void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
 			  void *visit_arg);
 	/* Detach, unpin, forget the state, then end the daemon. */
 	int (*uninstall)(void *arg);

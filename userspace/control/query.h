@@ -21,10 +21,12 @@ struct query {
 	char *text; /* owned */
 };
 
-/* Decodes %XX (and + as a blank when `plus`) in place; -EINVAL: bad escape or a control character. */
+/* Decodes %XX (and + as a blank when `plus`) in place; -EINVAL: bad escape or a control character.
+ */
 int query_unescape(char *text, bool plus);
 /* `allowed`: names separated by blanks; "label*" may repeat. -EINVAL with problems; -ENOMEM. */
-int query_parse(const char *text, const char *allowed, struct problems *problems, struct query *ret);
+int query_parse(const char *text, const char *allowed, struct problems *problems,
+		struct query *ret);
 void query_done(struct query *q);
 /* NULL: not given. */
 const char *query_get(const struct query *q, const char *name);

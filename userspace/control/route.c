@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See route.h. Before: server.c has the headers. After: the handlers of read.c, write.c and the
+ * See route.h. Before: server.c has the headers. After: the handlers of show.c, write.c and the
  * others. Whatever can be refused is refused here, before a byte of the body is read.
  */
 #include <errno.h>
@@ -24,23 +24,23 @@
 static const struct route table[] = {
 	{"GET", "/healthz", 0, "", status_health},
 	{"GET", "/metrics", ROUTE_METRICS, "", metrics_get},
-	{"GET", "/v1/backends", 0, "namespace service", read_backends},
+	{"GET", "/v1/backends", 0, "namespace service", show_backends},
 	{"GET", "/v1/config", 0, "", status_config},
 	{"GET", "/v1/doctor", 0, "", status_doctor},
 	{"GET", "/v1/events", ROUTE_LINES, "namespace service", event_get},
 	{"GET", "/v1/explain", 0, "destination protocol cgroup mark", explain_get},
-	{"GET", "/v1/flows", 0, "namespace service limit", read_flows},
+	{"GET", "/v1/flows", 0, "namespace service limit", show_flows},
 	{"GET", "/v1/openapi.json", 0, "", openapi_get},
-	{"GET", "/v1/policies", 0, Q_LIST, read_policies},
-	{"GET", POLICY, 0, "", read_policy},
+	{"GET", "/v1/policies", 0, Q_LIST, show_policies},
+	{"GET", POLICY, 0, "", show_policy},
 	{"PUT", POLICY, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_policy},
 	{"DELETE", POLICY, ROUTE_ADMIN, Q_WRITE_ONE, write_policy_delete},
-	{"GET", "/v1/services", 0, Q_LIST, read_services},
-	{"GET", SERVICE, 0, "", read_service},
+	{"GET", "/v1/services", 0, Q_LIST, show_services},
+	{"GET", SERVICE, 0, "", show_service},
 	{"PUT", SERVICE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_service},
 	{"DELETE", SERVICE, ROUTE_ADMIN, Q_WRITE_ONE, write_service_delete},
 	{"GET", "/v1/sources", 0, "", status_sources},
-	{"GET", SOURCE, 0, "", read_source},
+	{"GET", SOURCE, 0, "", show_source},
 	{"PUT", SOURCE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE, write_source},
 	{"PATCH", SOURCE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE, write_source_delta},
 	{"DELETE", SOURCE, ROUTE_ADMIN, Q_WRITE, write_source_delete},
@@ -180,7 +180,8 @@ static int query_check(struct request *q, const char *text)
 	int r = query_parse(text, q->route->query, &problems, &q->query);
 
 	if (r == -EINVAL)
-		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "bad query");
+		r = answer_problem(q, 400, "%s",
+				   problems.n ? problems.items[0].message : "bad query");
 	else if (r < 0)
 		r = answer_error(q, r, NULL);
 	problems_done(&problems);
@@ -195,7 +196,8 @@ static int refuse(struct request *q, int error, const char *method)
 		return answer_error(q, error, NULL);
 	allow_fill(q);
 	if (!q->allow[0])
-		return answer_problem(q, 404, "there is nothing at this path; see /v1/openapi.json");
+		return answer_problem(q, 404,
+				      "there is nothing at this path; see /v1/openapi.json");
 	if (strcmp(method, "OPTIONS") == 0)
 		return answer_empty(q, 204);
 	return answer_problem(q, 405, "%.20s is not possible here; allowed: %s", method, q->allow);

@@ -16,8 +16,8 @@
 #include "control/write.h"
 #include "model/limits.h"
 
-#define POOL (96u << 10)     /* bytes of one connection: request line, headers, a chunk */
-#define ACCEPTS 16           /* new connections taken in one turn */
+#define POOL (96u << 10) /* bytes of one connection: request line, headers, a chunk */
+#define ACCEPTS 16       /* new connections taken in one turn */
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
@@ -35,7 +35,8 @@ static void client_add(struct door *door, struct MHD_Connection *connection, voi
 	if (!client)
 		return; /* request_new refuses what comes over it */
 	client->door = door;
-	client->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	client->fd =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	client->free_ms = uv_now(door->control->loop) | 1;
 	client->next = door->clients;
 	client->link = &door->clients;
@@ -223,7 +224,8 @@ static int request_begin(struct request *q, const char *method)
 	return route_begin(q, method);
 }
 
-/* Called when the headers are complete, for each piece of the body, at the end, and after a resume. */
+/* Called when the headers are complete, for each piece of the body, at the end, and after a resume.
+ */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *data,
 				  size_t *length, void **request)
@@ -253,8 +255,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 
 /* --- the HTTP library on the loop ------------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 0)))
-static void on_log(void *arg, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *format,
+							 va_list args)
 {
 	struct door *door = arg;
 	char text[300];
@@ -297,21 +299,22 @@ void server_turn(struct door *door)
 
 static struct MHD_Daemon *http_start(struct door *door)
 {
-	return MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
-			MHD_USE_ERROR_LOG,
-		0, NULL, NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_log, door,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)LIMIT_CLIENTS * 2,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL, MHD_OPTION_CONNECTION_TIMEOUT,
-		ANSWER_S, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_uri,
-		door, MHD_OPTION_NOTIFY_COMPLETED, on_completed, door,
-		MHD_OPTION_NOTIFY_CONNECTION, on_client, door, MHD_OPTION_END);
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+					MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG,
+				0, NULL, NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+				door, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)LIMIT_CLIENTS * 2,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL,
+				MHD_OPTION_CONNECTION_TIMEOUT, ANSWER_S,
+				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
+				on_uri, door, MHD_OPTION_NOTIFY_COMPLETED, on_completed, door,
+				MHD_OPTION_NOTIFY_CONNECTION, on_client, door, MHD_OPTION_END);
 }
 
 static int http_watch(struct door *door)
 {
 	struct control *c = door->control;
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(door->http, MHD_DAEMON_INFO_EPOLL_FD);
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(door->http, MHD_DAEMON_INFO_EPOLL_FD);
 	int r;
 
 	if (!info)

@@ -14,13 +14,13 @@
 #include "control/query.h"
 #include "control/socket.h"
 
-#define CHUNK (32u << 10)        /* bytes of an answer rendered before they are handed on */
-#define STEP_NS 1000000u         /* time for one connection's chunk */
-#define TURN_NS 3000000u         /* time for all chunks of one turn of the loop */
-#define RECEIVE_MS 30000u        /* a request must be complete this long after its connection was free */
-#define ANSWER_S 30u             /* an answer must make progress within */
-#define HEARTBEAT_MS 15000u      /* of an event stream */
-#define PARAMS 2                 /* of a path template */
+#define CHUNK (32u << 10)   /* bytes of an answer rendered before they are handed on */
+#define STEP_NS 1000000u    /* time for one connection's chunk */
+#define TURN_NS 3000000u    /* time for all chunks of one turn of the loop */
+#define RECEIVE_MS 30000u   /* a request must be complete this long after its connection was free */
+#define ANSWER_S 30u        /* an answer must make progress within */
+#define HEARTBEAT_MS 15000u /* of an event stream */
+#define PARAMS 2            /* of a path template */
 
 struct route;
 struct stream;
@@ -38,8 +38,8 @@ struct control_counters {
 struct client {
 	struct door *door;
 	struct client *next, **link;
-	int fd;            /* owned by the HTTP library */
-	uint64_t free_ms;  /* loop time since when it owes us a request; 0: being answered */
+	int fd;           /* owned by the HTTP library */
+	uint64_t free_ms; /* loop time since when it owes us a request; 0: being answered */
 };
 
 struct door {
@@ -51,7 +51,7 @@ struct door {
 	struct client *clients;
 	size_t n_clients;
 	bool admin;
-	bool due;     /* the HTTP library has work in this turn */
+	bool due; /* the HTTP library has work in this turn */
 };
 
 struct control {
@@ -60,11 +60,11 @@ struct control {
 	uint64_t series_budget;
 	bool backend_label;
 	struct door doors[2];
-	uv_check_t turn;   /* after the loop has polled */
-	uv_idle_t busy;    /* runs while there is more work, so that the loop does not sleep */
-	uv_timer_t sweep;  /* slow clients, heartbeats */
+	uv_check_t turn;  /* after the loop has polled */
+	uv_idle_t busy;   /* runs while there is more work, so that the loop does not sleep */
+	uv_timer_t sweep; /* slow clients, heartbeats */
 	uint64_t turn_end_ns;
-	size_t body_bytes; /* of all requests being received */
+	size_t body_bytes;       /* of all requests being received */
 	struct request *waiting; /* suspended until their change is durable */
 	struct subscriber *subscribers;
 	size_t n_subscribers;
@@ -81,22 +81,22 @@ struct request {
 	struct client *client;
 	struct MHD_Connection *connection;
 	struct control_caller caller;
-	char *path;                  /* as sent, without the query */
+	char *path; /* as sent, without the query */
 	struct query query;
 	const struct route *route;
-	char *params[PARAMS];        /* decoded path parameters, in order */
+	char *params[PARAMS]; /* decoded path parameters, in order */
 	struct bytes body;
 	bool begun, answered;
 	bool too_large, no_room; /* the body: over the limit; too many others */
 	uint64_t discarded;
 	struct request *next, **link; /* in control.waiting */
 	bool suspended;
-	struct MHD_Response *ready;  /* the answer of a suspended request */
+	struct MHD_Response *ready; /* the answer of a suspended request */
 	unsigned int ready_status;
 	char etag[48];
 	char allow[64];
 	bool retry;
-	struct write *write;         /* borrowed: the change that is being made durable */
+	struct write *write; /* borrowed: the change that is being made durable */
 };
 
 int server_open(struct control *c, struct door *door, bool admin, const char *path);

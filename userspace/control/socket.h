@@ -14,7 +14,7 @@ struct socket_file {
 	char *path; /* owned */
 	dev_t dev;
 	ino_t ino;
-	int fd;     /* listening, non-blocking; -1: none */
+	int fd; /* listening, non-blocking; -1: none */
 };
 
 /*

@@ -243,8 +243,8 @@ int status_sources(struct request *q)
 
 static void doctor_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *list)
 {
-	static const char *const levels[] = {[CHECK_OK] = "ok", [CHECK_WARN] = "warn",
-					     [CHECK_FAIL] = "fail"};
+	static const char *const levels[] = {
+		[CHECK_OK] = "ok", [CHECK_WARN] = "warn", [CHECK_FAIL] = "fail"};
 	const struct control_check *checks;
 	size_t n = c->ops.doctor(c->ops.arg, &checks);
 

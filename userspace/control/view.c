@@ -253,8 +253,7 @@ static void status_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_
 	for (size_t i = 0; i < s->n_addresses; i++)
 		(void)yyjson_mut_arr_add_strcpy(doc, list, address_format(&s->address[i], text));
 	(void)yyjson_mut_obj_add_bool(doc, status, "allocated", s->allocated);
-	(void)yyjson_mut_obj_add_uint(doc, status, "usable",
-				      c->ops.service_usable(c->ops.arg, s));
+	(void)yyjson_mut_obj_add_uint(doc, status, "usable", c->ops.service_usable(c->ops.arg, s));
 	if (c->ops.service_traffic(c->ops.arg, s, &t) >= 0) {
 		yyjson_mut_val *traffic = yyjson_mut_obj_add_obj(doc, status, "traffic");
 
@@ -325,7 +324,8 @@ yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const st
 	if (s) {
 		view_add_text(doc, object, "namespace", s->namespace);
 		view_add_text(doc, object, "service", s->name);
-		(void)yyjson_mut_obj_add_str(doc, object, "protocol", view_proto(s->ports[port].proto));
+		(void)yyjson_mut_obj_add_str(doc, object, "protocol",
+					     view_proto(s->ports[port].proto));
 	}
 	(void)yyjson_mut_obj_add_uint(doc, object, "cookie", flow->cookie);
 	view_add_address_port(doc, object, "destination", &flow->orig, ntohs(flow->orig_port_be));

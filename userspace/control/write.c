@@ -25,10 +25,10 @@ struct write {
 	char source[SOURCE_MAX + 1];
 	uint64_t generation;
 	bool dry_run, show, created, begun;
-	bool applying, applied;  /* the callback came before apply returned */
+	bool applying, applied; /* the callback came before apply returned */
 	int result;
 	size_t n_created, n_changed, n_deleted;
-	size_t next;             /* of the plan's services, then policies */
+	size_t next; /* of the plan's services, then policies */
 	size_t shown;
 };
 
@@ -36,8 +36,9 @@ struct write {
 struct wish {
 	struct change change;
 	const struct body *body;
-	const char *current; /* entity tag without quotes of what is to change; NULL: does not exist */
-	bool created;        /* answer 201 */
+	const char
+		*current; /* entity tag without quotes of what is to change; NULL: does not exist */
+	bool created;     /* answer 201 */
 };
 
 /* --- the answer ------------------------------------------------------------------------------- */
@@ -116,9 +117,9 @@ static int change_write(struct write *w, size_t i)
 	doc = yyjson_mut_doc_new(NULL);
 	if (!doc)
 		return -ENOMEM;
-	yyjson_mut_doc_set_root(doc, i < p->n_services ?
-					     service_change(doc, &p->services[i]) :
-					     policy_change(doc, &p->policies[i - p->n_services]));
+	yyjson_mut_doc_set_root(doc, i < p->n_services
+					     ? service_change(doc, &p->services[i])
+					     : policy_change(doc, &p->policies[i - p->n_services]));
 	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &length);
 	yyjson_mut_doc_free(doc);
 	if (!text)
@@ -135,7 +136,8 @@ static void head_write(struct write *w)
 
 	/* A source's name holds nothing that JSON would escape: see source_is_valid. */
 	bytes_format(out,
-		     "{\"apiVersion\":\"" API_VERSION "\",\"kind\":\"ChangeResult\",\"source\":\"%s\","
+		     "{\"apiVersion\":\"" API_VERSION
+		     "\",\"kind\":\"ChangeResult\",\"source\":\"%s\","
 		     "\"generation\":%llu,\"dryRun\":%s,\"created\":%zu,\"changed\":%zu,"
 		     "\"deleted\":%zu,\"unchanged\":%zu",
 		     w->source, (unsigned long long)w->generation, w->dry_run ? "true" : "false",
@@ -224,8 +226,9 @@ static void etag_fill(struct request *q, struct write *w, const struct wish *wis
 {
 	const struct store *store = q->control->ops.store(q->control->ops.arg);
 	const struct object *o = wish->body && !wish->change.whole && wish->body->n_objects == 1 &&
-						 wish->change.n_upserts == 1 && q->params[1] ?
-					 wish->body->objects : NULL;
+						 wish->change.n_upserts == 1 && q->params[1]
+					 ? wish->body->objects
+					 : NULL;
 	uint64_t etag = 0;
 
 	w->generation = store_generation(store, wish->change.source);
@@ -250,12 +253,16 @@ static void etag_fill(struct request *q, struct write *w, const struct wish *wis
 static int change_apply(struct request *q, const struct wish *wish, struct write *w)
 {
 	struct control *c = q->control;
+	const struct control_order order = {.caller = &q->caller,
+					    .change = &wish->change,
+					    .dry_run = w->dry_run,
+					    .applied = on_applied,
+					    .applied_arg = w};
 	struct problems problems = {};
 	int r;
 
 	w->applying = true;
-	r = c->ops.apply(c->ops.arg, &q->caller, &wish->change, w->dry_run, &problems, &w->plan,
-			 on_applied, w);
+	r = c->ops.apply(c->ops.arg, &order, &problems, &w->plan);
 	w->applying = false;
 	if (r < 0) {
 		free(w);
@@ -299,7 +306,8 @@ static bool tags_name(const char *header, const char *current)
 static bool precondition_holds(struct request *q, const struct wish *wish)
 {
 	const char *match = MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match");
-	const char *none = MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-None-Match");
+	const char *none =
+		MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-None-Match");
 
 	if (!match && wish->body && wish->body->version[0] && q->params[1] &&
 	    (!wish->current || strcmp(wish->body->version, wish->current) != 0))
@@ -316,9 +324,10 @@ static int change_make(struct request *q, struct wish *wish)
 	bool verbose = false;
 
 	if (!precondition_holds(q, wish))
-		return answer_problem(q, 412, wish->current ?
-				      "it was changed by somebody else; read it again" :
-				      "it does not exist");
+		return answer_problem(q, 412,
+				      wish->current
+					      ? "it was changed by somebody else; read it again"
+					      : "it does not exist");
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return -ENOMEM;
@@ -334,7 +343,8 @@ static int change_make(struct request *q, struct wish *wish)
 	w->show = verbose || w->dry_run;
 	w->created = wish->created && !w->dry_run;
 	(void)snprintf(w->source, sizeof(w->source), "%s", wish->change.source);
-	if (MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match") && !q->params[1]) {
+	if (MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match") &&
+	    !q->params[1]) {
 		wish->change.has_if_match = true;
 		wish->change.if_match = store_generation(store, wish->change.source);
 	}
@@ -369,7 +379,8 @@ static int body_refuse(struct request *q, int error, struct problems *problems)
 
 	if (error == -EBADMSG)
 		r = answer_problem(q, 400, "%s",
-				   problems->n ? problems->items[0].message : "the body is no JSON");
+				   problems->n ? problems->items[0].message
+					       : "the body is no JSON");
 	else
 		r = answer_error(q, error, problems);
 	problems_done(problems);
@@ -509,7 +520,7 @@ static int source_put(struct request *q, bool whole)
 	if (!source_is_valid(q->params[0]))
 		return source_refuse(q, q->params[0]);
 	r = (whole ? body_decode_list : body_decode_delta)(q->body.data, q->body.length,
-							    q->params[0], &problems, &body);
+							   q->params[0], &problems, &body);
 	if (r < 0)
 		return body_refuse(q, r, &problems);
 	body_release(q);

@@ -12,8 +12,8 @@
 
 static int bad(const struct settings *s, enum setting_key key, const char *expected)
 {
-	log_err("%s: %s is \"%s\", expected %s", s->origin[key], setting_table[key].key, s->text[key],
-		expected);
+	log_err("%s: %s is \"%s\", expected %s", s->origin[key], setting_table[key].key,
+		s->text[key], expected);
 	return -EINVAL;
 }
 
@@ -120,7 +120,7 @@ static int parse_paths(const struct settings *s, struct config *c)
 		r = parse_path(s, SETTING_BPFFS, &c->bpffs);
 	if (r >= 0)
 		r = parse_path(s, SETTING_STATE, &c->state);
-	if (r >= 0)
+	if (r >= 0 && *s->text[SETTING_CGROUP]) /* empty: the host's cgroup v2 mount */
 		r = parse_path(s, SETTING_CGROUP, &c->cgroup);
 	return r;
 }

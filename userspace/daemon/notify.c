@@ -27,7 +27,8 @@ void notify_init(void)
 	if (watchdog)
 		manager.watchdog_us = strtoull(watchdog, NULL, 10);
 	(void)unsetenv("WATCHDOG_USEC");
-	if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(manager.to.sun_path))
+	if (!path || (path[0] != '/' && path[0] != '@') ||
+	    strlen(path) >= sizeof(manager.to.sun_path))
 		return;
 	manager.to.sun_family = AF_UNIX;
 	memcpy(manager.to.sun_path, path, strlen(path));

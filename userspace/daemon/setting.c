@@ -14,10 +14,12 @@
 #include "base/cleanup.h"
 
 const struct setting setting_table[_SETTING_MAX] = {
-	[SETTING_CONTROL_SOCKET] = {"control.socket", "SINEWD_CONTROL_SOCKET", "/run/sinew/control.sock",
-				    false, "unix socket of the control API"},
-	[SETTING_STATUS_SOCKET] = {"status.socket", "SINEWD_STATUS_SOCKET", "/run/sinew/status.sock",
-				   false, "unix socket of the read-only API"},
+	[SETTING_CONTROL_SOCKET] = {"control.socket", "SINEWD_CONTROL_SOCKET",
+				    "/run/sinew/control.sock", false,
+				    "unix socket of the control API"},
+	[SETTING_STATUS_SOCKET] = {"status.socket", "SINEWD_STATUS_SOCKET",
+				   "/run/sinew/status.sock", false,
+				   "unix socket of the read-only API"},
 	[SETTING_BPFFS] = {"bpffs.dir", "SINEWD_BPFFS_DIR", "/sys/fs/bpf/sinew", false,
 			   "folder for pinned maps and links, on a bpffs"},
 	[SETTING_CGROUP] = {"cgroup.path", "SINEWD_CGROUP_PATH", "", false,
@@ -35,15 +37,16 @@ const struct setting setting_table[_SETTING_MAX] = {
 				 "sockets with this SO_MARK are left alone; 0: none"},
 	[SETTING_BYPASS_CGROUPS] = {"bypass.cgroups", "SINEWD_BYPASS_CGROUPS", "", true,
 				    "cgroups whose sockets are left alone, with all below them"},
-	[SETTING_KERNEL_SOCKETS] = {"bypass.kernelSockets", "SINEWD_BYPASS_KERNEL_SOCKETS", "true", true,
-				    "leave sockets of kernel threads (NFS, SMB) alone"},
+	[SETTING_KERNEL_SOCKETS] = {"bypass.kernelSockets", "SINEWD_BYPASS_KERNEL_SOCKETS", "true",
+				    true, "leave sockets of kernel threads (NFS, SMB) alone"},
 	[SETTING_FLOWS] = {"maps.flows", "SINEWD_MAPS_FLOWS", "131072", false,
 			   "sockets remembered in the table, a power of two"},
 	[SETTING_SERIES] = {"metrics.seriesBudget", "SINEWD_METRICS_SERIES_BUDGET", "20000", false,
 			    "series of one metric before services fold into \"other\""},
-	[SETTING_BACKEND_LABEL] = {"metrics.backendLabel", "SINEWD_METRICS_BACKEND_LABEL", "false", false,
-				   "one series per backend"},
-	[SETTING_RUN_TIME] = {"metrics.programRunTime", "SINEWD_METRICS_PROGRAM_RUN_TIME", "false", false,
+	[SETTING_BACKEND_LABEL] = {"metrics.backendLabel", "SINEWD_METRICS_BACKEND_LABEL", "false",
+				   false, "one series per backend"},
+	[SETTING_RUN_TIME] = {"metrics.programRunTime", "SINEWD_METRICS_PROGRAM_RUN_TIME", "false",
+			      false,
 			      "have the kernel time its BPF programs (costs some 20 ns a run)"},
 	[SETTING_LOG_LEVEL] = {"log.level", "SINEWD_LOG_LEVEL", "info", true,
 			       "error, warning, notice, info or debug"},
@@ -78,7 +81,8 @@ static int find_key(const char *key)
 	return -ENOENT;
 }
 
-/* --- the file ------------------------------------------------------------------------------------ */
+/* --- the file ------------------------------------------------------------------------------------
+ */
 
 struct place {
 	const char *file;
@@ -108,7 +112,9 @@ static int read_value(struct fy_node *node, char *ret, size_t size)
 
 	ret[0] = '\0';
 	if (fy_node_is_scalar(node))
-		return snprintf(ret, size, "%s", fy_node_get_scalar0(node) ?: "") < (int)size ? 0 : -E2BIG;
+		return snprintf(ret, size, "%s", fy_node_get_scalar0(node) ?: "") < (int)size
+			       ? 0
+			       : -E2BIG;
 	if (!fy_node_is_sequence(node))
 		return -EINVAL;
 	while ((item = fy_node_sequence_iterate(node, &at))) {
@@ -130,12 +136,14 @@ static int read_setting(struct settings *s, struct place *place, const char *key
 	char text[4096];
 
 	if (index < 0) {
-		log_err("%s: unknown setting \"%s\" (sinewd(8) lists them)", place_of(place, key_node), key);
+		log_err("%s: unknown setting \"%s\" (sinewd(8) lists them)",
+			place_of(place, key_node), key);
 		return -EINVAL;
 	}
 	r = read_value(value, text, sizeof(text));
 	if (r < 0) {
-		log_err("%s: %s must be one value or a list of values", place_of(place, key_node), key);
+		log_err("%s: %s must be one value or a list of values", place_of(place, key_node),
+			key);
 		return -EINVAL;
 	}
 	return setting_set(s, (enum setting_key)index, text, place_of(place, key_node));
@@ -151,7 +159,8 @@ static int read_mapping(struct settings *s, struct place *place, const char *pre
 	int r = 0, one;
 
 	while ((pair = fy_node_mapping_iterate(mapping, &at))) {
-		struct fy_node *key_node = fy_node_pair_key(pair), *value = fy_node_pair_value(pair);
+		struct fy_node *key_node = fy_node_pair_key(pair),
+			       *value = fy_node_pair_value(pair);
 		const char *name = key_node ? fy_node_get_scalar0(key_node) : NULL;
 
 		(void)snprintf(key, sizeof(key), "%s%s%s", prefix, *prefix ? "." : "", name ?: "");

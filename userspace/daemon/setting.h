@@ -13,17 +13,31 @@
 #include "model/address.h"
 
 enum setting_key {
-	SETTING_CONTROL_SOCKET, SETTING_STATUS_SOCKET, SETTING_BPFFS, SETTING_CGROUP, SETTING_STATE,
-	SETTING_ALLOW, SETTING_POOL4, SETTING_POOL6, SETTING_BYPASS_MARK, SETTING_BYPASS_CGROUPS,
-	SETTING_KERNEL_SOCKETS, SETTING_FLOWS, SETTING_SERIES, SETTING_BACKEND_LABEL,
-	SETTING_RUN_TIME, SETTING_LOG_LEVEL, SETTING_LOG_FORMAT, _SETTING_MAX
+	SETTING_CONTROL_SOCKET,
+	SETTING_STATUS_SOCKET,
+	SETTING_BPFFS,
+	SETTING_CGROUP,
+	SETTING_STATE,
+	SETTING_ALLOW,
+	SETTING_POOL4,
+	SETTING_POOL6,
+	SETTING_BYPASS_MARK,
+	SETTING_BYPASS_CGROUPS,
+	SETTING_KERNEL_SOCKETS,
+	SETTING_FLOWS,
+	SETTING_SERIES,
+	SETTING_BACKEND_LABEL,
+	SETTING_RUN_TIME,
+	SETTING_LOG_LEVEL,
+	SETTING_LOG_FORMAT,
+	_SETTING_MAX
 };
 
 struct setting {
-	const char *key;      /* in the file: "control.socket" */
-	const char *env;      /* "SINEWD_CONTROL_SOCKET" */
-	const char *initial;  /* default, as text */
-	bool reloads;         /* SIGHUP takes a new value over */
+	const char *key;     /* in the file: "control.socket" */
+	const char *env;     /* "SINEWD_CONTROL_SOCKET" */
+	const char *initial; /* default, as text */
+	bool reloads;        /* SIGHUP takes a new value over */
 	const char *help;
 };
 
@@ -31,7 +45,8 @@ extern const struct setting setting_table[_SETTING_MAX];
 
 struct settings {
 	char *text[_SETTING_MAX];
-	char origin[_SETTING_MAX][160]; /* "default", "/etc/sinew/sinewd.yaml:3", "SINEWD_X", "--socket" */
+	char origin[_SETTING_MAX]
+		   [160]; /* "default", "/etc/sinew/sinewd.yaml:3", "SINEWD_X", "--socket" */
 };
 
 /* Sets one value; takes a copy. */
@@ -43,7 +58,8 @@ void setting_done(struct settings *s);
 
 /* The same, parsed. */
 struct config {
-	const char *control_socket, *status_socket, *bpffs, *cgroup, *state; /* borrowed from settings */
+	const char *control_socket, *status_socket, *bpffs, *cgroup,
+		*state; /* borrowed from settings */
 	struct prefix *allow;
 	size_t n_allow;
 	struct prefix pool4, pool6;

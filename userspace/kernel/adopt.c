@@ -65,8 +65,10 @@ static int adopt_frontends(struct publish *p)
 		return -ENOMEM;
 	while (r >= 0) {
 		n = ADOPT_BATCH;
-		r = bpf_map_lookup_batch(p->frontends_fd, first ? NULL : &in, &out, keys, values, &n,
-					 NULL) < 0 ? -errno : 0;
+		r = bpf_map_lookup_batch(p->frontends_fd, first ? NULL : &in, &out, keys, values,
+					 &n, NULL) < 0
+			    ? -errno
+			    : 0;
 		if (r < 0 && r != -ENOENT)
 			return r;
 		grown = realloc(dead, (n_dead + n + 1) * sizeof(*dead));
@@ -116,7 +118,8 @@ static int adopt_backends(struct publish *p, uint32_t *ret_last)
 			continue;
 		e = b->service < p->k->services.entries ? p->by_index[b->service] : NULL;
 		if (!e) {
-			((struct sn_backend *)window_at(&p->k->backends, i))->state = SN_BACKEND_GONE;
+			((struct sn_backend *)window_at(&p->k->backends, i))->state =
+				SN_BACKEND_GONE;
 			continue;
 		}
 		r = index_claim(&p->backends, i, 1);

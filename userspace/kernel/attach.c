@@ -86,7 +86,8 @@ static int attach_new(struct bpf_program *program, int cgroup_fd, const char *pa
 
 static int attach_hook(struct kernel *k, enum kernel_hook hook, int cgroup_fd, uint64_t cgroup_id)
 {
-	struct bpf_program *program = bpf_object__find_program_by_name(k->skel->obj, hook_names[hook]);
+	struct bpf_program *program =
+		bpf_object__find_program_by_name(k->skel->obj, hook_names[hook]);
 	_cleanup_free_ char *path = NULL;
 	struct bpf_link *link;
 	int r;

@@ -228,7 +228,8 @@ int draft_build_set(struct publish *p, struct draft *d)
 	header->service = d->entry->index;
 	header->count = (uint32_t)n;
 	if (n)
-		header->uniform = (uint32_t)alias_build(active, n, d->entry->index, d->slots + 1, work);
+		header->uniform =
+			(uint32_t)alias_build(active, n, d->entry->index, d->slots + 1, work);
 	current = current_set(p, d);
 	d->needs_set = !current || memcmp(current + 1, d->slots + 1, n * sizeof(*d->slots)) != 0;
 	return 0;

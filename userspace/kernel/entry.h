@@ -17,12 +17,13 @@ struct member {
 
 struct entry {
 	struct sn_frontend key;
-	uint32_t index;       /* in sn_services */
-	struct service *owner; /* reference; NULL: read from the kernel, nobody has claimed it yet */
-	uint32_t port;        /* index in owner->ports */
+	uint32_t index; /* in sn_services */
+	struct service
+		*owner; /* reference; NULL: read from the kernel, nobody has claimed it yet */
+	uint32_t port;  /* index in owner->ports */
 	uint32_t n_members;
 	struct member *members;
-	uint32_t *former;     /* backends that left but whose counters are still in the kernel */
+	uint32_t *former; /* backends that left but whose counters are still in the kernel */
 	uint32_t n_former;
 	struct traffic *past; /* counters of backends whose index was given on; NULL: none */
 	UT_hash_handle hh;
@@ -31,10 +32,10 @@ struct entry {
 struct publish {
 	struct kernel *k;
 	int frontends_fd;
-	struct entry *entries;         /* by key */
-	struct entry **by_index;       /* [k->services.entries] */
+	struct entry *entries;   /* by key */
+	struct entry **by_index; /* [k->services.entries] */
 	struct index_pool services, backends, slots;
-	size_t draining_moves;         /* backends that datagram sockets must leave, since last asked */
+	size_t draining_moves; /* backends that datagram sockets must leave, since last asked */
 };
 
 /* One frontend as it should become. */
@@ -43,17 +44,17 @@ struct draft {
 	bool is_new;
 	struct service *service; /* borrowed */
 	uint32_t port;
-	uint32_t n;             /* members, draining ones included */
+	uint32_t n; /* members, draining ones included */
 	uint32_t n_active;
 	struct draft_member {
 		struct sn_backend want;
-		uint32_t backend;  /* 0 until given */
+		uint32_t backend; /* 0 until given */
 		uint32_t endpoint;
 		bool is_new;
-	} *members;
-	bool needs_set;         /* the set differs from what the kernel has */
-	uint32_t first;         /* extent in sn_slots, header included */
-	struct sn_slot *slots;  /* header and members as they will be written */
+	} * members;
+	bool needs_set;        /* the set differs from what the kernel has */
+	uint32_t first;        /* extent in sn_slots, header included */
+	struct sn_slot *slots; /* header and members as they will be written */
 };
 
 struct drafts {
@@ -71,10 +72,11 @@ struct entry *entry_find(const struct publish *p, const struct sn_frontend *key)
 void entry_insert(struct publish *p, struct entry *e);
 /* Visits the frontends of a service: callback(arg, key, port index); stops at < 0. */
 int entry_each_key(const struct service *s,
-		   int (*visit)(void *arg, const struct sn_frontend *key, uint32_t port), void *arg);
+		   int (*visit)(void *arg, const struct sn_frontend *key, uint32_t port),
+		   void *arg);
 
 /* adopt.c: fills p from the kernel's maps. */
 int adopt_read(struct publish *p);
 /* recycle.c: frees indexes whose rest is over, keeping what was counted. */
 void recycle_backends(struct publish *p, uint64_t now_ns);
-uint64_t monotonic_ns(void);
+uint64_t publish_now_ns(void);

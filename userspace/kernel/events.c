@@ -22,8 +22,8 @@ static int on_sample(void *arg, void *data, size_t size)
 
 int events_open(struct kernel *k, events_fn on_event, void *arg, int *ret_fd)
 {
-	struct ring_buffer *ring = ring_buffer__new(bpf_map__fd(k->skel->maps.sn_events), on_sample,
-						    k, NULL);
+	struct ring_buffer *ring =
+		ring_buffer__new(bpf_map__fd(k->skel->maps.sn_events), on_sample, k, NULL);
 
 	if (!ring)
 		return -errno;

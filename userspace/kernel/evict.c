@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See evict.h. The helper reads the iterator (bpf/hook/evict.bpf.c) once in each network namespace;
- * which sockets end is decided there, by the sockets' own flows. Must never touch anything else in a
- * namespace, and never outlive the daemon.
+ * which sockets end is decided there, by the sockets' own flows. Must never touch anything else in
+ * a namespace, and never outlive the daemon.
  */
 #include "kernel/evict.h"
 

@@ -32,8 +32,9 @@ struct evict {
 	int fd;    /* our end, CLOEXEC */
 };
 
-/* Forks the helper. `lockdown` runs in the child before it serves, to give up what it does not need.
- * Call before any thread exists. -EOPNOTSUPP: the kernel cannot end sockets from an iterator. */
+/* Forks the helper. `lockdown` runs in the child before it serves, to give up what it does not
+ * need. Call before any thread exists. -EOPNOTSUPP: the kernel cannot end sockets from an iterator.
+ */
 int evict_start(struct evict *e, const struct kernel *k, int (*lockdown)(void));
 /* Asks for a sweep; the answer is read by evict_receive when fd is readable. */
 int evict_send(struct evict *e, enum evict_verb verb, uint32_t id);

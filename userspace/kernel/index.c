@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See index.h. Used by publish.c for services, backends and slots. Knows nothing of what is numbered.
+ * See index.h. Used by publish.c for services, backends and slots. Knows nothing of what is
+ * numbered.
  */
 #include "kernel/index.h"
 

@@ -12,15 +12,15 @@
 #define INDEX_GRACE_NS 1000000000ull
 
 struct index_pool {
-	uint32_t max;      /* numbers 1..max-1 */
-	uint32_t used;     /* given out */
-	uint32_t retired;  /* given back, resting */
-	uint32_t cursor;   /* the search for runs goes on here */
-	uint64_t *taken;   /* bit set: given out or resting */
+	uint32_t max;     /* numbers 1..max-1 */
+	uint32_t used;    /* given out */
+	uint32_t retired; /* given back, resting */
+	uint32_t cursor;  /* the search for runs goes on here */
+	uint64_t *taken;  /* bit set: given out or resting */
 	struct index_rest {
 		uint32_t first, count;
 		uint64_t since_ns;
-	} *rest;           /* ring, oldest first */
+	} * rest; /* ring, oldest first */
 	uint32_t rest_head, rest_count, rest_size;
 };
 

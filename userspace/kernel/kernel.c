@@ -24,8 +24,8 @@
 #include "kernel/pin.h"
 #include "sinew.skel.h"
 
-__attribute__((format(printf, 2, 0)))
-static int on_libbpf_print(enum libbpf_print_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static int on_libbpf_print(enum libbpf_print_level level,
+								 const char *format, va_list args)
 {
 	char line[512];
 	size_t n;
@@ -70,9 +70,12 @@ static int open_windows(struct kernel *k)
 		struct window *window;
 		struct bpf_map *map;
 	} all[] = {
-		{&k->services, k->skel->maps.sn_services}, {&k->slots, k->skel->maps.sn_slots},
-		{&k->backends, k->skel->maps.sn_backends}, {&k->policies, k->skel->maps.sn_policies},
-		{&k->health, k->skel->maps.sn_health},     {&k->latency, k->skel->maps.sn_latency},
+		{&k->services, k->skel->maps.sn_services},
+		{&k->slots, k->skel->maps.sn_slots},
+		{&k->backends, k->skel->maps.sn_backends},
+		{&k->policies, k->skel->maps.sn_policies},
+		{&k->health, k->skel->maps.sn_health},
+		{&k->latency, k->skel->maps.sn_latency},
 		{&k->svc_stats, k->skel->maps.sn_svc_stats},
 	};
 	int r;
@@ -235,10 +238,16 @@ int kernel_repair(struct kernel *k)
 	return 1;
 }
 
+int kernel_time_programs(void)
+{
+	/* The descriptor is the switch: it is kept for as long as we live. */
+	return bpf_enable_stats(BPF_STATS_RUN_TIME) < 0 ? -errno : 0;
+}
+
 size_t kernel_others(const struct kernel *k, enum kernel_hook hook, uint32_t *ret_ids, size_t max)
 {
-	struct bpf_program *program = bpf_object__find_program_by_name(k->skel->obj,
-								       kernel_hook_name(hook));
+	struct bpf_program *program =
+		bpf_object__find_program_by_name(k->skel->obj, kernel_hook_name(hook));
 	_cleanup_close_ int fd = open(k->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct bpf_prog_info info = {};
 	__u32 length = sizeof(info), ids[64], n = ARRAY_SIZE(ids), flags = 0;

@@ -33,19 +33,27 @@ struct bpf_link;
 struct ring_buffer;
 
 enum kernel_hook {
-	HOOK_CONNECT4, HOOK_CONNECT6, HOOK_SENDMSG4, HOOK_SENDMSG6, HOOK_RECVMSG4, HOOK_RECVMSG6,
-	HOOK_GETPEERNAME4, HOOK_GETPEERNAME6, HOOK_RELEASE, HOOK_SOCKOPS,
+	HOOK_CONNECT4,
+	HOOK_CONNECT6,
+	HOOK_SENDMSG4,
+	HOOK_SENDMSG6,
+	HOOK_RECVMSG4,
+	HOOK_RECVMSG6,
+	HOOK_GETPEERNAME4,
+	HOOK_GETPEERNAME6,
+	HOOK_RELEASE,
+	HOOK_SOCKOPS,
 	_HOOK_MAX
 };
 
 struct kernel {
 	struct sinew_bpf *skel;
 	struct bpf_link *links[_HOOK_MAX];
-	int lock_fd;          /* flock on the pin folder for as long as we live */
-	int evict_link_fd;    /* iterator that ends stale datagram sockets; -1: kernel lacks it */
-	char *pin_dir;        /* <bpffs>/v<ABI> */
+	int lock_fd;       /* flock on the pin folder for as long as we live */
+	int evict_link_fd; /* iterator that ends stale datagram sockets; -1: kernel lacks it */
+	char *pin_dir;     /* <bpffs>/v<ABI> */
 	char *cgroup;
-	bool took_over;       /* maps were there already */
+	bool took_over; /* maps were there already */
 	bool cgroup_ok;
 	unsigned int repairs; /* times the links were made anew because their cgroup had gone */
 	uint32_t flow_entries;
@@ -54,7 +62,7 @@ struct kernel {
 	struct ring_buffer *events; /* events.h */
 	void (*on_event)(void *arg, const struct sn_event *event);
 	void *event_arg;
-	int events_left;      /* records that this turn may still hand out */
+	int events_left; /* records that this turn may still hand out */
 };
 
 /* The pid of the instance that holds the pin folder is in *ret_pid when -EBUSY is returned.
@@ -71,6 +79,9 @@ unsigned int kernel_attached(const struct kernel *k);
 const char *kernel_hook_name(enum kernel_hook hook);
 /* Ids of programs of others on the same cgroup and hook; returns how many (at most max). */
 size_t kernel_others(const struct kernel *k, enum kernel_hook hook, uint32_t *ret_ids, size_t max);
+
+/* Has the kernel time the programs of the whole host while this process lives. -EPERM. */
+int kernel_time_programs(void);
 
 /* Removes every pin of every ABI below bpffs, and with it every link. Needs the lock to be free. */
 int kernel_uninstall(const char *bpffs, int *ret_pid);

@@ -52,8 +52,8 @@ static int fit_map(struct bpf_map *map, const char *path)
 		return 0;
 	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 		return -errno;
-	if (info.value_size != bpf_map__value_size(map) || info.key_size != bpf_map__key_size(map) ||
-	    info.type != bpf_map__type(map)) {
+	if (info.value_size != bpf_map__value_size(map) ||
+	    info.key_size != bpf_map__key_size(map) || info.type != bpf_map__type(map)) {
 		log_err("%s has another shape (value %u bytes, wanted %u): run sinewctl uninstall first",
 			path, info.value_size, bpf_map__value_size(map));
 		return -EPROTO;
@@ -109,7 +109,8 @@ int object_load(const struct kernel_config *config, const char *pin_dir, struct 
 	if (!skel)
 		return -errno;
 	(void)bpf_map__set_max_entries(skel->maps.sn_flows, config->flows);
-	bpf_object__for_each_map(map, skel->obj) {
+	bpf_object__for_each_map(map, skel->obj)
+	{
 		r = pin_map(map, pin_dir);
 		if (r < 0)
 			return r;

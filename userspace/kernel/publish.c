@@ -19,7 +19,7 @@
 #include "kernel/entry.h"
 #include "sinew.skel.h"
 
-uint64_t monotonic_ns(void)
+uint64_t publish_now_ns(void)
 {
 	struct timespec t;
 
@@ -33,7 +33,8 @@ static void store_word(__u32 *word, __u32 value)
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
-/* --- room -------------------------------------------------------------------------------------- */
+/* --- room --------------------------------------------------------------------------------------
+ */
 
 static int need_backend(struct publish *p, uint32_t index)
 {
@@ -103,7 +104,7 @@ static void untake_room(struct publish *p, struct draft *d)
 
 static int take_all_room(struct publish *p, struct drafts *drafts)
 {
-	uint64_t now = monotonic_ns();
+	uint64_t now = publish_now_ns();
 	int r;
 
 	recycle_backends(p, now);
@@ -118,9 +119,11 @@ static int take_all_room(struct publish *p, struct drafts *drafts)
 	return 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ------------------------------------------------------------------------------------
+ */
 
-static void write_new_backend(struct publish *p, const struct draft *d, const struct draft_member *m)
+static void write_new_backend(struct publish *p, const struct draft *d,
+			      const struct draft_member *m)
 {
 	struct sn_backend *b = window_at(&p->k->backends, m->backend);
 	uint16_t incarnation = b->incarnation + 1;
@@ -248,7 +251,8 @@ static void write_draft(struct publish *p, struct draft *d, uint64_t now)
 	keep_members(d);
 }
 
-/* --- frontends ---------------------------------------------------------------------------------- */
+/* --- frontends ----------------------------------------------------------------------------------
+ */
 
 /* New keys appear last, when all they lead to is in place; one system call for all of them. */
 static int add_frontends(struct publish *p, struct drafts *drafts)
@@ -311,7 +315,7 @@ static int remove_left(void *arg, const struct sn_frontend *key, uint32_t port)
 
 static int apply_drafts(struct publish *p, struct drafts *drafts)
 {
-	uint64_t now = monotonic_ns();
+	uint64_t now = publish_now_ns();
 	int r;
 
 	r = take_all_room(p, drafts);
@@ -325,7 +329,7 @@ static int apply_drafts(struct publish *p, struct drafts *drafts)
 int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_removed)
 {
 	_cleanup_(drafts_done) struct drafts drafts = {};
-	struct remove_arg arg = {.p = p, .now = monotonic_ns()};
+	struct remove_arg arg = {.p = p, .now = publish_now_ns()};
 	int r;
 
 	p->draining_moves = 0;
@@ -339,7 +343,8 @@ int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_remove
 	r = apply_drafts(p, &drafts);
 	if (r < 0)
 		return r;
-	/* An entry that a draft reached has a new owner by now; what the old object still owns goes. */
+	/* An entry that a draft reached has a new owner by now; what the old object still owns
+	 * goes. */
 	for (size_t i = 0; i < plan->n_services; i++) {
 		arg.gone = plan->services[i].old;
 		if (arg.gone)
@@ -349,7 +354,8 @@ int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_remove
 	return 0;
 }
 
-int publish_adopt(struct publish *p, struct service *const *services, size_t n, size_t *ret_removed)
+int publish_adopt(struct publish *p, struct service *const *services, size_t n, bool keep,
+		  size_t *ret_removed)
 {
 	_cleanup_(drafts_done) struct drafts drafts = {};
 	struct entry *e, *next;
@@ -364,9 +370,9 @@ int publish_adopt(struct publish *p, struct service *const *services, size_t n, 
 	r = apply_drafts(p, &drafts);
 	if (r < 0)
 		return r;
-	HASH_ITER(hh, p->entries, e, next)
-		if (!e->owner)
-			remove_entry(p, e, monotonic_ns());
+	HASH_ITER (hh, p->entries, e, next)
+		if (!e->owner && !keep)
+			remove_entry(p, e, publish_now_ns());
 	*ret_removed = p->draining_moves;
 	return 0;
 }
@@ -409,7 +415,7 @@ struct publish *publish_free(struct publish *p)
 
 	if (!p)
 		return NULL;
-	HASH_ITER(hh, p->entries, e, next) {
+	HASH_ITER (hh, p->entries, e, next) {
 		HASH_DEL(p->entries, e);
 		entry_free(e);
 	}

@@ -15,10 +15,12 @@ int publish_new(struct kernel *k, struct publish **ret);
 struct publish *publish_free(struct publish *p);
 DEFINE_CLEANUP(struct publish *, publish_free);
 
-/* Applies the plan. -ENOSPC: a map is full; -EBUSY: room is resting, try again in a second; -ENOMEM.
- * Nothing was changed then. *ret_removed: backends that new datagrams must leave. */
+/* Applies the plan. -ENOSPC: a map is full; -EBUSY: room is resting, try again in a second;
+ * -ENOMEM. Nothing was changed then. *ret_removed: backends that new datagrams must leave. */
 int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_removed);
-/* At start: makes the kernel hold exactly these services. Removes what nobody declares. */
-int publish_adopt(struct publish *p, struct service *const *services, size_t n, size_t *ret_removed);
+/* At start: makes the kernel hold exactly these services. Removes what nobody declares, unless
+ * `keep` says that some declarations could not be read. */
+int publish_adopt(struct publish *p, struct service *const *services, size_t n, bool keep,
+		  size_t *ret_removed);
 /* The program object was replaced: its maps are the same, their descriptors are not. */
 void publish_rebind(struct publish *p, struct kernel *k);

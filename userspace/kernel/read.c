@@ -105,7 +105,8 @@ size_t read_usable(const struct publish *p, const struct service *s)
 }
 
 const struct service *read_backend_owner(const struct publish *p, uint32_t backend,
-					 uint16_t incarnation, size_t *ret_endpoint, size_t *ret_port)
+					 uint16_t incarnation, size_t *ret_endpoint,
+					 size_t *ret_port)
 {
 	const struct sn_backend *b;
 	const struct entry *e;
@@ -126,7 +127,8 @@ const struct service *read_backend_owner(const struct publish *p, uint32_t backe
 	return NULL;
 }
 
-const struct service *read_service_owner(const struct publish *p, uint32_t service, size_t *ret_port)
+const struct service *read_service_owner(const struct publish *p, uint32_t service,
+					 size_t *ret_port)
 {
 	const struct entry *e = service < p->k->services.entries ? p->by_index[service] : NULL;
 
@@ -152,7 +154,9 @@ int read_flows(const struct kernel *k, size_t max,
 		return -ENOMEM;
 	while (!r && (size_t)seen < max) {
 		n = FLOW_BATCH;
-		r = bpf_map_lookup_batch(fd, at ? &at : NULL, &at, keys, flows, &n, NULL) < 0 ? -errno : 0;
+		r = bpf_map_lookup_batch(fd, at ? &at : NULL, &at, keys, flows, &n, NULL) < 0
+			    ? -errno
+			    : 0;
 		if (r < 0 && r != -ENOENT)
 			return r;
 		for (__u32 i = 0; i < n && (size_t)seen < max; i++) {
@@ -176,7 +180,8 @@ uint64_t read_node_count(const struct kernel *k, unsigned int reason)
 	if (cpus <= 0 || reason < SN_R_SERVICE_MAX || reason >= SN_R_MAX)
 		return 0;
 	values = calloc((size_t)cpus, sizeof(*values));
-	if (!values || bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.sn_counters), &key, values) < 0)
+	if (!values ||
+	    bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.sn_counters), &key, values) < 0)
 		return 0;
 	for (int i = 0; i < cpus; i++)
 		sum += values[i];
@@ -204,8 +209,8 @@ size_t read_program_runs(const struct kernel *k, struct program_run *ret, size_t
 	size_t n = 0;
 
 	for (int hook = 0; hook < _HOOK_MAX && n < max; hook++) {
-		struct bpf_program *program = bpf_object__find_program_by_name(k->skel->obj,
-									       kernel_hook_name(hook));
+		struct bpf_program *program =
+			bpf_object__find_program_by_name(k->skel->obj, kernel_hook_name(hook));
 		struct bpf_prog_info info = {};
 		__u32 length = sizeof(info);
 

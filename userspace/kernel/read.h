@@ -16,8 +16,10 @@ int read_endpoint(const struct publish *p, const struct service *s, size_t endpo
 int read_service(const struct publish *p, const struct service *s, struct traffic *ret);
 size_t read_usable(const struct publish *p, const struct service *s);
 const struct service *read_backend_owner(const struct publish *p, uint32_t backend,
-					 uint16_t incarnation, size_t *ret_endpoint, size_t *ret_port);
-const struct service *read_service_owner(const struct publish *p, uint32_t service, size_t *ret_port);
+					 uint16_t incarnation, size_t *ret_endpoint,
+					 size_t *ret_port);
+const struct service *read_service_owner(const struct publish *p, uint32_t service,
+					 size_t *ret_port);
 /* Live flows, at most max; the callback returns < 0 to stop. Returns how many were seen. */
 int read_flows(const struct kernel *k, size_t max,
 	       int (*visit)(void *arg, const struct sn_flow *flow), void *arg);

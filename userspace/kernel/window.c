@@ -26,8 +26,11 @@ int window_open(struct window *w, int fd)
 	base = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
 		return -errno;
-	*w = (struct window){.base = base, .stride = info.value_size, .entries = info.max_entries,
-			     .reserved = bytes, .fd = fd};
+	*w = (struct window){.base = base,
+			     .stride = info.value_size,
+			     .entries = info.max_entries,
+			     .reserved = bytes,
+			     .fd = fd};
 	return 0;
 }
 
@@ -60,7 +63,8 @@ int window_need(struct window *w, uint32_t index)
 
 void window_trim(struct window *w, uint32_t index)
 {
-	size_t end = (w->stride * ((size_t)index + 1) + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP;
+	size_t end =
+		(w->stride * ((size_t)index + 1) + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP;
 	void *p;
 
 	if (end >= w->mapped)

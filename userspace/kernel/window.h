@@ -11,7 +11,7 @@
 
 struct window {
 	char *base;
-	size_t stride;   /* bytes of one element */
+	size_t stride; /* bytes of one element */
 	uint32_t entries;
 	size_t mapped;   /* bytes from base that are mapped */
 	size_t reserved; /* bytes of address space */

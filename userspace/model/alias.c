@@ -46,8 +46,8 @@ int alias_build(const struct alias_member *members, size_t n, uint32_t service,
 	/* In units of 1/n of the total: a member with exactly its share has `total`. */
 	for (size_t i = 0; i < n; i++)
 		work[i] = (uint64_t)members[i].weight * n;
-	/* Two cursors replace Vose's two lists: `small` seeks a member with less than its share that
-	 * is not settled yet, `large` one with more. A large one that became small behind the
+	/* Two cursors replace Vose's two lists: `small` seeks a member with less than its share
+	 * that is not settled yet, `large` one with more. A large one that became small behind the
 	 * cursor is settled at once. */
 	while (large < n && work[large] < total)
 		large++;

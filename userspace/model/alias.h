@@ -16,9 +16,9 @@ struct alias_member {
 };
 
 /*
- * Fills slots[0..n) so that a draw of (member uniform, 32-bit fraction uniform) yields each backend in
- * proportion to its weight, to within 2^-32 of a member's share. `work` holds n elements of scratch.
- * Returns 1 if all weights are equal, else 0.
+ * Fills slots[0..n) so that a draw of (member uniform, 32-bit fraction uniform) yields each backend
+ * in proportion to its weight, to within 2^-32 of a member's share. `work` holds n elements of
+ * scratch. Returns 1 if all weights are equal, else 0.
  */
 int alias_build(const struct alias_member *members, size_t n, uint32_t service,
 		struct sn_slot *slots, uint64_t *work);

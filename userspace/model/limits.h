@@ -22,6 +22,9 @@
 #define LIMIT_BODIES (96u << 20)            /* bytes of all request bodies being received */
 #define LIMIT_MANIFEST (16u << 20)          /* bytes of a manifest file */
 #define LIMIT_DOCUMENTS 20000               /* documents of one manifest */
+#define LIMIT_NODES 1000000                 /* values of one manifest, aliases written out */
+#define LIMIT_KEYS 256                      /* keys of one YAML mapping */
+#define LIMIT_ANCHORS 256                   /* anchors of one YAML document */
 #define LIMIT_DEPTH 32                      /* nesting of YAML or JSON */
 #define LIMIT_PROBLEMS 20                   /* errors told about one request; the rest is counted */
 #define LIMIT_CLIENTS 64                    /* open connections per control socket */

@@ -16,7 +16,7 @@
 
 /* --- shelves --------------------------------------------------------------------------------- */
 
-struct store_name shelf_name(enum object_kind kind, const void *item)
+struct store_name store_shelf_name(enum object_kind kind, const void *item)
 {
 	const struct service *s = item;
 	const struct policy *p = item;
@@ -26,7 +26,7 @@ struct store_name shelf_name(enum object_kind kind, const void *item)
 	return (struct store_name){p->namespace, p->name, p->source};
 }
 
-int shelf_compare(const struct store_name *a, const struct store_name *b)
+int store_shelf_compare(const struct store_name *a, const struct store_name *b)
 {
 	int r = strcmp(a->namespace, b->namespace);
 
@@ -35,13 +35,13 @@ int shelf_compare(const struct store_name *a, const struct store_name *b)
 
 static int compare_at(const struct shelf *s, size_t i, const struct store_name *name)
 {
-	struct store_name here = shelf_name(s->kind, s->items[i]);
+	struct store_name here = store_shelf_name(s->kind, s->items[i]);
 
-	return shelf_compare(&here, name);
+	return store_shelf_compare(&here, name);
 }
 
-size_t shelf_seek(const struct shelf *s, const struct store_name *name, size_t from,
-		  bool *ret_found)
+size_t store_shelf_seek(const struct shelf *s, const struct store_name *name, size_t from,
+			bool *ret_found)
 {
 	size_t low = from, step = 1, high = from;
 
@@ -64,7 +64,7 @@ size_t shelf_seek(const struct shelf *s, const struct store_name *name, size_t f
 	return low;
 }
 
-int shelf_reserve(struct shelf *s, size_t n)
+int store_shelf_reserve(struct shelf *s, size_t n)
 {
 	size_t capacity = s->capacity ? s->capacity : 16;
 	void **items, **spare;
@@ -126,9 +126,9 @@ static void shelf_apply(struct shelf *s, const struct plan *p, size_t n_swaps)
 
 	for (size_t i = 0; i < n_swaps; i++) {
 		struct swap swap = plan_swap(s, p, i);
-		struct store_name name = shelf_name(s->kind, swap.new ? swap.new : swap.old);
+		struct store_name name = store_shelf_name(s->kind, swap.new ? swap.new : swap.old);
 		bool found;
-		size_t at = shelf_seek(s, &name, from, &found);
+		size_t at = store_shelf_seek(s, &name, from, &found);
 
 		assert(found == !!swap.old);
 		memcpy(s->spare + to, s->items + from, (at - from) * sizeof(*s->items));
@@ -300,7 +300,7 @@ static void *find_item(const struct shelf *s, const char *namespace, const char 
 {
 	struct store_name wanted = {.namespace = namespace, .name = name};
 	bool found;
-	size_t at = shelf_seek(s, &wanted, 0, &found);
+	size_t at = store_shelf_seek(s, &wanted, 0, &found);
 
 	return found ? s->items[at] : NULL;
 }

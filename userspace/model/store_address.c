@@ -363,7 +363,7 @@ static void blame_claimant(struct planner *p, const struct claim *claim, const s
 {
 	const struct service *owner =
 		claim->owner ? claim->owner : find_neighbour(p, NULL, &claim->key.addr);
-	struct store_name name = shelf_name(OBJECT_SERVICE, owner);
+	struct store_name name = store_shelf_name(OBJECT_SERVICE, owner);
 	struct draft *d = store_plan_find(&p->services, &name);
 	char text[ADDRESS_TEXT];
 

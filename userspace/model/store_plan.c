@@ -61,7 +61,7 @@ struct draft *store_plan_find(const struct drafts *drafts, const struct store_na
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int r = shelf_compare(&drafts->items[middle].name, name);
+		int r = store_shelf_compare(&drafts->items[middle].name, name);
 
 		if (!r)
 			return &drafts->items[middle];
@@ -82,7 +82,8 @@ struct wish {
 
 static int compare_wishes(const void *a, const void *b)
 {
-	return shelf_compare(&((const struct wish *)a)->name, &((const struct wish *)b)->name);
+	return store_shelf_compare(&((const struct wish *)a)->name,
+				   &((const struct wish *)b)->name);
 }
 
 static size_t collect_wishes(const struct change *c, enum object_kind kind, struct wish *wishes)
@@ -95,7 +96,7 @@ static size_t collect_wishes(const struct change *c, enum object_kind kind, stru
 			const void *item = kind == OBJECT_SERVICE ? (void *)c->upserts[i].service
 								  : (void *)c->upserts[i].policy;
 
-			wishes[n++] = (struct wish){shelf_name(kind, item), &c->upserts[i]};
+			wishes[n++] = (struct wish){store_shelf_name(kind, item), &c->upserts[i]};
 			sorted = sorted &&
 				 (n < 2 || compare_wishes(&wishes[n - 2], &wishes[n - 1]) < 0);
 		}
@@ -120,7 +121,7 @@ static void check_owner(struct planner *p, const struct shelf *shelf, struct dra
 		store_plan_refuse(p, d, -ENOENT, "there is no such %s", kind_name(shelf->kind));
 	if (!d->old)
 		return;
-	old = shelf_name(shelf->kind, d->old);
+	old = store_shelf_name(shelf->kind, d->old);
 	if (strcmp(old.source, p->change->source))
 		store_plan_refuse(p, d, -EEXIST, "it belongs to source %s; source %s cannot %s it",
 				  old.source, p->change->source, d->given ? "change" : "remove");
@@ -140,7 +141,7 @@ static void add_vanished(struct planner *p, const struct shelf *shelf, struct dr
 			 size_t from, size_t to)
 {
 	for (size_t i = from; p->change->whole && i < to; i++) {
-		struct store_name name = shelf_name(shelf->kind, shelf->items[i]);
+		struct store_name name = store_shelf_name(shelf->kind, shelf->items[i]);
 
 		if (!strcmp(name.source, p->change->source))
 			(void)add_draft(drafts, &name, NULL, shelf->items[i]);
@@ -154,7 +155,7 @@ static void add_wishes(struct planner *p, const struct shelf *shelf, struct draf
 
 	for (size_t i = 0; i < n; i++) {
 		bool found;
-		size_t at = shelf_seek(shelf, &wishes[i].name, next, &found);
+		size_t at = store_shelf_seek(shelf, &wishes[i].name, next, &found);
 		struct draft *d;
 
 		add_vanished(p, shelf, drafts, next, at);
@@ -222,7 +223,8 @@ static void refuse_policy(struct planner *p, struct draft *d, const struct store
 		    !strcmp(p->policies.items[i].name.namespace, name->namespace))
 			names[n++] = p->policies.items[i].name.name;
 	for (size_t i = 0; i < p->store->policies.n && n < ARRAY_SIZE(names); i++) {
-		struct store_name other = shelf_name(OBJECT_POLICY, p->store->policies.items[i]);
+		struct store_name other =
+			store_shelf_name(OBJECT_POLICY, p->store->policies.items[i]);
 
 		if (!strcmp(other.namespace, name->namespace) && policy_exists(p, &other))
 			names[n++] = other.name;
@@ -260,7 +262,7 @@ static void check_removed(struct planner *p)
 		removes = removes || !p->policies.items[i].given;
 	for (size_t i = 0; removes && i < p->store->services.n; i++) {
 		const struct service *s = p->store->services.items[i];
-		struct store_name mine = shelf_name(OBJECT_SERVICE, s);
+		struct store_name mine = store_shelf_name(OBJECT_SERVICE, s);
 		struct store_name name = {.namespace = s->namespace, .name = s->policy};
 		struct draft *d = store_plan_find(&p->policies, &name);
 
@@ -347,8 +349,8 @@ static int make_plan(struct planner *p, struct plan *ret)
 	plan.services = calloc(p->services.n + 1, sizeof(*plan.services));
 	plan.policies = calloc(p->policies.n + 1, sizeof(*plan.policies));
 	if (!plan.source || !plan.services || !plan.policies ||
-	    shelf_reserve(&s->services, s->services.n + p->services.n) < 0 ||
-	    shelf_reserve(&s->policies, s->policies.n + p->policies.n) < 0) {
+	    store_shelf_reserve(&s->services, s->services.n + p->services.n) < 0 ||
+	    store_shelf_reserve(&s->policies, s->policies.n + p->policies.n) < 0) {
 		plan_done(&plan);
 		return -ENOMEM;
 	}

@@ -36,13 +36,13 @@ struct store {
 struct store_name {
 	const char *namespace, *name, *source;
 };
-struct store_name shelf_name(enum object_kind kind, const void *item);
-int shelf_compare(const struct store_name *a, const struct store_name *b);
+struct store_name store_shelf_name(enum object_kind kind, const void *item);
+int store_shelf_compare(const struct store_name *a, const struct store_name *b);
 /* Position of the first item not before `name`, at or behind `from`; quick when it is near. */
-size_t shelf_seek(const struct shelf *s, const struct store_name *name, size_t from,
-		  bool *ret_found);
+size_t store_shelf_seek(const struct shelf *s, const struct store_name *name, size_t from,
+			bool *ret_found);
 /* Room for so many items, so that a commit needs none. -ENOMEM. */
-int shelf_reserve(struct shelf *s, size_t n);
+int store_shelf_reserve(struct shelf *s, size_t n);
 
 struct source *store_find_source(struct store *s, const char *name);
 /* An entry of that name, made if need be; NULL: there is no room. */

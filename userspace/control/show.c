@@ -102,7 +102,7 @@ static int policy_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 	return 0;
 }
 
-int read_services(struct request *q)
+int show_services(struct request *q)
 {
 	struct filter f;
 	struct listing *l;
@@ -125,7 +125,7 @@ int read_services(struct request *q)
 	return answer_stream(q, 200, TYPE_JSON, &l->stream);
 }
 
-int read_policies(struct request *q)
+int show_policies(struct request *q)
 {
 	struct filter f;
 	struct listing *l;
@@ -157,14 +157,13 @@ static int backends_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 
 	for (; at.endpoint < at.service->n_endpoints && at.endpoint < l->part + 16; at.endpoint++)
 		for (at.port = 0; at.port < at.service->n_ports; at.port++)
-			(void)yyjson_mut_arr_append(list,
-						    view_backend(l->stream.control, doc, at));
+			(void)yyjson_mut_arr_append(list, view_backend(l->stream.control, doc, at));
 	yyjson_mut_doc_set_root(doc, list);
 	l->part = at.endpoint < at.service->n_endpoints ? at.endpoint : 0;
 	return 0;
 }
 
-int read_backends(struct request *q)
+int show_backends(struct request *q)
 {
 	struct filter f;
 	struct listing *l;
@@ -203,7 +202,7 @@ static int object_answer(struct request *q, yyjson_mut_doc *doc, yyjson_mut_val 
 	return r;
 }
 
-int read_service(struct request *q)
+int show_service(struct request *q)
 {
 	struct control *c = q->control;
 	const struct service *s =
@@ -212,7 +211,8 @@ int read_service(struct request *q)
 	int r;
 
 	if (!s)
-		return answer_problem(q, 404, "there is no service %s/%s", q->params[0], q->params[1]);
+		return answer_problem(q, 404, "there is no service %s/%s", q->params[0],
+				      q->params[1]);
 	etag_set(q, s->etag);
 	doc = yyjson_mut_doc_new(NULL);
 	r = object_answer(q, doc, view_service_status(c, doc, s));
@@ -220,7 +220,7 @@ int read_service(struct request *q)
 	return r;
 }
 
-int read_policy(struct request *q)
+int show_policy(struct request *q)
 {
 	struct control *c = q->control;
 	const struct policy *p =
@@ -229,7 +229,8 @@ int read_policy(struct request *q)
 	int r;
 
 	if (!p)
-		return answer_problem(q, 404, "there is no policy %s/%s", q->params[0], q->params[1]);
+		return answer_problem(q, 404, "there is no policy %s/%s", q->params[0],
+				      q->params[1]);
 	etag_set(q, p->etag);
 	doc = yyjson_mut_doc_new(NULL);
 	r = object_answer(q, doc, view_policy(doc, p));
@@ -237,14 +238,15 @@ int read_policy(struct request *q)
 	return r;
 }
 
-/* --- a source's whole snapshot ------------------------------------------------------------------ */
+/* --- a source's whole snapshot ------------------------------------------------------------------
+ */
 
 static int snapshot_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 {
 	size_t services = l->n - l->n_more;
 
-	yyjson_mut_doc_set_root(doc, i < services ? view_service(doc, l->services[i]) :
-						    view_policy(doc, l->more[i - services]));
+	yyjson_mut_doc_set_root(doc, i < services ? view_service(doc, l->services[i])
+						  : view_policy(doc, l->more[i - services]));
 	return 0;
 }
 
@@ -267,7 +269,7 @@ static int snapshot_fill(struct listing *l, const struct store *store, const cha
 	return 0;
 }
 
-int read_source(struct request *q)
+int show_source(struct request *q)
 {
 	struct control *c = q->control;
 	const struct store *store = c->ops.store(c->ops.arg);
@@ -317,11 +319,12 @@ static int flow_visit(void *arg, const struct sn_flow *flow)
 	return --f->left ? 0 : -ECANCELED;
 }
 
-int read_flows(struct request *q)
+int show_flows(struct request *q)
 {
 	struct control *c = q->control;
-	struct flow_filter f = {c, query_get(&q->query, "namespace"), query_get(&q->query, "service"),
-				NULL, NULL, 1000};
+	struct flow_filter f = {
+		c,   query_get(&q->query, "namespace"), query_get(&q->query, "service"), NULL, NULL,
+		1000};
 	struct problems problems = {};
 	struct query_range range = {1, LIMIT_FLOWS};
 	yyjson_mut_val *root;
@@ -337,7 +340,8 @@ int read_flows(struct request *q)
 		return -ENOMEM;
 	root = view_root(f.doc, "FlowList");
 	f.items = yyjson_mut_obj_add_arr(f.doc, root, "items");
-	(void)c->ops.flows(c->ops.arg, f.namespace || f.service ? SIZE_MAX : f.left, flow_visit, &f);
+	(void)c->ops.flows(c->ops.arg, f.namespace || f.service ? SIZE_MAX : f.left, flow_visit,
+			   &f);
 	yyjson_mut_doc_set_root(f.doc, root);
 	r = answer_json(q, 200, f.doc);
 	yyjson_mut_doc_free(f.doc);

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The start of sinewd, read from top to bottom, and its end. After main.c has read the command
+ * line; the loop then belongs to watch.c (time), control (requests) and kernel/events (the
+ * datapath).
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "daemon/lockdown.h"
+#include "daemon/notify.h"
+#include "kernel/events.h"
+#include "kernel/probe.h"
+#include "kernel/workload.h"
+
+void daemon_kernel_config(const struct daemon *d, struct kernel_config *ret)
+{
+	*ret = (struct kernel_config){
+		.bpffs = d->config.bpffs,
+		.cgroup = d->cgroup,
+		.flows = d->config.flows,
+		.bypass_mark = d->config.bypass_mark,
+		.levels = watch_levels(d),
+		.kernel_too = !d->config.kernel_sockets,
+		.pool4 = d->config.pool4,
+		.pool6 = d->config.pool6,
+	};
+}
+
+static int load_settings(struct daemon *d)
+{
+	int r = setting_load(&d->settings, d->config_file, d->config_must);
+
+	for (int i = 0; r >= 0 && i < _SETTING_MAX; i++)
+		if (d->overrides.text[i])
+			r = setting_set(&d->settings, (enum setting_key)i, d->overrides.text[i],
+					d->overrides.origin[i]);
+	if (r >= 0)
+		r = config_parse(&d->settings, &d->config);
+	return r;
+}
+
+static int find_cgroup(struct daemon *d)
+{
+	int r = config_find_cgroup2(&d->cgroup_mount);
+
+	if (r < 0)
+		return log_err_r(r, "no cgroup v2 is mounted here");
+	d->cgroup = strdup(d->config.cgroup ?: d->cgroup_mount);
+	return d->cgroup ? 0 : -ENOMEM;
+}
+
+static int explain_kernel_error(const struct daemon *d, int r, int pid)
+{
+	const char *missing = probe_missing();
+
+	if (r == -EBUSY && pid)
+		log_err("another sinewd (pid %d) tends %s; stop it first, or use another bpffs.dir",
+			pid, d->config.bpffs);
+	else if (r == -EBUSY)
+		log_err("another process holds the lock on %s", d->config.bpffs);
+	else if (r == -EPROTO && pid)
+		log_err("%s holds maps of ABI %d, this is ABI %u: run \"sinewctl uninstall\" of the version that "
+			"made them, then start again (open connections stay, new ones pass untranslated meanwhile)",
+			d->config.bpffs, pid, SN_ABI_VERSION);
+	else if (r == -ENOTSUP)
+		log_err("%s is not on a bpffs: mount -t bpf bpf /sys/fs/bpf, or set bpffs.dir",
+			d->config.bpffs);
+	else if (missing)
+		log_err("%s", missing);
+	else if (r == -EPERM || r == -EACCES)
+		log_err_r(
+			r,
+			"the kernel refused our programs: sinewd needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON");
+	else
+		log_err_r(r, "cannot load the programs");
+	return r;
+}
+
+static int start_kernel(struct daemon *d)
+{
+	struct kernel_config config;
+	int pid = 0, r;
+
+	r = watch_read_workloads(d);
+	if (r < 0)
+		return r;
+	daemon_kernel_config(d, &config);
+	r = kernel_open(&d->kernel, &config, &pid);
+	if (r < 0)
+		return explain_kernel_error(d, r, pid);
+	r = d->config.run_time ? kernel_time_programs() : 0;
+	if (r < 0)
+		(void)log_warn_r(r, "the kernel does not time its programs; "
+				    "metrics.programRunTime has no effect");
+	return watch_workloads(d);
+}
+
+/* Desired state from disk, actual state from the kernel, and the first into the second. */
+static int start_state(struct daemon *d)
+{
+	const struct store_config config = {.pool4 = d->config.pool4,
+					    .pool6 = d->config.pool6,
+					    .allowed = d->config.allow,
+					    .n_allowed = d->config.n_allow};
+	struct service *const *services;
+	size_t n, removed = 0;
+	bool bad = false;
+	int r;
+
+	r = store_new(&config, &d->store);
+	if (r >= 0)
+		r = persist_init(&d->persist, &d->loop, d->config.state, d->store);
+	if (r >= 0)
+		r = persist_load(&d->persist, d->store, &bad);
+	if (r < 0)
+		return log_err_r(r, "cannot use the state folder %s", d->config.state);
+	r = publish_new(&d->kernel, &d->publish);
+	if (r < 0)
+		return log_err_r(r, "cannot read the kernel's maps");
+	services = store_services(d->store, &n);
+	r = publish_adopt(d->publish, services, n, bad, &removed);
+	if (r < 0)
+		return log_err_r(r, "cannot bring the kernel's maps to the declared state");
+	if (removed)
+		watch_sweep_soon(d);
+	log_info("%zu services declared; %s %s", n,
+		 d->kernel.took_over ? "took over the maps and links below"
+				     : "made maps and links below",
+		 d->kernel.pin_dir);
+	return 0;
+}
+
+static int start_control(struct daemon *d)
+{
+	const struct control_config config = {
+		.control_path = d->config.control_socket,
+		.status_path = d->config.status_socket,
+		.series_budget = d->config.series,
+		.backend_label = d->config.backend_label,
+	};
+	int r;
+
+	ops_init(d);
+	r = control_new(&d->loop, &config, &d->ops, &d->control);
+	if (r < 0)
+		return log_err_r(r, "cannot listen on %s and %s", config.control_path,
+				 config.status_path);
+	return 0;
+}
+
+int daemon_start(struct daemon *d)
+{
+	struct timespec now;
+	int r;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	d->started_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	r = load_settings(d);
+	if (r < 0)
+		return r;
+	log_init("sinewd", d->config.log_level, d->config.log_format);
+	r = find_cgroup(d);
+	if (r >= 0)
+		r = start_kernel(d);
+	if (r < 0)
+		return r;
+	r = evict_start(&d->evict, &d->kernel, lockdown_helper);
+	if (r < 0)
+		log_warn_r(
+			r,
+			"stale datagram sockets cannot be ended here; those connected to a removed backend keep it");
+	r = watch_start(d);
+	if (r >= 0)
+		r = start_state(d);
+	if (r >= 0)
+		r = start_control(d);
+	if (r < 0)
+		return r;
+	r = lockdown_daemon();
+	if (r < 0)
+		return log_err_r(r, "cannot give up privileges");
+	return 0;
+}
+
+int daemon_run(struct daemon *d)
+{
+	notify_send("READY=1\nSTATUS=%u programs on %s", kernel_attached(&d->kernel), d->cgroup);
+	log_info("ready: %u of %d programs on %s, control on %s", kernel_attached(&d->kernel),
+		 _HOOK_MAX, d->cgroup, d->config.control_socket);
+	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
+	return 0;
+}
+
+static bool is_kernel_knob_changed(const struct config *a, const struct config *b)
+{
+	return a->bypass_mark != b->bypass_mark || a->kernel_sockets != b->kernel_sockets;
+}
+
+static void tell_fixed_settings(const struct settings *old, const struct settings *new)
+{
+	for (int i = 0; i < _SETTING_MAX; i++)
+		if (!setting_table[i].reloads && strcmp(old->text[i], new->text[i]) != 0)
+			log_warn("%s: %s needs a restart to take effect", new->origin[i],
+				 setting_table[i].key);
+}
+
+/* The settings that may change while running go into the running config; strings of the others are
+ * still borrowed from the first settings, which therefore stay. */
+static int take_over_settings(struct daemon *d, struct daemon *fresh)
+{
+	struct kernel_config kernel;
+	uint32_t levels = watch_levels(d);
+	bool knob = is_kernel_knob_changed(&d->config, &fresh->config);
+	char **cgroups = d->config.bypass_cgroups;
+	size_t n = d->config.n_bypass_cgroups;
+	int r;
+
+	d->config.bypass_mark = fresh->config.bypass_mark;
+	d->config.kernel_sockets = fresh->config.kernel_sockets;
+	d->config.bypass_cgroups = fresh->config.bypass_cgroups;
+	d->config.n_bypass_cgroups = fresh->config.n_bypass_cgroups;
+	fresh->config.bypass_cgroups = cgroups;
+	fresh->config.n_bypass_cgroups = n;
+	log_init("sinewd", fresh->config.log_level, fresh->config.log_format);
+	r = watch_read_workloads(d);
+	if (r >= 0)
+		r = watch_workloads(d);
+	if (r < 0 || (!knob && levels == watch_levels(d)))
+		return r;
+	daemon_kernel_config(d, &kernel);
+	r = kernel_reload(&d->kernel, &kernel);
+	if (r < 0)
+		return log_err_r(
+			r, "cannot swap in programs with the new settings; the old ones stay");
+	publish_rebind(d->publish, &d->kernel);
+	watch_rebind(d);
+	return 0;
+}
+
+int daemon_reload(struct daemon *d)
+{
+	struct daemon fresh = {.config_file = d->config_file,
+			       .config_must = d->config_must,
+			       .overrides = d->overrides};
+	int r;
+
+	notify_send("RELOADING=1");
+	r = load_settings(&fresh);
+	if (r < 0) {
+		log_err("the settings have errors; the old ones stay in force");
+	} else {
+		tell_fixed_settings(&d->settings, &fresh.settings);
+		r = take_over_settings(d, &fresh);
+		config_done(&fresh.config);
+	}
+	setting_done(&fresh.settings);
+	if (r >= 0)
+		log_info("settings reloaded");
+	notify_send("READY=1");
+	return r;
+}
+
+static void on_control_closed(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->control = NULL;
+}
+
+static int remove_everything(const struct config *config)
+{
+	int pid = 0, r;
+
+	r = kernel_uninstall(config->bpffs, &pid);
+	if (r == -EBUSY && pid)
+		return log_err_r(
+			r,
+			"sinewd (pid %d) still tends %s: use sinewctl uninstall, or stop it first",
+			pid, config->bpffs);
+	if (r < 0)
+		return log_err_r(r, "cannot remove the pins below %s", config->bpffs);
+	r = persist_remove(config->state);
+	if (r < 0)
+		return log_err_r(r, "cannot remove the state folder %s", config->state);
+	(void)unlink(config->control_socket);
+	(void)unlink(config->status_socket);
+	log_info("uninstalled: programs detached, pins below %s and state below %s removed",
+		 config->bpffs, config->state);
+	return 0;
+}
+
+int daemon_uninstall(struct daemon *d)
+{
+	int r = load_settings(d);
+
+	if (r >= 0)
+		r = remove_everything(&d->config);
+	config_done(&d->config);
+	setting_done(&d->settings);
+	setting_done(&d->overrides);
+	free(d->config_file);
+	return r;
+}
+
+void daemon_done(struct daemon *d)
+{
+	notify_send("STOPPING=1");
+	if (d->control)
+		control_close(d->control, on_control_closed, d);
+	watch_stop(d);
+	(void)uv_run(&d->loop,
+		     UV_RUN_DEFAULT); /* until every handle is closed and state is on disk */
+	if (d->persist.store)
+		persist_flush(&d->persist);
+	persist_done(&d->persist);
+	evict_stop(&d->evict);
+	publish_free(d->publish);
+	store_free(d->store);
+	kernel_close(&d->kernel);
+	if (d->uninstall)
+		(void)remove_everything(&d->config);
+	(void)uv_loop_close(&d->loop);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		free(d->workloads[i].path);
+	free(d->workloads);
+	free(d->cgroup);
+	free(d->cgroup_mount);
+	config_done(&d->config);
+	setting_done(&d->settings);
+	setting_done(&d->overrides);
+	free(d->config_file);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Is everything as it should be, and what to do if not: one line per check. Only looks.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/cleanup.h"
+#include "daemon/daemon.h"
+#include "kernel/read.h"
+
+struct doctor {
+	struct daemon *d;
+	size_t n;
+};
+
+__attribute__((format(printf, 4, 5))) static struct control_check *
+add(struct doctor *doctor, const char *name, int level, const char *format, ...)
+{
+	struct control_check *c = &doctor->d->checks[doctor->n];
+	va_list args;
+
+	if (doctor->n + 1 < DAEMON_CHECKS)
+		doctor->n++;
+	*c = (struct control_check){.name = name};
+	c->level = level;
+	va_start(args, format);
+	(void)vsnprintf(c->text, sizeof(c->text), format, args);
+	va_end(args);
+	return c;
+}
+
+__attribute__((format(printf, 2, 3))) static void hint(struct control_check *c, const char *format,
+						       ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(c->hint, sizeof(c->hint), format, args);
+	va_end(args);
+}
+
+static void check_kernel(struct doctor *doctor)
+{
+	struct utsname host;
+
+	(void)uname(&host);
+	if (doctor->d->evict.fd >= 0) {
+		(void)add(doctor, "kernel", CHECK_OK,
+			  "%s: sock_addr, getpeername, sock_ops, sk_storage, "
+			  "ringbuf, bpf_sock_destroy",
+			  host.release);
+		return;
+	}
+	hint(add(doctor, "kernel", CHECK_WARN, "%s: stale datagram sockets cannot be ended",
+		 host.release),
+	     "needs bpf_sock_destroy (Linux 6.5); until then restart clients that keep a connected UDP socket");
+}
+
+static void check_cgroup(struct doctor *doctor)
+{
+	struct daemon *d = doctor->d;
+	unsigned int n = kernel_attached(&d->kernel);
+
+	if (n == _HOOK_MAX)
+		(void)add(doctor, "cgroup", CHECK_OK, "v2 at %s, our %u links are attached",
+			  d->cgroup, n);
+	else
+		hint(add(doctor, "cgroup", CHECK_FAIL, "%u of %d links are attached to %s", n,
+			 _HOOK_MAX, d->cgroup),
+		     "does the cgroup exist? it is tried again twice a second; see the log");
+}
+
+static void check_others(struct doctor *doctor)
+{
+	uint32_t ids[16];
+	char text[160] = "";
+	size_t total = 0, used = 0;
+
+	for (int hook = 0; hook < _HOOK_MAX; hook++) {
+		size_t n = kernel_others(&doctor->d->kernel, hook, ids, ARRAY_SIZE(ids));
+
+		for (size_t i = 0; i < n && used + 48 < sizeof(text); i++)
+			used += (size_t)snprintf(text + used, sizeof(text) - used,
+						 "%s%s: program %u", used ? ", " : "",
+						 kernel_hook_name(hook) + 3, ids[i]);
+		total += n;
+	}
+	if (!total)
+		(void)add(doctor, "order", CHECK_OK, "no other programs on the same hooks");
+	else
+		hint(add(doctor, "order", CHECK_WARN, "%zu other programs on the same hooks (%s)",
+			 total, text),
+		     "one that rewrites addresses before us hides virtual addresses; bpftool prog show id N names it; "
+		     "see sinewd(8), Other owners");
+}
+
+static void check_maps(struct doctor *doctor)
+{
+	struct map_fill fills[8];
+	size_t n = read_map_fills(doctor->d->publish, fills, ARRAY_SIZE(fills));
+	const struct map_fill *fullest = &fills[0];
+
+	for (size_t i = 1; i < n; i++)
+		if (fills[i].used * fullest->max > fullest->used * fills[i].max)
+			fullest = &fills[i];
+	if (fullest->used * 10 < fullest->max * 9)
+		(void)add(doctor, "maps", CHECK_OK, "fullest is %s, %lu%%", fullest->name,
+			  (unsigned long)(fullest->used * 100 / fullest->max));
+	else
+		hint(add(doctor, "maps", CHECK_WARN, "%s is %lu%% full", fullest->name,
+			 (unsigned long)(fullest->used * 100 / fullest->max)),
+		     "services that do not fit will be refused whole");
+}
+
+static void check_counter(struct doctor *doctor, enum sn_reason reason, const char *name,
+			  const char *text, const char *what_to_do)
+{
+	uint64_t n = read_node_count(&doctor->d->kernel, reason);
+
+	if (!n)
+		(void)add(doctor, name, CHECK_OK, "%s: 0", text);
+	else
+		hint(add(doctor, name, CHECK_WARN, "%s: %lu", text, (unsigned long)n), "%s",
+		     what_to_do);
+}
+
+static void check_state(struct doctor *doctor)
+{
+	struct daemon *d = doctor->d;
+
+	if (!d->persist.failures)
+		(void)add(doctor, "state", CHECK_OK, "declared services are on disk below %s",
+			  d->config.state);
+	else
+		hint(add(doctor, "state", CHECK_FAIL, "%lu writes below %s failed",
+			 (unsigned long)d->persist.failures, d->config.state),
+		     "is the disk full or read-only? the kernel keeps serving, a restart would forget");
+}
+
+size_t doctor_run(struct daemon *d)
+{
+	struct doctor doctor = {.d = d};
+
+	check_kernel(&doctor);
+	check_cgroup(&doctor);
+	check_others(&doctor);
+	check_maps(&doctor);
+	check_counter(
+		&doctor, SN_R_EVENT_LOST, "events", "events that found the ring full",
+		"counters are exact all the same; more than a burst means a flood of failures");
+	check_counter(&doctor, SN_R_REVERSE_MISS, "datagrams",
+		      "replies whose service was forgotten",
+		      "sockets that talk to very many services at once crowd each other out");
+	check_counter(&doctor, SN_R_BAD_MAP, "integrity", "map entries that led nowhere",
+		      "please report this with the log");
+	check_state(&doctor);
+	return doctor.n;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control API's questions and changes, answered from the store and the kernel. Runs on the
+ * loop's thread; the only place where a client's wish becomes a change.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/version.h"
+#include "daemon/daemon.h"
+#include "kernel/read.h"
+
+/* Whoever declares by hand relies on the answer: it is given when the change is on disk. A
+ * registry's agent sends its snapshot again after a restart anyway, so it is answered when the
+ * kernel has it. */
+#define DURABLE_SOURCE "manifest"
+
+static const struct store *op_store(void *arg)
+{
+	return ((struct daemon *)arg)->store;
+}
+
+static void explain_full(struct problems *problems, int r)
+{
+	if (r == -ENOSPC)
+		problem_add(
+			problems, "",
+			"a kernel map is full; nothing was applied (sinewctl status shows which)");
+	else if (r == -EBUSY)
+		problem_add(
+			problems, "",
+			"room in the kernel's maps is being freed; nothing was applied, try again in a second");
+	else
+		problem_add(problems, "", "the kernel refused the change: %s", strerror(-r));
+}
+
+static void log_change(const struct control_caller *caller, const struct plan *plan)
+{
+	log_info("source %s: %zu services and %zu policies changed by uid %u pid %d", plan->source,
+		 plan->n_services, plan->n_policies, caller->uid, caller->pid);
+}
+
+static void tell_change(struct daemon *d, const struct plan *plan)
+{
+	char name[2 * 64 + 2], text[128];
+
+	for (size_t i = 0; i < plan->n_services && i < 100; i++) {
+		const struct service *s = plan->services[i].new ?: plan->services[i].old;
+
+		(void)snprintf(name, sizeof(name), "%s/%s", s->namespace, s->name);
+		(void)snprintf(text, sizeof(text), "by source %.64s: %zu endpoints", s->source,
+			       plan->services[i].new ? s->n_endpoints : 0);
+		control_publish_note(d->control,
+				     !plan->services[i].new  ? "service.removed"
+				     : plan->services[i].old ? "service.changed"
+							     : "service.added",
+				     name, text);
+	}
+}
+
+static int op_apply(void *arg, const struct control_order *order, struct problems *problems,
+		    struct plan *ret_plan)
+{
+	const struct change *change = order->change;
+	struct daemon *d = arg;
+	size_t removed = 0;
+	int r;
+
+	r = store_plan(d->store, change, problems, ret_plan);
+	if (r < 0 || order->dry_run)
+		return r;
+	r = publish_apply(d->publish, ret_plan, &removed);
+	if (r < 0) {
+		explain_full(problems, r);
+		plan_done(ret_plan);
+		return r;
+	}
+	store_commit(d->store, ret_plan);
+	if (removed)
+		watch_sweep_soon(d);
+	if (ret_plan->n_services + ret_plan->n_policies) {
+		log_change(order->caller, ret_plan);
+		tell_change(d, ret_plan);
+	}
+	if (!strcmp(change->source, DURABLE_SOURCE)) {
+		persist_change(&d->persist, change->source, order->applied, order->applied_arg);
+		return 0;
+	}
+	persist_change(&d->persist, change->source, NULL, NULL);
+	order->applied(order->applied_arg, 0);
+	return 0;
+}
+
+static int op_service_traffic(void *arg, const struct service *s, struct traffic *ret)
+{
+	return read_service(((struct daemon *)arg)->publish, s, ret);
+}
+
+static int op_backend_traffic(void *arg, const struct service *s, size_t endpoint, size_t port,
+			      struct backend_traffic *ret)
+{
+	return read_endpoint(((struct daemon *)arg)->publish, s, endpoint, port, ret);
+}
+
+static size_t op_service_usable(void *arg, const struct service *s)
+{
+	return read_usable(((struct daemon *)arg)->publish, s);
+}
+
+static int op_flows(void *arg, size_t max, int (*visit)(void *arg, const struct sn_flow *flow),
+		    void *visit_arg)
+{
+	return read_flows(&((struct daemon *)arg)->kernel, max, visit, visit_arg);
+}
+
+static const struct service *op_backend_owner(void *arg, uint32_t backend, uint16_t incarnation,
+					      size_t *ret_endpoint, size_t *ret_port)
+{
+	return read_backend_owner(((struct daemon *)arg)->publish, backend, incarnation,
+				  ret_endpoint, ret_port);
+}
+
+static const struct service *op_service_owner(void *arg, uint32_t service, size_t *ret_port)
+{
+	return read_service_owner(((struct daemon *)arg)->publish, service, ret_port);
+}
+
+static int op_explain(void *arg, struct sn_explain *e)
+{
+	return read_explain(&((struct daemon *)arg)->kernel, e);
+}
+
+static uint64_t now_ms(clockid_t clock)
+{
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void op_status(void *arg, struct control_program_facts *ret)
+{
+	static struct utsname host; /* does not change while we run */
+	struct daemon *d = arg;
+	const struct sn_meta *meta = d->kernel.meta;
+
+	(void)uname(&host);
+	*ret = (struct control_program_facts){
+		.version = SINEW_VERSION,
+		.abi = SN_ABI_VERSION,
+		.pid = (int32_t)getpid(),
+		.started_ms = d->started_ms,
+		.attached_ms = now_ms(CLOCK_REALTIME) -
+			       (now_ms(CLOCK_BOOTTIME) - meta->attached_ns / 1000000),
+		.kernel = host.release,
+		.cgroup = d->cgroup,
+		.bpffs = d->config.bpffs,
+		.cgroup_ok = d->kernel.cgroup_ok,
+		.programs_attached = kernel_attached(&d->kernel),
+		.programs_wanted = _HOOK_MAX,
+		.cgroup_repairs = d->kernel.repairs,
+		.heartbeat_age_ms =
+			meta->heartbeat_ns ? (uv_hrtime() - meta->heartbeat_ns) / 1000000 : 0,
+		.state_write_failures = d->persist.failures,
+		.loop_max_us = d->turn_max_ns / 1000,
+	};
+	d->turn_max_ns = 0;
+}
+
+static uint64_t op_node_count(void *arg, unsigned int reason)
+{
+	return read_node_count(&((struct daemon *)arg)->kernel, reason);
+}
+
+static size_t op_map_fills(void *arg, const struct map_fill **ret)
+{
+	struct daemon *d = arg;
+
+	*ret = d->fills;
+	return read_map_fills(d->publish, d->fills, ARRAY_SIZE(d->fills));
+}
+
+static size_t op_program_runs(void *arg, const struct program_run **ret)
+{
+	struct daemon *d = arg;
+
+	*ret = d->runs;
+	return read_program_runs(&d->kernel, d->runs, ARRAY_SIZE(d->runs));
+}
+
+static size_t op_doctor(void *arg, const struct control_check **ret)
+{
+	struct daemon *d = arg;
+
+	*ret = d->checks;
+	return doctor_run(d);
+}
+
+static void op_config(void *arg,
+		      void (*visit)(void *visit_arg, const char *key, const char *value,
+				    const char *origin),
+		      void *visit_arg)
+{
+	struct daemon *d = arg;
+
+	for (int i = 0; i < _SETTING_MAX; i++)
+		visit(visit_arg, setting_table[i].key, d->settings.text[i], d->settings.origin[i]);
+}
+
+static void op_workloads(void *arg, void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
+			 void *visit_arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_workloads; i++)
+		visit(visit_arg, d->workloads[i].path, d->workloads[i].id);
+}
+
+/* The answer to the caller leaves first; what there is to remove is removed at the end. */
+static int op_uninstall(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_notice("uninstall was asked for; detaching");
+	d->uninstall = true;
+	(void)uv_timer_stop(&d->tick);
+	return uv_timer_start(&d->sweep, watch_on_uninstall, 100, 0);
+}
+
+void ops_init(struct daemon *d)
+{
+	d->ops = (struct control_ops){
+		.arg = d,
+		.store = op_store,
+		.apply = op_apply,
+		.service_traffic = op_service_traffic,
+		.backend_traffic = op_backend_traffic,
+		.service_usable = op_service_usable,
+		.flows = op_flows,
+		.backend_owner = op_backend_owner,
+		.service_owner = op_service_owner,
+		.explain = op_explain,
+		.status = op_status,
+		.node_count = op_node_count,
+		.map_fills = op_map_fills,
+		.program_runs = op_program_runs,
+		.doctor = op_doctor,
+		.config = op_config,
+		.workloads = op_workloads,
+		.uninstall = op_uninstall,
+	};
+}
