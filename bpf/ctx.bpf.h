@@ -51,7 +51,7 @@ struct mptcp_sock {
  * the 16-bit load that the compiler would otherwise make of it. */
 static __always_inline __be16 sn_ctx_port(struct bpf_sock_addr *ctx)
 {
-	return (__be16)*(volatile __u32 *)&ctx->user_port;
+	return (__be16) * (volatile __u32 *)&ctx->user_port;
 }
 
 static __always_inline void sn_ctx_dest4(struct bpf_sock_addr *ctx, struct sn_frontend *ret)

@@ -18,7 +18,8 @@ const volatile __u32 sn_bypass_mark __weak = 0;
 const volatile __u32 sn_levels __weak = 0;
 /* Translate for sockets of kernel threads (NFS, SMB, MPTCP's own subflows)? */
 const volatile __u32 sn_kernel_too __weak = 0;
-/* Address pools, whose addresses may have any-port services: IPv4 in host order, IPv6 upper half. */
+/* Address pools, whose addresses may have any-port services: IPv4 in host order, IPv6 upper half.
+ */
 const volatile __u32 sn_pool4 __weak = 0x7f800000;
 const volatile __u32 sn_pool4_mask __weak = 0xff800000;
 const volatile __u64 sn_pool6 __weak = 0xfd73696e65770000ULL;

@@ -19,7 +19,8 @@ int sn_explain(struct sn_explain *query)
 		return 0;
 	}
 	query->service = choice.index;
-	reason = sn_bypass_mark && query->mark == sn_bypass_mark ? SN_R_BYPASS_MARK : SN_R_CONNECTED;
+	reason =
+		sn_bypass_mark && query->mark == sn_bypass_mark ? SN_R_BYPASS_MARK : SN_R_CONNECTED;
 	if (reason == SN_R_CONNECTED && query->cgroup_id && sn_workload_bypass(query->cgroup_id))
 		reason = SN_R_BYPASS_WORKLOAD;
 	if (reason == SN_R_CONNECTED)

@@ -37,7 +37,8 @@ static __always_inline void sn_on_established(struct sn_flow *flow)
 		sn_report_flow(flow, SN_EVENT_OUTCOME, SN_R_CONNECTED, now);
 }
 
-static __always_inline void sn_on_close(struct bpf_sock_ops *ops, struct sn_flow *flow, __u64 cookie)
+static __always_inline void sn_on_close(struct bpf_sock_ops *ops, struct sn_flow *flow,
+					__u64 cookie)
 {
 	struct bpf_sock *sk = ops->sk;
 	struct tcp_sock *tcp = NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * getpeername(): the application is told the address that it asked for, for as long as the socket
- * is connected to what it got. Decides from the flow alone, so it stays true when the service is gone.
+ * is connected to what it got. Decides from the flow alone, so it stays true when the service is
+ * gone.
  */
 #include "ctx.bpf.h"
 #include "stage/promise.h"
@@ -17,7 +18,8 @@ static __always_inline struct sn_flow *sn_peername(struct bpf_sock_addr *ctx,
 		flow = sn_flow_find(sn_ctx_first_subflow(sk), NULL);
 	else
 		flow = sn_flow_find(bpf_get_socket_cookie(ctx), ctx->sk);
-	if (!flow || flow->peer_port_be != peer->port_be || !sn_addr_equal(&flow->peer, &peer->addr))
+	if (!flow || flow->peer_port_be != peer->port_be ||
+	    !sn_addr_equal(&flow->peer, &peer->addr))
 		return NULL;
 	return flow;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * recvfrom() and recvmsg() of datagram sockets: a reply from a backend carries the service's
- * address. An IPv4 reply on an IPv6 socket enters by the IPv6 door as a mapped address, though it was
- * sent through the IPv4 one: both doors share one form.
+ * address. An IPv4 reply on an IPv6 socket enters by the IPv6 door as a mapped address, though it
+ * was sent through the IPv4 one: both doors share one form.
  */
 #include "ctx.bpf.h"
 #include "stage/datagram.h"

@@ -7,8 +7,9 @@
 #include "stage/datagram.h"
 
 /* A first datagram, or one whose backend has gone: pick. As sn_connect returns. */
-static __always_inline int sn_sendmsg_pick(struct bpf_sock_addr *ctx, const struct sn_frontend *dest,
-					   struct sn_choice *choice, struct sn_reverse *ret)
+static __always_inline int sn_sendmsg_pick(struct bpf_sock_addr *ctx,
+					   const struct sn_frontend *dest, struct sn_choice *choice,
+					   struct sn_reverse *ret)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	struct sn_flow *flow = sn_flow_find(cookie, ctx->sk);

@@ -49,9 +49,11 @@ static __always_inline void sn_reverse_remember(__u64 cookie, const struct sn_fr
 	sn_reverse_put(&key, SN_WAY_BACK, &back);
 }
 
-/* The backend that this socket's datagrams to `dest` go to already; 0: none, or no longer usable. */
+/* The backend that this socket's datagrams to `dest` go to already; 0: none, or no longer usable.
+ */
 static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie,
-					      const struct sn_frontend *dest, struct sn_reverse *ret)
+					      const struct sn_frontend *dest,
+					      struct sn_reverse *ret)
 {
 	struct sn_reverse_key key;
 	struct sn_reverse *known;
@@ -90,13 +92,14 @@ static __always_inline void sn_datagram_promise(struct sn_flow *flow, __u64 cook
 						const struct sn_pick *pick)
 {
 	__be16 port_be = sn_pick_port(pick, dest);
-	struct sn_reverse peer = {.addr = pick->backend->addr, .port_be = port_be,
+	struct sn_reverse peer = {.addr = pick->backend->addr,
+				  .port_be = port_be,
 				  .incarnation = pick->backend->incarnation,
 				  .backend = pick->index};
 	__u8 flags = 0;
 
-	if (flow->state && (flow->orig_port_be != dest->port_be ||
-			    !sn_addr_equal(&flow->orig, &dest->addr))) {
+	if (flow->state &&
+	    (flow->orig_port_be != dest->port_be || !sn_addr_equal(&flow->orig, &dest->addr))) {
 		flow->flags |= SN_FLOW_MANY;
 		sn_reverse_remember(cookie, dest, &peer);
 		sn_book_pick(pick, SN_PROTO_UDP, 0);

@@ -96,8 +96,8 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 
 static __always_inline struct sn_flow *sn_flow_spill_new(__u64 cookie, void *sk)
 {
-	struct sn_flow *flow = bpf_sk_storage_get(&sn_flow_spill, sk, 0,
-						  BPF_SK_STORAGE_GET_F_CREATE);
+	struct sn_flow *flow =
+		bpf_sk_storage_get(&sn_flow_spill, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	__u64 *spilled = sn_spilled_count();
 
 	if (!flow || !spilled)

@@ -52,7 +52,8 @@ static __always_inline struct sn_service *sn_resolve_key(const struct sn_fronten
 	return NULL;
 }
 
-static __always_inline struct sn_service *sn_resolve(const struct sn_frontend *dest, __u32 *ret_index)
+static __always_inline struct sn_service *sn_resolve(const struct sn_frontend *dest,
+						     __u32 *ret_index)
 {
 	struct sn_service *service = sn_resolve_key(dest, ret_index);
 	struct sn_frontend any;

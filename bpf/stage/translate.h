@@ -36,7 +36,8 @@ static __always_inline int sn_decline(const struct sn_frontend *dest, __u32 inde
 	return -SN_EHOSTUNREACH;
 }
 
-static __always_inline __be16 sn_pick_port(const struct sn_pick *pick, const struct sn_frontend *dest)
+static __always_inline __be16 sn_pick_port(const struct sn_pick *pick,
+					   const struct sn_frontend *dest)
 {
 	return pick->backend->port_be ?: dest->port_be;
 }

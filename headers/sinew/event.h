@@ -8,9 +8,9 @@
 #include <sinew/abi.h>
 
 enum sn_event_type {
-	SN_EVENT_OUTCOME = 1,  /* a connect ended; every failure, and a sample of successes */
-	SN_EVENT_REFUSED = 2,  /* refused before a backend was chosen: reason says why */
-	SN_EVENT_EVICTED = 3,  /* a datagram socket of a removed backend was ended */
+	SN_EVENT_OUTCOME = 1, /* a connect ended; every failure, and a sample of successes */
+	SN_EVENT_REFUSED = 2, /* refused before a backend was chosen: reason says why */
+	SN_EVENT_EVICTED = 3, /* a datagram socket of a removed backend was ended */
 };
 
 struct sn_event {
@@ -24,8 +24,8 @@ struct sn_event {
 	__u32 service;
 	__u32 workload; /* low 32 bits of the cgroup id */
 	__u64 latency_ns;
-	__u16 type;   /* enum sn_event_type */
-	__u16 reason; /* enum sn_reason */
+	__u16 type;        /* enum sn_event_type */
+	__u16 reason;      /* enum sn_reason */
 	__u16 incarnation; /* of the backend */
 	__u8 proto;
 	__u8 pad;

@@ -12,15 +12,15 @@
 
 enum sn_flow_state {
 	SN_FLOW_FREE = 0,
-	SN_FLOW_PICKED = 1,      /* translated; no SYN yet */
-	SN_FLOW_CONNECTING = 2,  /* SYN sent */
+	SN_FLOW_PICKED = 1,     /* translated; no SYN yet */
+	SN_FLOW_CONNECTING = 2, /* SYN sent */
 	SN_FLOW_ESTABLISHED = 3,
 	SN_FLOW_UDP_CONNECTED = 4,
 	SN_FLOW_UDP_UNCONNECTED = 5,
 };
 
-#define SN_FLOW_DIRECT 0x01   /* the last datagram went to the backend by its own address */
-#define SN_FLOW_MANY 0x02     /* the socket talks to several services: see sn_reverse */
+#define SN_FLOW_DIRECT 0x01 /* the last datagram went to the backend by its own address */
+#define SN_FLOW_MANY 0x02   /* the socket talks to several services: see sn_reverse */
 
 struct sn_flow {
 	__u64 cookie;
@@ -29,11 +29,11 @@ struct sn_flow {
 	__be16 orig_port_be;
 	__be16 peer_port_be;
 	__u32 backend;
-	__u64 start_ns; /* CLOCK_MONOTONIC: the SYN, or the pick for datagrams */
-	__u32 workload; /* low 32 bits of the caller's cgroup id */
+	__u64 start_ns;    /* CLOCK_MONOTONIC: the SYN, or the pick for datagrams */
+	__u32 workload;    /* low 32 bits of the caller's cgroup id */
 	__u16 incarnation; /* of the backend */
-	__u8 state; /* enum sn_flow_state */
-	__u8 flags; /* SN_FLOW_* */
+	__u8 state;        /* enum sn_flow_state */
+	__u8 flags;        /* SN_FLOW_* */
 };
 SN_LAYOUT(struct sn_flow, 64);
 
@@ -42,8 +42,8 @@ SN_LAYOUT(struct sn_flow, 64);
  * socket talks to, both ways. (The first one lives in the flow, which cannot be crowded out.)
  */
 enum sn_way {
-	SN_WAY_BACK = 0,    /* key: a backend; value: what the application had asked for */
-	SN_WAY_FORTH = 1,   /* key: what the application asks for; value: the backend */
+	SN_WAY_BACK = 0,  /* key: a backend; value: what the application had asked for */
+	SN_WAY_FORTH = 1, /* key: what the application asks for; value: the backend */
 };
 
 struct sn_reverse_key {
@@ -67,9 +67,9 @@ SN_LAYOUT(struct sn_reverse, 24);
 struct sn_health {
 	__u64 attempts;
 	__u64 last_failure_ns; /* CLOCK_MONOTONIC; 0: never */
-	__u32 active;      /* flows that hold this backend now */
-	__u32 consecutive; /* failures blamed on the backend since its last success */
-	__u64 connect_ns;  /* sum of connect times of outcome[CONNECTED] over TCP */
+	__u32 active;          /* flows that hold this backend now */
+	__u32 consecutive;     /* failures blamed on the backend since its last success */
+	__u64 connect_ns;      /* sum of connect times of outcome[CONNECTED] over TCP */
 	__u64 pad[4];
 	__u64 outcome[SN_R_BACKEND_MAX];
 };

@@ -10,10 +10,11 @@ struct sn_meta {
 	__u32 magic;
 	__u32 abi;
 	__u64 attached_ns;  /* CLOCK_BOOTTIME of the first attach */
-	__u64 heartbeat_ns; /* CLOCK_MONOTONIC of the daemon's last turn; programs do not act on it */
+	__u64 heartbeat_ns; /* CLOCK_MONOTONIC of the daemon's last turn; programs do not act on it
+			     */
 	__u32 daemon_pid;
-	__u32 serial;       /* last set serial given out */
-	__u8 version[32];   /* of the daemon, for people */
+	__u32 serial;     /* last set serial given out */
+	__u8 version[32]; /* of the daemon, for people */
 };
 SN_LAYOUT(struct sn_meta, 64);
 

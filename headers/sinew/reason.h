@@ -16,13 +16,16 @@
 #include <linux/types.h>
 
 #define SN_BACKEND_REASONS(X)                                                                      \
-	X(CONNECTED, "connected", nobody, "the backend answered, or a datagram socket was bound to it") \
+	X(CONNECTED, "connected", nobody,                                                          \
+	  "the backend answered, or a datagram socket was bound to it")                            \
 	X(REFUSED, "refused", backend, "the backend answered the SYN with a reset")                \
-	X(TIMEOUT, "timeout", backend, "no answer from the backend until the kernel or the caller gave up") \
+	X(TIMEOUT, "timeout", backend,                                                             \
+	  "no answer from the backend until the kernel or the caller gave up")                     \
 	X(UNREACHABLE, "unreachable", backend, "an ICMP error from the path to the backend")       \
 	X(RESET, "reset", backend, "the backend reset the connection before its first byte")       \
 	X(ABORTED, "aborted", caller, "the caller closed the socket within 3 s of connecting")     \
-	X(NOT_SENT, "not_sent", caller, "the caller's kernel sent no SYN: no route or no free port") \
+	X(NOT_SENT, "not_sent", caller,                                                            \
+	  "the caller's kernel sent no SYN: no route or no free port")                             \
 	X(ERROR, "error", nobody, "the connect ended with another error")
 
 #define SN_SERVICE_REASONS(X)                                                                      \
@@ -30,7 +33,8 @@
 	X(BYPASS_MARK, "bypass_mark", caller, "the socket carries the bypass mark")                \
 	X(BYPASS_WORKLOAD, "bypass_workload", caller, "the workload is set to bypass")             \
 	X(BYPASS_KERNEL, "bypass_kernel", caller, "the socket belongs to the kernel itself")       \
-	X(TORN, "torn", nobody, "an entry changed while it was read; the socket passed untranslated") \
+	X(TORN, "torn", nobody,                                                                    \
+	  "an entry changed while it was read; the socket passed untranslated")                    \
 	X(UNTRACKED, "untracked", nobody, "translated, but no room to remember the flow")
 
 #define SN_NODE_REASONS(X)                                                                         \

@@ -60,7 +60,7 @@ struct sn_slot {
 SN_LAYOUT(struct sn_slot, 16);
 
 enum sn_backend_state {
-	SN_BACKEND_GONE = 0,   /* removed: new picks, kept flows and sockets must leave it */
+	SN_BACKEND_GONE = 0, /* removed: new picks, kept flows and sockets must leave it */
 	SN_BACKEND_ACTIVE = 1,
 	SN_BACKEND_DRAINING = 2, /* weight 0: keeps TCP connections, datagram sockets leave it */
 };
@@ -71,8 +71,8 @@ struct sn_backend {
 	__be16 port_be; /* 0: keep the port that the client asked for */
 	__u16 weight;
 	__u32 service;
-	__u32 state; /* enum sn_backend_state */
-	__u16 zone;  /* index in user space's table of zones, 0: none */
+	__u32 state;       /* enum sn_backend_state */
+	__u16 zone;        /* index in user space's table of zones, 0: none */
 	__u16 incarnation; /* +1 each time the index is given to another backend */
 };
 SN_LAYOUT(struct sn_backend, 32);

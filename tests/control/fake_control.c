@@ -34,7 +34,7 @@ struct fake {
 		struct pending *next;
 		control_applied_fn applied;
 		void *arg;
-	} *pending;
+	} * pending;
 };
 
 struct options {
@@ -43,7 +43,8 @@ struct options {
 	bool backend_label, fail_disk;
 };
 
-/* --- struct control_ops over the store --------------------------------------------------------- */
+/* --- struct control_ops over the store ---------------------------------------------------------
+ */
 
 static const struct store *fake_store(void *arg)
 {
@@ -80,21 +81,21 @@ static int ack_later(struct fake *f, control_applied_fn applied, void *arg)
 	return uv_timer_start(&f->ack, on_ack, f->ack_ms, 0);
 }
 
-static int fake_apply(void *arg, const struct control_caller *caller, const struct change *change,
-		      bool dry_run, struct problems *problems, struct plan *ret_plan,
-		      control_applied_fn applied, void *applied_arg)
+static int fake_apply(void *arg, const struct control_order *order, struct problems *problems,
+		      struct plan *ret_plan)
 {
 	struct fake *f = arg;
 	int r;
 
-	if (!caller->admin)
+	if (!order->caller->admin)
 		return -EPERM;
-	r = store_plan(f->store, change, problems, ret_plan);
-	if (r < 0 || dry_run)
+	r = store_plan(f->store, order->change, problems, ret_plan);
+	if (r < 0 || order->dry_run)
 		return r;
 	store_commit(f->store, ret_plan);
-	control_publish_note(f->control, "source.changed", change->source, "applied by the fake");
-	return ack_later(f, applied, applied_arg);
+	control_publish_note(f->control, "source.changed", order->change->source,
+			     "applied by the fake");
+	return ack_later(f, order->applied, order->applied_arg);
 }
 
 /* The same name has the same traffic in each run. */
@@ -199,8 +200,8 @@ static struct sn_flow flow_make(const struct service *s, size_t i)
 	return flow;
 }
 
-static int fake_flows(void *arg, size_t max, int (*visit)(void *visit_arg, const struct sn_flow *flow),
-		      void *visit_arg)
+static int fake_flows(void *arg, size_t max,
+		      int (*visit)(void *visit_arg, const struct sn_flow *flow), void *visit_arg)
 {
 	const struct fake *f = arg;
 	size_t n, seen = 0;
@@ -293,15 +294,17 @@ static size_t fake_doctor(void *arg, const struct control_check **ret)
 	return ARRAY_SIZE(checks);
 }
 
-static void fake_config(void *arg, void (*visit)(void *visit_arg, const char *key, const char *value,
-						 const char *origin),
+static void fake_config(void *arg,
+			void (*visit)(void *visit_arg, const char *key, const char *value,
+				      const char *origin),
 			void *visit_arg)
 {
 	visit(visit_arg, "state-dir", "/var/lib/sinew", "default");
 	visit(visit_arg, "log-level", "debug", "flag");
 }
 
-static void fake_workloads(void *arg, void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
+static void fake_workloads(void *arg,
+			   void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
 			   void *visit_arg)
 {
 	visit(visit_arg, "/sys/fs/cgroup/legacy.slice", 8123);
@@ -326,7 +329,7 @@ static int text_put(struct fake *f, const char *text)
 	yyjson_val *item;
 	int r = json && objects ? 0 : -ENOMEM;
 
-	yyjson_arr_foreach(yyjson_doc_get_root(json), i, n, item) {
+	yyjson_arr_foreach (yyjson_doc_get_root(json), i, n, item) {
 		if (r >= 0)
 			r = codec_decode_object(item, "", "synthetic", &problems,
 						&objects[change.n_upserts]);
@@ -337,7 +340,8 @@ static int text_put(struct fake *f, const char *text)
 	if (r >= 0)
 		store_commit(f->store, &plan);
 	for (i = 0; i < problems.n; i++)
-		(void)fprintf(stderr, "%s: %s\n", problems.items[i].pointer, problems.items[i].message);
+		(void)fprintf(stderr, "%s: %s\n", problems.items[i].pointer,
+			      problems.items[i].message);
 	plan_done(&plan);
 	problems_done(&problems);
 	for (i = 0; i < change.n_upserts; i++)
@@ -349,12 +353,13 @@ static int text_put(struct fake *f, const char *text)
 
 static void service_write(FILE *out, unsigned long i)
 {
-	(void)fprintf(out,
-		      "%s{\"apiVersion\":\"sinew/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":"
-		      "\"service-%05lu\",\"namespace\":\"shop-%lu\",\"labels\":{\"team\":\"t%lu\"}},"
-		      "\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\"}],"
-		      "\"endpoints\":[",
-		      i % PER_CHANGE ? "," : "", i, i % 10, i % 3);
+	(void)fprintf(
+		out,
+		"%s{\"apiVersion\":\"sinew/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":"
+		"\"service-%05lu\",\"namespace\":\"shop-%lu\",\"labels\":{\"team\":\"t%lu\"}},"
+		"\"spec\":{\"ports\":[{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\"}],"
+		"\"endpoints\":[",
+		i % PER_CHANGE ? "," : "", i, i % 10, i % 3);
 	for (unsigned long e = 0; e < i % 4; e++)
 		(void)fprintf(out,
 			      "%s{\"address\":\"10.%lu.%lu.%lu\",\"port\":8080,\"weight\":%lu,"
@@ -455,11 +460,24 @@ static int fake_watch(struct fake *f, const struct options *o)
 
 static int fake_run(struct fake *f, const struct options *o)
 {
-	struct control_ops ops = {
-		f, fake_store, fake_apply, fake_service_traffic, fake_backend_traffic,
-		fake_service_usable, fake_flows, fake_backend_owner, fake_service_owner, fake_explain,
-		fake_status, fake_node_count, fake_map_fills, fake_program_runs, fake_doctor,
-		fake_config, fake_workloads, fake_uninstall};
+	struct control_ops ops = {f,
+				  fake_store,
+				  fake_apply,
+				  fake_service_traffic,
+				  fake_backend_traffic,
+				  fake_service_usable,
+				  fake_flows,
+				  fake_backend_owner,
+				  fake_service_owner,
+				  fake_explain,
+				  fake_status,
+				  fake_node_count,
+				  fake_map_fills,
+				  fake_program_runs,
+				  fake_doctor,
+				  fake_config,
+				  fake_workloads,
+				  fake_uninstall};
 	struct control_config config = {o->control, o->status, o->budget, o->backend_label};
 	struct store_config pools = {};
 	int r;
@@ -500,15 +518,32 @@ static int options_parse(int argc, char **argv, struct options *ret)
 
 	for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
 		switch (c) {
-		case 'c': o.control = optarg; break;
-		case 's': o.status = optarg; break;
-		case 'n': o.services = strtoul(optarg, NULL, 10); break;
-		case 'b': o.budget = strtoul(optarg, NULL, 10); break;
-		case 'e': o.events = strtoul(optarg, NULL, 10); break;
-		case 'a': o.ack_ms = strtoul(optarg, NULL, 10); break;
-		case 'l': o.backend_label = true; break;
-		case 'f': o.fail_disk = true; break;
-		default: return -EINVAL;
+		case 'c':
+			o.control = optarg;
+			break;
+		case 's':
+			o.status = optarg;
+			break;
+		case 'n':
+			o.services = strtoul(optarg, NULL, 10);
+			break;
+		case 'b':
+			o.budget = strtoul(optarg, NULL, 10);
+			break;
+		case 'e':
+			o.events = strtoul(optarg, NULL, 10);
+			break;
+		case 'a':
+			o.ack_ms = strtoul(optarg, NULL, 10);
+			break;
+		case 'l':
+			o.backend_label = true;
+			break;
+		case 'f':
+			o.fail_disk = true;
+			break;
+		default:
+			return -EINVAL;
 		}
 	}
 	if (!o.control || !o.status)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Runs a fuzzer's corpus without a fuzzer: every file that was once interesting stays a unit test,
- * under gcc's sanitizers. Linked with one fuzz_x.c; its arguments are files and folders. Speaks TAP.
+ * under gcc's sanitizers. Linked with one fuzz_x.c; its arguments are files and folders. Speaks
+ * TAP.
  *
- * The empty input is always the first test, so that a fuzzer without a corpus proves something, too.
+ * The empty input is always the first test, so that a fuzzer without a corpus proves something,
+ * too.
  */
 #include <dirent.h>
 #include <errno.h>

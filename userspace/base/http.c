@@ -25,10 +25,10 @@ struct http {
 struct exchange {
 	const struct http_request *request;
 	CURL *curl;
-	FILE *body;     /* collects into response.body */
+	FILE *body; /* collects into response.body */
 	size_t max;
 	size_t seen;
-	int error;      /* why a callback stopped the transfer; 0: it did not */
+	int error; /* why a callback stopped the transfer; 0: it did not */
 	struct http_response response;
 };
 
@@ -139,7 +139,8 @@ static int make_headers(const struct http_request *q, struct curl_slist **ret)
 			       q->content_type ? q->content_type : "application/json");
 	if (r >= 0 && q->if_match)
 		r = add_header(&list, "If-Match", q->if_match);
-	/* Without this libcurl asks first before a body of more than 1 MiB, and may wait a second. */
+	/* Without this libcurl asks first before a body of more than 1 MiB, and may wait a second.
+	 */
 	longer = r < 0 ? NULL : curl_slist_append(list, "Expect:");
 	if (!longer) {
 		curl_slist_free_all(list);

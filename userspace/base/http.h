@@ -14,17 +14,18 @@
 struct http;
 
 struct http_request {
-	const char *method;       /* "GET", "PUT", "PATCH", "DELETE", "POST" */
-	const char *path;         /* "/v1/services?namespace=shop": already percent-encoded */
-	const char *body;         /* NULL: none */
+	const char *method; /* "GET", "PUT", "PATCH", "DELETE", "POST" */
+	const char *path;   /* "/v1/services?namespace=shop": already percent-encoded */
+	const char *body;   /* NULL: none */
 	size_t length;
 	const char *content_type; /* of the body; NULL: application/json */
 	const char *accept;       /* NULL: application/json, application/problem+json */
 	const char *if_match;     /* entity tag with its quotes; NULL: none */
 	uint64_t timeout_ms;      /* of the whole exchange; 0: none, as for streams */
 	size_t max_response;      /* bytes of the response's body; 0: 64 MiB */
-	/* For streams: gets the body of a 2xx as it arrives instead of it being collected. < 0 ends the
-	 * exchange with that error; -ECANCELED says "enough" and is what http_send then returns. */
+	/* For streams: gets the body of a 2xx as it arrives instead of it being collected. < 0 ends
+	 * the exchange with that error; -ECANCELED says "enough" and is what http_send then
+	 * returns. */
 	int (*on_data)(void *arg, const char *data, size_t length);
 	void *arg;
 };

@@ -13,7 +13,8 @@
 #include "base/cleanup.h"
 #include "base/option.h"
 
-#define LONG_BASE 256 /* getopt values of items; above every letter, so that both can be told apart */
+#define LONG_BASE                                                                                  \
+	256 /* getopt values of items; above every letter, so that both can be told apart */
 
 /* getopt's view of the table. */
 struct view {
@@ -23,8 +24,8 @@ struct view {
 	char letters[2 * OPTION_ITEMS_MAX + 3];
 };
 
-__attribute__((format(printf, 2, 3)))
-static int fail(struct option_error *error, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int fail(struct option_error *error,
+						      const char *format, ...)
 {
 	va_list args;
 
@@ -32,6 +33,25 @@ static int fail(struct option_error *error, const char *format, ...)
 	(void)vsnprintf(error->text, sizeof(error->text), format, args);
 	va_end(args);
 	return -EINVAL;
+}
+
+/* `at` is where the next letter goes; so is what it returns. */
+static size_t view_add(struct view *v, const struct option_item *item, size_t at)
+{
+	bool has_value = item->type != OPTION_FLAG;
+
+	v->longs[v->n] = (struct option){
+		.name = item->name,
+		.has_arg = has_value ? required_argument : no_argument,
+		.val = LONG_BASE + (int)v->n,
+	};
+	if (item->letter) {
+		v->letters[at++] = item->letter;
+		if (has_value)
+			v->letters[at++] = ':';
+	}
+	v->items[v->n++] = item;
+	return at;
 }
 
 static void view_init(struct view *v, const struct option_parser *parser)
@@ -43,22 +63,8 @@ static void view_init(struct view *v, const struct option_parser *parser)
 		v->letters[at++] = '+';
 	v->letters[at++] = ':';
 	for (size_t g = 0; g < parser->n_groups; g++) {
-		for (size_t i = 0; i < parser->groups[g].n && v->n < OPTION_ITEMS_MAX; i++) {
-			const struct option_item *item = &parser->groups[g].items[i];
-			bool has_value = item->type != OPTION_FLAG;
-
-			v->longs[v->n] = (struct option){
-				.name = item->name,
-				.has_arg = has_value ? required_argument : no_argument,
-				.val = LONG_BASE + (int)v->n,
-			};
-			if (item->letter) {
-				v->letters[at++] = item->letter;
-				if (has_value)
-					v->letters[at++] = ':';
-			}
-			v->items[v->n++] = item;
-		}
+		for (size_t i = 0; i < parser->groups[g].n && v->n < OPTION_ITEMS_MAX; i++)
+			at = view_add(v, &parser->groups[g].items[i], at);
 	}
 }
 
@@ -112,7 +118,8 @@ static int store_number(const struct option_item *item, const char *text, uint64
 	if (item->type == OPTION_DURATION) {
 		r = option_parse_duration(text, &n);
 		if (r < 0)
-			return fail(error, "--%s: \"%s\" is not a duration such as 250ms, 30s or 5m",
+			return fail(error,
+				    "--%s: \"%s\" is not a duration such as 250ms, 30s or 5m",
 				    item->name, text);
 	} else {
 		errno = 0;
@@ -121,9 +128,8 @@ static int store_number(const struct option_item *item, const char *text, uint64
 			return fail(error, "--%s: \"%s\" is not a whole number", item->name, text);
 	}
 	if (n < item->minimum || n > maximum)
-		return fail(error,
-			    "--%s: %s is out of range (%" PRIu64 " to %" PRIu64 "%s)", item->name,
-			    text, item->minimum, maximum,
+		return fail(error, "--%s: %s is out of range (%" PRIu64 " to %" PRIu64 "%s)",
+			    item->name, text, item->minimum, maximum,
 			    item->type == OPTION_DURATION ? " ms" : "");
 	*ret = n;
 	return 0;
@@ -156,7 +162,8 @@ static int store_list(const struct option_item *item, const char *text, struct o
 		      struct option_error *error)
 {
 	if (list->n >= OPTION_LIST_MAX)
-		return fail(error, "--%s was given more than %d times", item->name, OPTION_LIST_MAX);
+		return fail(error, "--%s was given more than %d times", item->name,
+			    OPTION_LIST_MAX);
 	list->items[list->n++] = text;
 	return 0;
 }

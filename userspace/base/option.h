@@ -13,8 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define OPTION_LIST_MAX 64   /* times that one OPTION_LIST may be given */
-#define OPTION_ITEMS_MAX 64  /* options that one command line can know */
+#define OPTION_LIST_MAX 64  /* times that one OPTION_LIST may be given */
+#define OPTION_ITEMS_MAX 64 /* options that one command line can know */
 
 enum option_type {
 	OPTION_FLAG,     /* bool: true when given */
@@ -31,14 +31,14 @@ struct option_list {
 };
 
 struct option_item {
-	const char *name;         /* long name without dashes */
-	char letter;              /* 0: none */
+	const char *name; /* long name without dashes */
+	char letter;      /* 0: none */
 	enum option_type type;
 	const char *value;        /* "FILE", for help and the kind of completion; NULL for a flag */
 	const char *help;         /* one line, lower case, no full stop */
 	const char *const *words; /* OPTION_CHOICE, ends with NULL; OPTION_TEXT: for completion */
 	uint64_t minimum, maximum; /* OPTION_NUMBER, OPTION_DURATION; maximum 0: no bound */
-	size_t offset;            /* of the member in the target struct */
+	size_t offset;             /* of the member in the target struct */
 };
 
 struct option_group {
@@ -47,15 +47,16 @@ struct option_group {
 };
 
 struct option_command {
-	const char *name;          /* the verb; the program's name when it has no verbs */
-	const char *aliases;       /* separated by spaces; NULL: none */
-	const char *operands;      /* "NOUN [NAME...]", for help; NULL: none are taken */
-	const char *summary;       /* one line */
-	const char *description;   /* paragraphs separated by empty lines; NULL: none */
-	const char *examples;      /* one command per line, without the prompt; NULL: none */
-	const char *const *words;  /* possible first operands, ends with NULL; NULL: not a closed list */
-	const char *complete;      /* shell command that prints further operands, "$noun" is the first
-	                            * one; "FILE": files; NULL: nothing */
+	const char *name;        /* the verb; the program's name when it has no verbs */
+	const char *aliases;     /* separated by spaces; NULL: none */
+	const char *operands;    /* "NOUN [NAME...]", for help; NULL: none are taken */
+	const char *summary;     /* one line */
+	const char *description; /* paragraphs separated by empty lines; NULL: none */
+	const char *examples;    /* one command per line, without the prompt; NULL: none */
+	const char *const
+		*words;       /* possible first operands, ends with NULL; NULL: not a closed list */
+	const char *complete; /* shell command that prints further operands, "$noun" is the first
+			       * one; "FILE": files; NULL: nothing */
 	int min_operands, max_operands; /* max -1: no bound */
 	struct option_group options;
 	int (*run)(void *context); /* carried for the caller; not called from here */
@@ -64,9 +65,10 @@ struct option_command {
 struct option_program {
 	const char *name;
 	const char *summary;
-	const char *notes;         /* printed below the commands: exit codes, environment */
+	const char *notes;           /* printed below the commands: exit codes, environment */
 	struct option_group options; /* understood by every command, before and after the verb */
-	const struct option_command *commands; /* a program without verbs has one, of its own name */
+	const struct option_command
+		*commands; /* a program without verbs has one, of its own name */
 	size_t n_commands;
 };
 

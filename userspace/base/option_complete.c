@@ -157,6 +157,18 @@ static void zsh_text(FILE *f, const char *text)
 	}
 }
 
+static void zsh_value(FILE *f, const struct option_item *item)
+{
+	fprintf(f, ":%s:", item->value ? item->value : "VALUE");
+	if (item->words) {
+		fputs("(", f);
+		print_words(f, item->words);
+		fputs(")", f);
+	} else if (is_file(item)) {
+		fputs("_files", f);
+	}
+}
+
 static void zsh_group(FILE *f, const struct option_group *group)
 {
 	for (size_t i = 0; i < group->n; i++) {
@@ -170,16 +182,8 @@ static void zsh_group(FILE *f, const struct option_group *group)
 			fprintf(f, "\t\t\t'*%s[", names[k]);
 			zsh_text(f, item->help);
 			fputs("]", f);
-			if (item->type != OPTION_FLAG) {
-				fprintf(f, ":%s:", item->value ? item->value : "VALUE");
-				if (item->words) {
-					fputs("(", f);
-					print_words(f, item->words);
-					fputs(")", f);
-				} else if (is_file(item)) {
-					fputs("_files", f);
-				}
-			}
+			if (item->type != OPTION_FLAG)
+				zsh_value(f, item);
 			fputs("' \\\n", f);
 		}
 	}
@@ -216,7 +220,8 @@ static void complete_zsh(FILE *f, const struct option_program *program)
 		fputs("'\n", f);
 	}
 	fputs("\t)\n\tif (( CURRENT == 2 )); then\n\t\t_describe command verbs\n\telse\n"
-	      "\t\tcase ${words[2]} in\n", f);
+	      "\t\tcase ${words[2]} in\n",
+	      f);
 	for (size_t i = 0; i < program->n_commands; i++)
 		zsh_command(f, program, &program->commands[i]);
 	fprintf(f, "\t\tesac\n\tfi\n}\ncompdef _%s %s\n", program->name, program->name);

@@ -122,7 +122,7 @@ void option_help_command(FILE *f, const struct option_program *program,
 	fputc('\n', f);
 	print_filled(f, command->description ? command->description : command->summary);
 	if (command->aliases)
-		fprintf(f, "\nAlso called: %s\n", command->aliases);
+		fprintf(f, "\nAlso: %s\n", command->aliases);
 	if (command->words) {
 		fputs("\nOne of:", f);
 		for (size_t i = 0; command->words[i]; i++)

@@ -25,7 +25,8 @@ static unsigned int distance(const char *a, const char *b)
 	for (size_t j = 0; j <= m; j++)
 		rows[0][j] = (unsigned int)j;
 	for (size_t i = 1; i <= n; i++) {
-		unsigned int *now = rows[i % 3], *last = rows[(i + 2) % 3], *older = rows[(i + 1) % 3];
+		unsigned int *now = rows[i % 3], *last = rows[(i + 2) % 3],
+			     *older = rows[(i + 1) % 3];
 
 		now[0] = (unsigned int)i;
 		for (size_t j = 1; j <= m; j++) {

@@ -22,7 +22,8 @@ const char *change_noun(const char *kind)
 	return strcmp(kind, "TrafficPolicy") == 0 ? "policy" : kind;
 }
 
-/* --- sentences ---------------------------------------------------------------------------------- */
+/* --- sentences ----------------------------------------------------------------------------------
+ */
 
 static void put_subject(struct ctl *c, yyjson_val *change)
 {
@@ -48,12 +49,11 @@ static void put_lines(struct ctl *c, yyjson_val *result, bool dry_run)
 	yyjson_val *change;
 	size_t i, n;
 
-	yyjson_arr_foreach(changes, i, n, change)
-	{
+	yyjson_arr_foreach (changes, i, n, change) {
 		if (i >= LINES_MAX && c->o.format == FORMAT_TABLE)
 			break;
 		put_subject(c, change);
-		fprintf(c->out, dry_run ? " would be " : " ");
+		fputs(dry_run ? " would be " : " ", c->out);
 		(void)print_text(c->out, done_word(field_text(change, "/action")));
 		fputc('\n', c->out);
 	}
@@ -67,8 +67,7 @@ static void put_names(struct ctl *c, yyjson_val *result)
 	yyjson_val *change;
 	size_t i, n;
 
-	yyjson_arr_foreach(changes, i, n, change)
-	{
+	yyjson_arr_foreach (changes, i, n, change) {
 		put_subject(c, change);
 		fputc('\n', c->out);
 	}
@@ -78,23 +77,26 @@ static void put_names(struct ctl *c, yyjson_val *result)
 static void put_sum(struct ctl *c, yyjson_val *result, bool dry_run)
 {
 	static const struct {
-		const char *pointer, *word;
-	} parts[] = {{"/created", "created"}, {"/changed", "changed"}, {"/deleted", "deleted"}};
+		const char *pointer, *done, *planned;
+	} parts[] = {{"/created", "created", "would be created"},
+		     {"/changed", "changed", "would change"},
+		     {"/deleted", "deleted", "would be deleted"}};
 	size_t shown = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		uint64_t n = field_count(result, parts[i].pointer);
 
 		if (n > 0)
-			fprintf(c->out, "%s%" PRIu64 " %s%s", shown++ ? ", " : "", n,
-				dry_run ? "would be " : "", parts[i].word);
+			fprintf(c->out, "%s%" PRIu64 " %s", shown++ ? ", " : "", n,
+				dry_run ? parts[i].planned : parts[i].done);
 	}
 	if (shown == 0)
 		fputs(dry_run ? "nothing would change" : "nothing changed", c->out);
 	fprintf(c->out, ", %" PRIu64 " unchanged\n", field_count(result, "/unchanged"));
 }
 
-/* --- differences -------------------------------------------------------------------------------- */
+/* --- differences --------------------------------------------------------------------------------
+ */
 
 /* "10.0.1.7:8080 weight 100 zone a" of an endpoint, "80/TCP http" of a port, else compact JSON. */
 static void format_entry(FILE *f, const char *section, yyjson_val *entry)
@@ -113,6 +115,10 @@ static void format_entry(FILE *f, const char *section, yyjson_val *entry)
 			field_has(entry, "/weight") ? field_count(entry, "/weight") : 100);
 		if (field_has(entry, "/zone"))
 			fprintf(f, " zone %s", field_text(entry, "/zone"));
+	} else if (strcmp(section, "ports") == 0 && field_has(entry, "/port")) {
+		fprintf(f, "%" PRIu64 "/%s%s%s", field_count(entry, "/port"),
+			field_has(entry, "/protocol") ? field_text(entry, "/protocol") : "TCP",
+			field_has(entry, "/name") ? " " : "", field_text(entry, "/name"));
 	} else {
 		text = yyjson_val_write(entry, 0, NULL);
 		fputs(text ? text : "?", f);
@@ -162,10 +168,10 @@ static bool lines_init(struct lines *l, const char *section, yyjson_val *value)
 	if (!l->items || !l->met)
 		return false;
 	if (yyjson_is_arr(value)) {
-		yyjson_arr_foreach(value, i, n, item)
+		yyjson_arr_foreach (value, i, n, item)
 			ok = ok && lines_add(l, section, NULL, item);
 	} else if (yyjson_is_obj(value)) {
-		yyjson_obj_foreach(value, i, n, key, item)
+		yyjson_obj_foreach (value, i, n, key, item)
 			ok = ok && lines_add(l, section, yyjson_get_str(key), item);
 	} else if (value && !yyjson_is_null(value)) {
 		ok = lines_add(l, section, NULL, value);
@@ -241,16 +247,14 @@ static int diff_sections(struct ctl *c, yyjson_val *old, yyjson_val *new)
 	size_t i, n;
 	int r = 0;
 
-	yyjson_obj_foreach(new, i, n, key, value)
-	{
+	yyjson_obj_foreach (new, i, n, key, value) {
 		if (r >= 0)
 			r = diff_section(c, yyjson_get_str(key),
 					 old ? yyjson_obj_get(old, yyjson_get_str(key)) : NULL,
 					 value);
 	}
-	yyjson_obj_foreach(old, i, n, key, value)
-	{
-		if (r >= 0 && !(new && yyjson_obj_get(new, yyjson_get_str(key))))
+	yyjson_obj_foreach (old, i, n, key, value) {
+		if (r >= 0 && !(new &&yyjson_obj_get(new, yyjson_get_str(key))))
 			r = diff_section(c, yyjson_get_str(key), value, NULL);
 	}
 	return r;
@@ -282,8 +286,7 @@ static int put_diff(struct ctl *c, yyjson_val *result)
 	size_t i, n;
 	int r = 0;
 
-	yyjson_arr_foreach(changes, i, n, change)
-	{
+	yyjson_arr_foreach (changes, i, n, change) {
 		if (r >= 0)
 			r = diff_object(c, change);
 	}

@@ -23,7 +23,8 @@ static void add(struct client_path *p, char c)
 static void add_encoded(struct client_path *p, const char *text)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+	static const char plain[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
 	for (; *text; text++) {
 		unsigned char c = (unsigned char)*text;
@@ -70,7 +71,8 @@ static int connect_to(struct ctl *c, const char *socket)
 	c->socket = socket;
 	r = http_open(socket, &c->http);
 	if (r == -ENAMETOOLONG)
-		return report_usage(c, "--socket %s: longer than a unix socket's name may be", socket);
+		return report_usage(c, "--socket %s: longer than a unix socket's name may be",
+				    socket);
 	if (r < 0)
 		return report_error(c, r, "%s", strerror(-r));
 	return 0;
@@ -82,14 +84,17 @@ static int report_unreachable(struct ctl *c, int r)
 	switch (r) {
 	case -EACCES:
 	case -EPERM:
-		return report_error(c, -EACCES,
-				    "%s: permission denied; be root or in group sinew (to look only: "
-				    "group sinew-view)", c->socket);
+		return report_error(
+			c, -EACCES,
+			"%s: permission denied; be root or in group sinew (to look only: "
+			"group sinew-view)",
+			c->socket);
 	case -ETIMEDOUT:
-		return report_error(c, -ETIMEDOUT,
-				    "%s: no answer within %llu ms; ask for longer with --timeout, or "
-				    "see what sinewd is doing: journalctl -u sinewd", c->socket,
-				    (unsigned long long)c->o.timeout_ms);
+		return report_error(
+			c, -ETIMEDOUT,
+			"%s: no answer within %llu ms; ask for longer with --timeout, or "
+			"see what sinewd is doing: journalctl -u sinewd",
+			c->socket, (unsigned long long)c->o.timeout_ms);
 	case -EMSGSIZE:
 		return report_error(c, -EIO, "%s: the answer is larger than this program reads",
 				    c->socket);
@@ -98,16 +103,18 @@ static int report_unreachable(struct ctl *c, int r)
 				    c->socket);
 	case -ECONNRESET:
 	case -EPIPE:
-		return report_error(c, -ENOTCONN,
-				    "%s: the daemon went away in the middle of the answer; what was "
-				    "asked may have happened", c->socket);
+		return report_error(
+			c, -ENOTCONN,
+			"%s: the daemon went away in the middle of the answer; what was "
+			"asked may have happened",
+			c->socket);
 	case -ENOENT:
 	case -ECONNREFUSED:
 	case -ENOTSOCK:
 		return report_error(c, -ENOTCONN,
 				    "%s: %s; is sinewd running? start it with \"systemctl start "
-				    "sinewd\", or name another socket with --socket", c->socket,
-				    strerror(-r));
+				    "sinewd\", or name another socket with --socket",
+				    c->socket, strerror(-r));
 	default:
 		return report_error(c, r == -EINVAL ? -EIO : -ENOTCONN, "%s: %s", c->socket,
 				    strerror(-r));
@@ -138,7 +145,8 @@ static int exchange(struct ctl *c, const struct http_request *q, struct http_res
 			return r;
 		r = http_send(c->http, q, ret);
 	}
-	if (r == -ECANCELED || (r == -ETIMEDOUT && q->on_data)) /* the end of a stream, as asked for */
+	if (r == -ECANCELED ||
+	    (r == -ETIMEDOUT && q->on_data)) /* the end of a stream, as asked for */
 		return -ECANCELED;
 	if (r < 0)
 		return report_unreachable(c, r);
@@ -193,8 +201,7 @@ int client_send(struct ctl *c, const struct client_change *change, yyjson_doc **
 	return r;
 }
 
-int client_get(struct ctl *c, const struct client_path *path, const char *subject,
-	       yyjson_doc **ret)
+int client_get(struct ctl *c, const struct client_path *path, const char *subject, yyjson_doc **ret)
 {
 	struct client_change get = {.method = "GET", .path = path, .subject = subject};
 	yyjson_doc *doc = NULL;

@@ -13,7 +13,7 @@
 struct client_path {
 	char text[2048];
 	size_t length;
-	bool query;     /* a '?' was written */
+	bool query; /* a '?' was written */
 	bool too_long;
 };
 void client_path_init(struct client_path *p, const char *base);
@@ -28,7 +28,7 @@ int client_get(struct ctl *c, const struct client_path *path, const char *subjec
 struct client_change {
 	const char *method;
 	const struct client_path *path;
-	const char *body;    /* JSON; NULL: none */
+	const char *body; /* JSON; NULL: none */
 	size_t length;
 	const char *subject; /* as in client_get */
 };

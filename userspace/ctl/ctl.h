@@ -58,11 +58,11 @@ struct ctl {
 	char **operands;
 	int n_operands;
 	FILE *out, *err;
-	bool colour;          /* out is a terminal and nobody said no */
-	bool terminal;        /* out is a terminal */
-	unsigned int width;   /* columns that a table may take */
-	struct http *http;    /* opened by the first request; owned */
-	const char *socket;   /* the one that http uses */
+	bool colour;        /* out is a terminal and nobody said no */
+	bool terminal;      /* out is a terminal */
+	unsigned int width; /* columns that a table may take */
+	struct http *http;  /* opened by the first request; owned */
+	const char *socket; /* the one that http uses */
 };
 
 /* The exit code for a verb's result: 0 ok; -EINVAL 2 usage, -ENOTCONN 3 unreachable, -ENOENT 4 not

@@ -50,9 +50,9 @@ static int add_folder(struct ctl *c, struct input *in, const char *folder)
 	for (int i = 0; i < n; i++) {
 		_cleanup_free_ char *path = NULL;
 
-		if (r >= 0 && asprintf(&path, "%s%s%s", folder,
-				       folder[strlen(folder) - 1] == '/' ? "" : "/",
-				       entries[i]->d_name) < 0) {
+		if (r >= 0 &&
+		    asprintf(&path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
+			     entries[i]->d_name) < 0) {
 			path = NULL;
 			r = report_error(c, -ENOMEM, "out of memory");
 		}
@@ -73,8 +73,8 @@ static int add_argument(struct ctl *c, struct input *in, const char *name)
 	if (stat(name, &st) < 0) {
 		int error = errno;
 
-		return report_error(c, error == EACCES ? -EACCES : -EIO, "%s: %s; nothing was applied",
-				    name, strerror(error));
+		return report_error(c, error == EACCES ? -EACCES : -EIO,
+				    "%s: %s; nothing was applied", name, strerror(error));
 	}
 	if (S_ISDIR(st.st_mode))
 		return add_folder(c, in, name);
@@ -134,8 +134,9 @@ static int parse_file(struct ctl *c, const char *name, struct manifest *ret)
 
 	r = read_file(name, &text, &length);
 	if (r == -EFBIG)
-		return report_error(c, -EINVAL, "%s: a manifest may have %u MiB; nothing was applied",
-				    name, LIMIT_MANIFEST >> 20);
+		return report_error(c, -EINVAL,
+				    "%s: a manifest may have %u MiB; nothing was applied", name,
+				    LIMIT_MANIFEST >> 20);
 	if (r < 0)
 		return report_error(c, r == -EACCES ? -EACCES : -EIO, "%s: %s; nothing was applied",
 				    name, strerror(-r));
@@ -188,13 +189,15 @@ static void write_errors(struct ctl *c, const struct input *in, const char *deta
 				const struct manifest_error *e = &in->manifests[i].errors[k];
 				yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
 
-				(void)yyjson_mut_obj_add_str(doc, item, "file", in->manifests[i].name);
+				(void)yyjson_mut_obj_add_str(doc, item, "file",
+							     in->manifests[i].name);
 				(void)yyjson_mut_obj_add_uint(doc, item, "line", e->line);
 				(void)yyjson_mut_obj_add_uint(doc, item, "column", e->column);
 				(void)yyjson_mut_obj_add_str(doc, item, "detail", e->message);
 			}
 		text = yyjson_mut_write(
-			doc, YYJSON_WRITE_ESCAPE_UNICODE | YYJSON_WRITE_ALLOW_INVALID_UNICODE, NULL);
+			doc, YYJSON_WRITE_ESCAPE_UNICODE | YYJSON_WRITE_ALLOW_INVALID_UNICODE,
+			NULL);
 	}
 	fprintf(c->err, "%s\n", text ? text : "{\"title\":\"out of memory\"}");
 	yyjson_mut_doc_free(doc);

@@ -12,9 +12,9 @@
 
 struct input {
 	struct manifest *manifests;
-	char **names;      /* of the files, as errors show them */
+	char **names; /* of the files, as errors show them */
 	size_t n;
-	size_t n_objects;  /* over all files */
+	size_t n_objects; /* over all files */
 };
 
 /* Reads and parses every file of c->o.files. < 0 (told) when one cannot be read (-EIO, -ENOENT ...)

@@ -12,9 +12,11 @@
 static const struct noun *const nouns[] = {&noun_service, &noun_endpoint, &noun_policy,
 					   &noun_source,  &noun_workload, &noun_flow};
 
-const char *const noun_words[] = {"services", "service",   "endpoints", "endpoint", "policies",
-				  "policy",   "sources",   "source",    "workloads", "workload",
-				  "flows",    "flow",	   NULL};
+const char *const noun_words[] = {"services",  "endpoints", "policies", "sources",
+				  "workloads", "flows",     NULL};
+const char *const noun_spellings[] = {"services", "service", "endpoints", "endpoint",  "policies",
+				      "policy",   "sources", "source",    "workloads", "workload",
+				      "flows",    "flow",    "backends",  NULL};
 
 static bool has_word(const char *words, const char *word)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What can be listed: one row per noun, with where the API keeps it, its columns, and how one object
- * is described at length. Nouns draw; they never fetch.
+ * What can be listed: one row per noun, with where the API keeps it, its columns, and how one
+ * object is described at length. Nouns draw; they never fetch.
  */
 #pragma once
 
@@ -19,13 +19,13 @@ struct noun_item {
 };
 
 struct noun {
-	const char *name;      /* "services" */
-	const char *singular;  /* "service" */
-	const char *aliases;   /* separated by spaces */
-	const char *path;      /* "/v1/services" */
+	const char *name;         /* "services" */
+	const char *singular;     /* "service" */
+	const char *aliases;      /* separated by spaces */
+	const char *path;         /* "/v1/services" */
 	const char *namespace_at; /* JSON pointers into an item; NULL: not in a namespace */
 	const char *name_at;
-	bool has_one;          /* path/NAMESPACE/NAME (or path/NAME) can be fetched */
+	bool has_one; /* path/NAMESPACE/NAME (or path/NAME) can be fetched */
 	bool can_delete;
 	const struct table_column *columns, *rate_columns; /* the second: while watching; or NULL */
 	size_t n_columns;
@@ -35,8 +35,8 @@ struct noun {
 
 /* By name, singular or alias; NULL: none. */
 const struct noun *noun_find(const char *word);
-/* All names and singulars, ends with NULL: for suggestions and completion. */
-extern const char *const noun_words[];
+/* The names, for completion; and every spelling, for suggestions. Both end with NULL. */
+extern const char *const noun_words[], *const noun_spellings[];
 /* Identity of an item; "" when it has none. */
 const char *noun_name(const struct noun *n, yyjson_val *item);
 const char *noun_namespace(const struct noun *n, yyjson_val *item);

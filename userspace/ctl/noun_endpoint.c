@@ -21,8 +21,8 @@ static const struct table_column columns[] = {
 	{"WEIGHT", .right = true},     {"STATE"},
 	{"ACTIVE", .right = true},     {"CONNECTS", .right = true},
 	{"FAILED", .right = true},     {"P50", .right = true},
-	{"P99", .right = true},	       {"ZONE", .shrink_to = 6},
-	{"PORT", .wide = true},	       {"IN A ROW", .right = true, .wide = true},
+	{"P99", .right = true},        {"ZONE", .shrink_to = 6},
+	{"PORT", .wide = true},        {"IN A ROW", .right = true, .wide = true},
 	{"SOURCE", .wide = true},      {"INDEX", .right = true, .wide = true},
 };
 static const struct table_column rate_columns[] = {
@@ -31,8 +31,8 @@ static const struct table_column rate_columns[] = {
 	{"WEIGHT", .right = true},     {"STATE"},
 	{"ACTIVE", .right = true},     {"RATE", .right = true},
 	{"FAILED", .right = true},     {"P50", .right = true},
-	{"P99", .right = true},	       {"ZONE", .shrink_to = 6},
-	{"PORT", .wide = true},	       {"IN A ROW", .right = true, .wide = true},
+	{"P99", .right = true},        {"ZONE", .shrink_to = 6},
+	{"PORT", .wide = true},        {"IN A ROW", .right = true, .wide = true},
 	{"SOURCE", .wide = true},      {"INDEX", .right = true, .wide = true},
 };
 
@@ -56,7 +56,7 @@ static uint64_t failures(yyjson_val *item)
 	size_t i, n;
 	uint64_t sum = 0;
 
-	yyjson_obj_foreach(failed, i, n, key, value)
+	yyjson_obj_foreach (failed, i, n, key, value)
 		sum += yyjson_get_uint(value);
 	return sum;
 }
@@ -115,7 +115,7 @@ static void row(struct table *t, const struct noun_item *item)
 static const struct table_column inner[] = {
 	{"ADDRESS", .shrink_to = 15}, {"WEIGHT", .right = true},   {"STATE"},
 	{"ACTIVE", .right = true},    {"CONNECTS", .right = true}, {FAILED_TITLE, .shrink_to = 9},
-	{"P50", .right = true},	      {"P99", .right = true},	   {"ZONE", .shrink_to = 6},
+	{"P50", .right = true},       {"P99", .right = true},      {"ZONE", .shrink_to = 6},
 };
 
 static void add_failed(struct table *t, yyjson_val *item)
@@ -138,8 +138,9 @@ static void inner_row(struct table *t, yyjson_val *item)
 
 	/* One port is part of the address; more would be a table in a table: "get endpoints". */
 	table_add_text(t, join(field_text(item, "/address"),
-			       yyjson_arr_size(ports) == 1 ?
-				       field_count(yyjson_arr_get_first(ports), "/port") : 0,
+			       yyjson_arr_size(ports) == 1
+				       ? field_count(yyjson_arr_get_first(ports), "/port")
+				       : 0,
 			       address));
 	table_add(t, "%" PRIu64, field_count(item, "/weight"));
 	table_add_text(t, state);
@@ -162,7 +163,7 @@ int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints)
 
 	if (!t)
 		return report_error(c, -ENOMEM, "out of memory");
-	yyjson_arr_foreach(endpoints, i, n, item)
+	yyjson_arr_foreach (endpoints, i, n, item)
 		inner_row(t, item);
 	r = table_print(t, c->out, &layout);
 	if (r < 0)

@@ -8,7 +8,8 @@
 #include "ctl/noun.h"
 #include "ctl/units.h"
 
-/* --- policies ----------------------------------------------------------------------------------- */
+/* --- policies -----------------------------------------------------------------------------------
+ */
 
 static const struct table_column policy_columns[] = {
 	{"NAMESPACE", .shrink_to = 8}, {"NAME", .shrink_to = 12}, {"LOAD BALANCING"},
@@ -38,11 +39,15 @@ const struct noun noun_policy = {
 	.row = policy_row,
 };
 
-/* --- sources ------------------------------------------------------------------------------------ */
+/* --- sources ------------------------------------------------------------------------------------
+ */
 
 static const struct table_column source_columns[] = {
-	{"NAME", .shrink_to = 12},     {"SERVICES", .right = true}, {"POLICIES", .right = true},
-	{"GENERATION", .right = true}, {"CHANGED"},
+	{"NAME", .shrink_to = 12},
+	{"SERVICES", .right = true},
+	{"POLICIES", .right = true},
+	{"GENERATION", .right = true},
+	{"CHANGED"},
 };
 
 static void source_row(struct table *t, const struct noun_item *item)
@@ -69,10 +74,13 @@ const struct noun noun_source = {
 	.row = source_row,
 };
 
-/* --- workloads ---------------------------------------------------------------------------------- */
+/* --- workloads ----------------------------------------------------------------------------------
+ */
 
 static const struct table_column workload_columns[] = {
-	{"CGROUP", .shrink_to = 20}, {"ID", .right = true}, {"TREATMENT"},
+	{"CGROUP", .shrink_to = 20},
+	{"ID", .right = true},
+	{"TREATMENT"},
 };
 
 static void workload_row(struct table *t, const struct noun_item *item)
@@ -93,12 +101,19 @@ const struct noun noun_workload = {
 	.row = workload_row,
 };
 
-/* --- flows -------------------------------------------------------------------------------------- */
+/* --- flows --------------------------------------------------------------------------------------
+ */
 
 static const struct table_column flow_columns[] = {
-	{"NAMESPACE", .shrink_to = 8},	 {"SERVICE", .shrink_to = 12}, {"PROTO"},
-	{"DESTINATION", .shrink_to = 15}, {"BACKEND", .shrink_to = 15}, {"STATE"},
-	{"AGE", .right = true},		 {"CGROUP", .right = true},    {"COOKIE", .right = true, .wide = true},
+	{"NAMESPACE", .shrink_to = 8},
+	{"SERVICE", .shrink_to = 12},
+	{"PROTO"},
+	{"DESTINATION", .shrink_to = 15},
+	{"BACKEND", .shrink_to = 15},
+	{"STATE"},
+	{"AGE", .right = true},
+	{"CGROUP", .right = true},
+	{"COOKIE", .right = true, .wide = true},
 };
 
 static void flow_row(struct table *t, const struct noun_item *item)

@@ -13,22 +13,36 @@
 #define LIST_TEXT 128 /* of a joined list in one cell; longer ones end in "..." */
 
 static const struct table_column columns[] = {
-	{"NAMESPACE", .shrink_to = 8}, {"NAME", .shrink_to = 12},
-	{"ADDRESS", .shrink_to = 15},  {"PORTS", .shrink_to = 10},
-	{"BACKENDS", .right = true},   {"USABLE", .right = true},
-	{"CONNECTS", .right = true},   {"FAILED", .right = true},
-	{"P50", .right = true},	       {"P99", .right = true},
-	{"ACTIVE", .right = true, .wide = true}, {"POLICY", .wide = true},
-	{"SOURCE", .shrink_to = 8},    {"", .shrink_to = 12},
+	{"NAMESPACE", .shrink_to = 8},
+	{"NAME", .shrink_to = 12},
+	{"ADDRESS", .shrink_to = 15},
+	{"PORTS", .shrink_to = 10},
+	{"BACKENDS", .right = true},
+	{"USABLE", .right = true},
+	{"CONNECTS", .right = true},
+	{"FAILED", .right = true},
+	{"P50", .right = true},
+	{"P99", .right = true},
+	{"ACTIVE", .right = true, .wide = true},
+	{"POLICY", .wide = true},
+	{"SOURCE", .shrink_to = 8},
+	{"", .shrink_to = 12},
 };
 static const struct table_column rate_columns[] = {
-	{"NAMESPACE", .shrink_to = 8}, {"NAME", .shrink_to = 12},
-	{"ADDRESS", .shrink_to = 15},  {"PORTS", .shrink_to = 10},
-	{"BACKENDS", .right = true},   {"USABLE", .right = true},
-	{"RATE", .right = true},       {"FAILED", .right = true},
-	{"P50", .right = true},	       {"P99", .right = true},
-	{"ACTIVE", .right = true, .wide = true}, {"POLICY", .wide = true},
-	{"SOURCE", .shrink_to = 8},    {"", .shrink_to = 12},
+	{"NAMESPACE", .shrink_to = 8},
+	{"NAME", .shrink_to = 12},
+	{"ADDRESS", .shrink_to = 15},
+	{"PORTS", .shrink_to = 10},
+	{"BACKENDS", .right = true},
+	{"USABLE", .right = true},
+	{"RATE", .right = true},
+	{"FAILED", .right = true},
+	{"P50", .right = true},
+	{"P99", .right = true},
+	{"ACTIVE", .right = true, .wide = true},
+	{"POLICY", .wide = true},
+	{"SOURCE", .shrink_to = 8},
+	{"", .shrink_to = 12},
 };
 
 /* Appends ",text"; silently full at the end, which the caller's "..." shows. */
@@ -47,7 +61,7 @@ static const char *addresses(yyjson_val *item, char buf[static LIST_TEXT])
 	size_t i, n;
 
 	buf[0] = '\0';
-	yyjson_arr_foreach(list, i, n, value)
+	yyjson_arr_foreach (list, i, n, value)
 		join(buf, LIST_TEXT, yyjson_is_str(value) ? yyjson_get_str(value) : "?");
 	if (n == 0)
 		(void)snprintf(buf, LIST_TEXT, "%s", field_text(item, "/spec/address"));
@@ -61,8 +75,7 @@ static const char *ports(yyjson_val *item, char buf[static LIST_TEXT])
 	size_t i, n;
 
 	buf[0] = '\0';
-	yyjson_arr_foreach(list, i, n, port)
-	{
+	yyjson_arr_foreach (list, i, n, port) {
 		const char *protocol = field_text(port, "/protocol");
 		uint64_t number = field_count(port, "/port");
 		char text[32];
@@ -143,7 +156,7 @@ static void row(struct table *t, const struct noun_item *item)
 	add_traffic(t, item);
 	table_add_text(t, *policy ? policy : "default");
 	table_add_text(t, field_text(item->now, "/metadata/source"));
-	table_add_text(t, usable == 0 ? "no usable backend" : "");
+	table_add_text(t, usable == 0 ? "none usable" : "");
 	table_style(t, STYLE_BAD);
 }
 
@@ -163,8 +176,7 @@ static void print_labels(struct ctl *c, yyjson_val *item)
 	yyjson_val *key, *value;
 	size_t i, n;
 
-	yyjson_obj_foreach(labels, i, n, key, value)
-	{
+	yyjson_obj_foreach (labels, i, n, key, value) {
 		fprintf(c->out, "%-12s", i == 0 ? "Labels" : "");
 		(void)print_text(c->out, yyjson_get_str(key));
 		fputc('=', c->out);
@@ -179,8 +191,7 @@ static void print_ports(struct ctl *c, yyjson_val *item)
 	yyjson_val *port;
 	size_t i, n;
 
-	yyjson_arr_foreach(list, i, n, port)
-	{
+	yyjson_arr_foreach (list, i, n, port) {
 		const char *protocol = field_text(port, "/protocol");
 		const char *name = field_text(port, "/name");
 		uint64_t number = field_count(port, "/port");
@@ -206,8 +217,7 @@ static void print_counts(struct ctl *c, const char *title, yyjson_val *counts)
 	size_t i, n, shown = 0;
 	char a[UNITS_TEXT];
 
-	yyjson_obj_foreach(counts, i, n, key, value)
-	{
+	yyjson_obj_foreach (counts, i, n, key, value) {
 		if (yyjson_get_uint(value) == 0 || yyjson_equals_str(key, "no_backend"))
 			continue;
 		fprintf(c->out, shown++ ? ", " : "%-12s", title);

@@ -19,8 +19,8 @@ bool output_is_data(const struct ctl *c)
 
 static bool is_keyword(const char *text)
 {
-	static const char *const words[] = {"true", "false", "yes", "no",  "on",
-					    "off",  "null",  "y",   "n", "nan", "inf"};
+	static const char *const words[] = {"true", "false", "yes", "no",  "on", "off",
+					    "null", "y",     "n",   "nan", "inf"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strcasecmp(words[i], text) == 0)
@@ -92,7 +92,8 @@ static void put_scalar(FILE *f, yyjson_val *value)
 		put_string(f, yyjson_get_str(value));
 		return;
 	}
-	text = yyjson_val_write(value, 0, NULL); /* numbers, booleans, null, {} and [] are YAML, too */
+	text = yyjson_val_write(value, 0,
+				NULL); /* numbers, booleans, null, {} and [] are YAML, too */
 	fputs(text ? text : "null", f);
 }
 
@@ -126,7 +127,8 @@ static unsigned int indent_of(const struct level *stack, size_t depth)
 	unsigned int n = 0;
 
 	for (size_t i = 1; i < depth; i++)
-		n += yyjson_is_obj(stack[i - 1].container) && yyjson_is_arr(stack[i].container) ? 0 : 2;
+		n += yyjson_is_obj(stack[i - 1].container) && yyjson_is_arr(stack[i].container) ? 0
+												: 2;
 	return n;
 }
 
@@ -193,7 +195,8 @@ int output_value(const struct ctl *c, yyjson_val *value)
 		output_yaml(c->out, value);
 		return 0;
 	}
-	if (c->terminal) /* C1 and direction marks as \u escapes: the same JSON, harmless to look at */
+	if (c->terminal) /* C1 and direction marks as \u escapes: the same JSON, harmless to look at
+			  */
 		flags |= YYJSON_WRITE_ESCAPE_UNICODE;
 	text = yyjson_val_write(value, flags, NULL);
 	if (!text)

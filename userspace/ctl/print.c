@@ -121,8 +121,8 @@ size_t print_width(const char *escaped)
 void print_style_on(FILE *f, bool colour, enum print_style style)
 {
 	static const char *const codes[] = {
-		[STYLE_PLAIN] = "",	    [STYLE_GOOD] = "\033[32m", [STYLE_WARN] = "\033[33m",
-		[STYLE_BAD] = "\033[31m",   [STYLE_DIM] = "\033[2m",   [STYLE_BOLD] = "\033[1m",
+		[STYLE_PLAIN] = "",       [STYLE_GOOD] = "\033[32m", [STYLE_WARN] = "\033[33m",
+		[STYLE_BAD] = "\033[31m", [STYLE_DIM] = "\033[2m",   [STYLE_BOLD] = "\033[1m",
 	};
 
 	if (colour)

@@ -16,7 +16,8 @@ enum print_style { STYLE_PLAIN, STYLE_GOOD, STYLE_WARN, STYLE_BAD, STYLE_DIM, ST
 /* One character of UTF-8 at `text` (not its end). Returns its length; 1 and *ret UINT32_MAX for a
  * byte that is not UTF-8. */
 size_t print_decode(const char *text, uint32_t *ret);
-/* True for what must not reach a terminal: C0, DEL, C1, direction marks, line separators, bad UTF-8. */
+/* True for what must not reach a terminal: C0, DEL, C1, direction marks, line separators, bad
+ * UTF-8. */
 bool print_is_unsafe(uint32_t c);
 /* A copy with the unsafe escaped (\n, \x1b, \u202e); the caller frees. NULL: no memory. */
 char *print_escape(const char *text);

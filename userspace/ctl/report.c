@@ -140,8 +140,7 @@ static void print_faults(const struct ctl *c, yyjson_val *problem)
 	yyjson_val *fault;
 	size_t i, n;
 
-	yyjson_arr_foreach(list, i, n, fault)
-	{
+	yyjson_arr_foreach (list, i, n, fault) {
 		const char *pointer = field_text(fault, "/pointer");
 
 		fputs("  ", c->err);

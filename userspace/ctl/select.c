@@ -29,11 +29,13 @@ static int find_noun(struct ctl *c, const char *word, const struct noun **ret)
 	*ret = noun_find(word);
 	if (*ret)
 		return 0;
-	near = option_suggest(word, noun_words);
+	near = option_suggest(word, noun_spellings);
 	if (near)
 		return report_usage(c, "unknown noun \"%s\"; did you mean \"%s\"?", word, near);
-	return report_usage(c, "unknown noun \"%s\"; nouns are services, endpoints, policies, "
-			    "sources, workloads and flows", word);
+	return report_usage(c,
+			    "unknown noun \"%s\"; nouns are services, endpoints, policies, "
+			    "sources, workloads and flows",
+			    word);
 }
 
 /* "[namespace/]name"; names of sources hold slashes themselves. */
@@ -89,8 +91,10 @@ int select_parse(struct ctl *c, struct select *ret)
 	if (strchr(c->operands[0], '/')) {
 		for (int i = 0; i < c->n_operands && r >= 0; i++) {
 			if (!strchr(c->operands[i], '/'))
-				return report_usage(c, "%s: expected NOUN/NAMESPACE/NAME like the "
-						    "first one", c->operands[i]);
+				return report_usage(c,
+						    "%s: expected NOUN/NAMESPACE/NAME like the "
+						    "first one",
+						    c->operands[i]);
 			r = parse_joined(c, c->operands[i], ret);
 		}
 		return r;
@@ -134,8 +138,7 @@ static int take_page(struct ctl *c, const struct select *s, yyjson_mut_doc *list
 	if (!yyjson_is_arr(source))
 		return report_error(c, -EIO, "%s: the answer is no list of %s", c->socket,
 				    s->noun->name);
-	yyjson_arr_foreach(source, i, n, item)
-	{
+	yyjson_arr_foreach (source, i, n, item) {
 		yyjson_mut_val *copy;
 
 		if (!is_selected(c, s, item, seen))
@@ -158,12 +161,11 @@ static yyjson_mut_doc *new_list(yyjson_val *page)
 	if (!root)
 		return NULL;
 	yyjson_mut_doc_set_root(list, root);
-	yyjson_obj_foreach(page, i, n, key, value)
-	{
+	yyjson_obj_foreach (page, i, n, key, value) {
 		yyjson_mut_val *name = yyjson_val_mut_copy(list, key);
-		yyjson_mut_val *copy = yyjson_equals_str(key, "items") ?
-					       yyjson_mut_arr(list) :
-					       yyjson_val_mut_copy(list, value);
+		yyjson_mut_val *copy = yyjson_equals_str(key, "items")
+					       ? yyjson_mut_arr(list)
+					       : yyjson_val_mut_copy(list, value);
 
 		(void)yyjson_mut_obj_add(root, name, copy);
 	}
@@ -204,8 +206,8 @@ static int fetch_pages(struct ctl *c, const struct select *s, yyjson_mut_doc **r
 		root = yyjson_doc_get_root(doc);
 		if (!*ret)
 			*ret = new_list(root);
-		r = *ret ? take_page(c, s, *ret, root, seen) :
-			   report_error(c, -ENOMEM, "out of memory");
+		r = *ret ? take_page(c, s, *ret, root, seen)
+			 : report_error(c, -ENOMEM, "out of memory");
 		(void)snprintf(next, sizeof(next), "%s", field_text(root, "/metadata/continue"));
 		yyjson_doc_free(doc);
 		if (!*next)

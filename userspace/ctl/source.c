@@ -17,13 +17,14 @@
 
 static const char *metadata_text(yyjson_mut_val *item, const char *key)
 {
-	const char *text = yyjson_mut_get_str(
-		yyjson_mut_obj_get(yyjson_mut_obj_get(item, "metadata"), key));
+	const char *text =
+		yyjson_mut_get_str(yyjson_mut_obj_get(yyjson_mut_obj_get(item, "metadata"), key));
 
 	return text ? text : "";
 }
 
-/* "shop.yaml: service shop/payments: " for "/upsert/3/spec/...", and what is left of the pointer. */
+/* "shop.yaml: service shop/payments: " for "/upsert/3/spec/...", and what is left of the pointer.
+ */
 static const char *put_origin(struct ctl *c, const struct source_change *change,
 			      const char *pointer)
 {
@@ -76,7 +77,7 @@ static int report_refusal(struct ctl *c, const struct source_change *change,
 		yyjson_doc_free(doc);
 		return r;
 	}
-	yyjson_arr_foreach(faults, i, n, fault)
+	yyjson_arr_foreach (faults, i, n, fault)
 		put_fault(c, change, fault);
 	fprintf(c->err, "nothing was applied (%zu error%s, found by the daemon)\n", n,
 		n == 1 ? "" : "s");
@@ -101,8 +102,10 @@ int source_send(struct ctl *c, const struct source_change *change)
 {
 	struct http_response response = {0};
 	struct client_path path;
-	struct client_change send = {.method = change->method, .path = &path,
-				     .body = change->body, .length = change->length};
+	struct client_change send = {.method = change->method,
+				     .path = &path,
+				     .body = change->body,
+				     .length = change->length};
 	bool all = c->o.format != FORMAT_TABLE || change->input->n_objects <= VERBOSE_MAX;
 	int r;
 

@@ -8,11 +8,11 @@
 #include "ctl/input.h"
 
 struct source_change {
-	const char *method;        /* "PATCH": a delta, "PUT": the whole source */
+	const char *method; /* "PATCH": a delta, "PUT": the whole source */
 	const char *body;
 	size_t length;
 	const struct input *input; /* where the objects came from */
-	const char *list;          /* "/upsert/", "/delete/" or "/items/": how pointers to them begin */
+	const char *list; /* "/upsert/", "/delete/" or "/items/": how pointers to them begin */
 };
 
 /* To the source of --source; honours --dry-run and -o. < 0: told. */

@@ -178,8 +178,8 @@ static void put_text(FILE *f, const char *text, size_t width)
 }
 
 /* One line; `cells` NULL is the heading. Blanks are owed until something follows them. */
-static void put_line(const struct table *t, const struct cell *cells, const size_t *widths,
-		     FILE *f, const struct table_layout *layout)
+static void put_line(const struct table *t, const struct cell *cells, const size_t *widths, FILE *f,
+		     const struct table_layout *layout)
 {
 	size_t owed = 0;
 

@@ -13,15 +13,15 @@
 #include "ctl/print.h"
 
 struct table_column {
-	const char *title;       /* "" for a remark at the end of a line */
-	bool right;              /* numbers stand at the right */
-	bool wide;               /* only with -o wide */
-	unsigned int shrink_to;  /* may be cut with "..." down to this; 0: never cut */
+	const char *title;      /* "" for a remark at the end of a line */
+	bool right;             /* numbers stand at the right */
+	bool wide;              /* only with -o wide */
+	unsigned int shrink_to; /* may be cut with "..." down to this; 0: never cut */
 };
 
 struct table_layout {
-	const char *indent;  /* before each line; NULL: none */
-	unsigned int width;  /* columns of the whole; 0: no bound */
+	const char *indent; /* before each line; NULL: none */
+	unsigned int width; /* columns of the whole; 0: no bound */
 	bool wide;
 	bool colour;
 	bool no_header;
@@ -36,8 +36,7 @@ DEFINE_CLEANUP(struct table *, table_free);
 
 /* The next cell, row by row. Empty text is shown as "-", except under an empty title. Running out
  * of memory is remembered and told by table_print. */
-__attribute__((format(printf, 2, 3)))
-void table_add(struct table *t, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void table_add(struct table *t, const char *format, ...);
 /* As table_add, of plain text (NULL as ""). */
 void table_add_text(struct table *t, const char *text);
 /* The style of the cell added last. */

@@ -91,15 +91,15 @@ const char *units_age(uint64_t ms, char buf[static UNITS_TEXT])
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		uint64_t n = s / steps[i].seconds;
-		uint64_t rest = s % steps[i].seconds / steps[i].next_seconds;
+		unsigned int rest = (unsigned int)(s % steps[i].seconds / steps[i].next_seconds);
 
 		if (n == 0)
 			continue;
 		if (rest == 0 || n > steps[i].alone_above)
 			(void)snprintf(buf, UNITS_TEXT, "%" PRIu64 "%c", n, steps[i].name);
 		else
-			(void)snprintf(buf, UNITS_TEXT, "%" PRIu64 "%c%" PRIu64 "%c", n,
-				       steps[i].name, rest, steps[i].next);
+			(void)snprintf(buf, UNITS_TEXT, "%" PRIu64 "%c%u%c", n, steps[i].name, rest,
+				       steps[i].next);
 		return buf;
 	}
 	(void)snprintf(buf, UNITS_TEXT, "%" PRIu64 "s", s);

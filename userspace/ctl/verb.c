@@ -3,8 +3,8 @@
  * The table of verbs: names, options and words of help. Parsing, help, the man page and completion
  * all come from it; what a verb does is in its own file.
  */
-#include "ctl/noun.h"
 #include "ctl/verb.h"
+#include "ctl/noun.h"
 
 #define AT(member) .offset = offsetof(struct ctl_options, member)
 
@@ -15,11 +15,17 @@ static const char *const shells[] = {"bash", "zsh", "fish", NULL};
 static const char *const show[] = {"show", NULL};
 
 #define OPTION_OUTPUT                                                                              \
-	{"output", 'o', OPTION_CHOICE, "FORMAT", "form of the output", formats, AT(format)}
+	{                                                                                          \
+		"output", 'o', OPTION_CHOICE, "FORMAT", "form of the output", formats, AT(format)  \
+	}
 #define OPTION_NAMESPACE                                                                           \
-	{"namespace", 'n', OPTION_TEXT, "NAMESPACE", "only this namespace", AT(namespace)}
+	{                                                                                          \
+		"namespace", 'n', OPTION_TEXT, "NAMESPACE", "only this namespace", AT(namespace)   \
+	}
 #define OPTION_FILES(help_)                                                                        \
-	{"filename", 'f', OPTION_LIST, "FILE", help_, AT(files)}
+	{                                                                                          \
+		"filename", 'f', OPTION_LIST, "FILE", help_, AT(files)                             \
+	}
 
 static const struct option_item common[] = {
 	{"socket", 's', OPTION_TEXT, "PATH",
@@ -31,7 +37,8 @@ static const struct option_item common[] = {
 
 static const struct option_item get_items[] = {
 	OPTION_NAMESPACE,
-	{"all-namespaces", 'A', OPTION_FLAG, NULL, "every namespace (the default)", AT(all_namespaces)},
+	{"all-namespaces", 'A', OPTION_FLAG, NULL, "every namespace (the default)",
+	 AT(all_namespaces)},
 	OPTION_OUTPUT,
 	{"watch", 'w', OPTION_FLAG, NULL, "draw again and again, with rates", AT(watch)},
 	{"interval", 'i', OPTION_DURATION, "DURATION", "between two looks of --watch (default 2s)",
@@ -59,13 +66,14 @@ static const struct option_item delete_items[] = {
 	{"dry-run", 0, OPTION_FLAG, NULL, "say what would change, change nothing", AT(dry_run)},
 	{"ignore-not-found", 0, OPTION_FLAG, NULL, "what does not exist is no failure",
 	 AT(ignore_missing)},
-	{"source", 0, OPTION_TEXT, "SOURCE", "with -f: who declared these objects (default manifest)",
-	 AT(source)},
+	{"source", 0, OPTION_TEXT, "SOURCE",
+	 "with -f: who declared these objects (default manifest)", AT(source)},
 	{"output", 'o', OPTION_CHOICE, "FORMAT", "form of the output", change_formats, AT(format)},
 };
 
 static const struct option_item explain_items[] = {
-	{"protocol", 'p', OPTION_TEXT, "PROTOCOL", "tcp or udp (default tcp)", protocols, AT(protocol)},
+	{"protocol", 'p', OPTION_TEXT, "PROTOCOL", "tcp or udp (default tcp)", protocols,
+	 AT(protocol)},
 	{"mark", 'm', OPTION_NUMBER, "MARK", "SO_MARK of the socket (default 0)",
 	 .maximum = UINT32_MAX, AT(mark)},
 	OPTION_OUTPUT,
@@ -98,78 +106,138 @@ static const struct option_item help_items[] = {
 #define COMPLETE_NAMES "sinewctl get \"$noun\" -o name 2>/dev/null | sed 's|^[^/]*/||'"
 
 static const struct option_command verbs[] = {
-	{.name = "get", .aliases = "list ls", .operands = "NOUN [[NAMESPACE/]NAME...]",
-	 .summary = "list objects", ITEMS(get_items), .words = noun_words,
-	 .complete = COMPLETE_NAMES, .min_operands = 1, .max_operands = -1, .run = verb_get_run,
+	{.name = "get",
+	 .aliases = "list ls",
+	 .operands = "NOUN [[NAMESPACE/]NAME...]",
+	 .summary = "list objects",
+	 ITEMS(get_items),
+	 .words = noun_words,
+	 .complete = COMPLETE_NAMES,
+	 .min_operands = 1,
+	 .max_operands = -1,
+	 .run = verb_get_run,
 	 .description = "Lists objects of one kind, all or those named. A NAME without a namespace "
 			"means that name in every namespace unless -n is given.\n\n"
 			"Counts are totals since the objects were first seen by the kernel; rates "
 			"need two looks and are shown by --watch.",
 	 .examples = "sinewctl get services\nsinewctl get endpoints shop/payments -o wide\n"
 		     "sinewctl get services --watch\nsinewctl get services -o json"},
-	{.name = "describe", .aliases = "show", .operands = "NOUN [[NAMESPACE/]NAME...]",
-	 .summary = "everything about one object", ITEMS(describe_items), .words = noun_words,
-	 .complete = COMPLETE_NAMES, .min_operands = 1, .max_operands = -1,
+	{.name = "describe",
+	 .aliases = "show",
+	 .operands = "NOUN [[NAMESPACE/]NAME...]",
+	 .summary = "everything about one object",
+	 ITEMS(describe_items),
+	 .words = noun_words,
+	 .complete = COMPLETE_NAMES,
+	 .min_operands = 1,
+	 .max_operands = -1,
 	 .run = verb_describe_run,
 	 .examples = "sinewctl describe service shop/payments"},
-	{.name = "apply", .operands = NULL, .summary = "make manifests the desired state",
-	 ITEMS(apply_items), .complete = "FILE", .run = verb_apply_run,
-	 .description = "Reads manifests (sinew.yaml(5)), checks all of them here, and sends them as "
-			"one change: all of it is applied or nothing. Objects that the files do not "
-			"name stay, unless --prune is given.",
-	 .examples = "sinewctl apply -f shop.yaml\nsinewctl apply -f shop/ --prune --dry-run -o diff\n"
-		     "generate | sinewctl apply -f -"},
-	{.name = "delete", .aliases = "rm", .operands = "NOUN [NAMESPACE/]NAME...",
-	 .summary = "remove services or policies", ITEMS(delete_items), .words = noun_words,
-	 .complete = COMPLETE_NAMES, .max_operands = -1, .run = verb_delete_run,
+	{.name = "apply",
+	 .operands = NULL,
+	 .summary = "make manifests the desired state",
+	 ITEMS(apply_items),
+	 .complete = "FILE",
+	 .run = verb_apply_run,
+	 .description =
+		 "Reads manifests (sinew.yaml(5)), checks all of them here, and sends them as "
+		 "one change: all of it is applied or nothing. Objects that the files do not "
+		 "name stay, unless --prune is given.",
+	 .examples =
+		 "sinewctl apply -f shop.yaml\nsinewctl apply -f shop/ --prune --dry-run -o diff\n"
+		 "generate | sinewctl apply -f -"},
+	{.name = "delete",
+	 .aliases = "rm",
+	 .operands = "NOUN [NAMESPACE/]NAME...",
+	 .summary = "remove services or policies",
+	 ITEMS(delete_items),
+	 .words = noun_words,
+	 .complete = COMPLETE_NAMES,
+	 .max_operands = -1,
+	 .run = verb_delete_run,
 	 .examples = "sinewctl delete service shop/payments\nsinewctl delete -f shop.yaml"},
-	{.name = "explain", .aliases = "why", .operands = "[WORKLOAD] DESTINATION",
-	 .summary = "which backend a connect would get, and why", ITEMS(explain_items),
-	 .min_operands = 1, .max_operands = 2, .run = verb_explain_run,
-	 .description = "Asks the kernel's own selection code what a connect to DESTINATION "
-			"(ADDRESS:PORT, or NAME.NAMESPACE:PORT) would do. WORKLOAD is a process id, a systemd unit, or the path "
-			"of a cgroup; without it a workload of no special treatment is assumed.",
+	{.name = "explain",
+	 .aliases = "why",
+	 .operands = "[WORKLOAD] DESTINATION",
+	 .summary = "which backend a connect would get, and why",
+	 ITEMS(explain_items),
+	 .min_operands = 1,
+	 .max_operands = 2,
+	 .run = verb_explain_run,
+	 .description =
+		 "Asks the kernel's own selection code what a connect to DESTINATION "
+		 "(ADDRESS:PORT, or NAME.NAMESPACE:PORT) would do. WORKLOAD is a process id, a systemd unit, or the path "
+		 "of a cgroup; without it a workload of no special treatment is assumed.",
 	 .examples = "sinewctl why 10.96.0.10:80\nsinewctl why checkout.service payments.shop:80\n"
 		     "sinewctl why 4711 10.96.0.53:53 --protocol udp"},
-	{.name = "events", .operands = "[[NAMESPACE/]SERVICE]",
-	 .summary = "what the kernel and the daemon notice, as it happens", ITEMS(events_items),
-	 .max_operands = 1, .run = verb_events_run,
-	 .description = "Prints one line for each failed connect, a sample of those that succeeded, "
-			"and what the daemon does. Nothing is kept from before: it begins now and "
-			"goes on until interrupted.",
+	{.name = "events",
+	 .operands = "[[NAMESPACE/]SERVICE]",
+	 .summary = "what the kernel and the daemon notice, as it happens",
+	 ITEMS(events_items),
+	 .max_operands = 1,
+	 .run = verb_events_run,
+	 .description =
+		 "Prints one line for each failed connect, a sample of those that succeeded, "
+		 "and what the daemon does. Nothing is kept from before: it begins now and "
+		 "goes on until interrupted.",
 	 .examples = "sinewctl events\nsinewctl events shop/payments --for 30s\n"
 		     "sinewctl events -o json | jq .reason"},
-	{.name = "status", .summary = "the daemon, the kernel programs and the traffic at a glance",
-	 ITEMS(output_items), .run = verb_status_run},
-	{.name = "doctor", .summary = "check this host, and say what to do", ITEMS(output_items),
+	{.name = "status",
+	 .summary = "the daemon, the kernel programs and the traffic at a glance",
+	 ITEMS(output_items),
+	 .run = verb_status_run},
+	{.name = "doctor",
+	 .summary = "check this host, and say what to do",
+	 ITEMS(output_items),
 	 .run = verb_doctor_run,
 	 .description = "Prints one line for each check of the daemon, with what to do about those "
 			"that need attention. Exits with 1 when a check failed."},
-	{.name = "config", .operands = "[show]", .summary = "the daemon's settings in force",
-	 ITEMS(config_items), .words = show, .max_operands = 1, .run = verb_config_run,
+	{.name = "config",
+	 .operands = "[show]",
+	 .summary = "the daemon's settings in force",
+	 ITEMS(config_items),
+	 .words = show,
+	 .max_operands = 1,
+	 .run = verb_config_run,
 	 .examples = "sinewctl config show --origin"},
-	{.name = "version", .summary = "versions of this program and of the daemon",
-	 ITEMS(output_items), .run = verb_version_run},
-	{.name = "uninstall", .summary = "detach, remove every trace from the kernel, end the daemon",
-	 ITEMS(uninstall_items), .run = verb_uninstall_run,
-	 .description = "The daemon detaches its programs, removes its pins and its state, and ends. "
-			"Connections that exist keep their backends; new ones go where the "
-			"application says, untranslated. When no daemon answers, \"sinewd "
-			"--uninstall\" is run instead."},
-	{.name = "completion", .operands = "SHELL", .summary = "completion script for a shell",
-	 .words = shells, .min_operands = 1, .max_operands = 1, .run = verb_completion_run,
+	{.name = "version",
+	 .summary = "versions of this program and of the daemon",
+	 ITEMS(output_items),
+	 .run = verb_version_run},
+	{.name = "uninstall",
+	 .summary = "detach, remove every trace from the kernel, end the daemon",
+	 ITEMS(uninstall_items),
+	 .run = verb_uninstall_run,
+	 .description =
+		 "The daemon detaches its programs, removes its pins and its state, and ends. "
+		 "Connections that exist keep their backends; new ones go where the "
+		 "application says, untranslated. When no daemon answers, \"sinewd "
+		 "--uninstall\" is run instead."},
+	{.name = "completion",
+	 .operands = "SHELL",
+	 .summary = "completion script for a shell",
+	 .words = shells,
+	 .min_operands = 1,
+	 .max_operands = 1,
+	 .run = verb_completion_run,
 	 .examples = "source <(sinewctl completion bash)"},
-	{.name = "help", .operands = "[COMMAND]", .summary = "help about a command",
-	 ITEMS(help_items), .max_operands = 1, .run = verb_help_run},
+	{.name = "help",
+	 .operands = "[COMMAND]",
+	 .summary = "help about a command",
+	 ITEMS(help_items),
+	 .max_operands = 1,
+	 .run = verb_help_run},
 };
 
 static const struct option_program program = {
 	.name = "sinewctl",
-	.summary = "Looks at and changes the services that sinewd keeps in the kernel of this host.",
-	.notes = "Nouns: services (svc), endpoints (ep), policies (pol), sources, workloads, flows.\n"
-		 "Exit codes: 0 ok, 1 failed, 2 usage or manifest errors, 3 daemon unreachable, "
-		 "4 not found,\n5 not permitted, 6 timed out. NO_COLOR turns colour off.\n"
-		 "\"sinewctl help COMMAND\" says more.",
+	.summary =
+		"Looks at and changes the services that sinewd keeps in the kernel of this host.",
+	.notes =
+		"Nouns: services (svc), endpoints (ep), policies (pol), sources, workloads, flows.\n"
+		"Exit codes: 0 ok, 1 failed, 2 usage or manifest errors, 3 daemon unreachable, "
+		"4 not found,\n5 not permitted, 6 timed out. NO_COLOR turns colour off.\n"
+		"\"sinewctl help COMMAND\" says more.",
 	.options = {common, ARRAY_SIZE(common)},
 	.commands = verbs,
 	.n_commands = ARRAY_SIZE(verbs),

@@ -41,8 +41,9 @@ static int make_body(const struct input *in, bool whole, char **ret, size_t *ret
 
 	if (!f)
 		return -ENOMEM;
-	fputs(whole ? "{\"apiVersion\":\"sinew/v1\",\"kind\":\"List\",\"items\":[" :
-		      "{\"upsert\":[", f);
+	fputs(whole ? "{\"apiVersion\":\"sinew/v1\",\"kind\":\"List\",\"items\":["
+		    : "{\"upsert\":[",
+	      f);
 	r = write_objects(f, in);
 	fputs("]}", f);
 	if (fclose(f) != 0)
@@ -59,7 +60,8 @@ int verb_apply_run(void *ctl)
 	struct ctl *c = ctl;
 	struct input in = {0};
 	_cleanup_free_ char *body = NULL;
-	struct source_change change = {.method = c->o.prune ? "PUT" : "PATCH", .input = &in,
+	struct source_change change = {.method = c->o.prune ? "PUT" : "PATCH",
+				       .input = &in,
 				       .list = c->o.prune ? "/items/" : "/upsert/"};
 	int r;
 

@@ -38,8 +38,7 @@ static int print_settings(struct ctl *c, yyjson_val *settings)
 
 	if (!t)
 		return report_error(c, -ENOMEM, "out of memory");
-	yyjson_arr_foreach(settings, i, n, setting)
-	{
+	yyjson_arr_foreach (settings, i, n, setting) {
 		table_add_text(t, field_text(setting, "/key"));
 		add_value(t, field_get(setting, "/value"));
 		if (c->o.origin)
@@ -59,8 +58,9 @@ int verb_config_run(void *ctl)
 	int r;
 
 	if (c->n_operands > 0 && strcmp(c->operands[0], "show") != 0)
-		return report_usage(c, "config knows only \"show\": settings are changed in the "
-				    "daemon's file and read again with \"systemctl reload sinewd\"");
+		return report_usage(
+			c, "config knows only \"show\": settings are changed in the "
+			   "daemon's file and read again with \"systemctl reload sinewd\"");
 	client_path_init(&path, "/v1/config");
 	r = client_get(c, &path, NULL, &doc);
 	if (r < 0)

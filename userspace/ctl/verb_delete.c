@@ -12,14 +12,16 @@
 #include "ctl/source.h"
 #include "ctl/verb.h"
 
-/* --- by manifest -------------------------------------------------------------------------------- */
+/* --- by manifest --------------------------------------------------------------------------------
+ */
 
 static bool add_delete(yyjson_mut_doc *doc, yyjson_mut_val *list, const struct object *o)
 {
 	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
 	bool is_service = o->kind == OBJECT_SERVICE;
 
-	return yyjson_mut_obj_add_str(doc, item, "kind", is_service ? "Service" : "TrafficPolicy") &&
+	return yyjson_mut_obj_add_str(doc, item, "kind",
+				      is_service ? "Service" : "TrafficPolicy") &&
 	       yyjson_mut_obj_add_str(doc, item, "namespace",
 				      is_service ? o->service->namespace : o->policy->namespace) &&
 	       yyjson_mut_obj_add_str(doc, item, "name",
@@ -64,7 +66,8 @@ static int delete_files(struct ctl *c)
 	return r;
 }
 
-/* --- by name ------------------------------------------------------------------------------------ */
+/* --- by name ------------------------------------------------------------------------------------
+ */
 
 static void make_path(struct ctl *c, const struct select *s, const struct select_name *name,
 		      struct client_path *ret)
@@ -112,8 +115,10 @@ static int delete_names(struct ctl *c, const struct select *s)
 	int worst = 0;
 
 	if (!s->noun->can_delete)
-		return report_usage(c, "%s cannot be deleted: they are what the kernel or the "
-				    "configuration says", s->noun->name);
+		return report_usage(c,
+				    "%s cannot be deleted: they are what the kernel or the "
+				    "configuration says",
+				    s->noun->name);
 	if (s->n == 0)
 		return report_usage(c, "delete %s needs names; nothing was deleted", s->noun->name);
 	for (size_t i = 0; i < s->n; i++) {

@@ -15,8 +15,7 @@ static int describe(struct ctl *c, const struct noun *n, yyjson_val *items)
 	size_t i, count;
 	int r = 0;
 
-	yyjson_arr_foreach(items, i, count, item)
-	{
+	yyjson_arr_foreach (items, i, count, item) {
 		if (i > 0)
 			fputc('\n', c->out);
 		if (n->describe)

@@ -60,13 +60,12 @@ static void print_checks(struct ctl *c, yyjson_val *checks, const struct tally *
 	yyjson_val *check;
 	size_t i, n, width = NAME_WIDTH;
 
-	yyjson_arr_foreach(checks, i, n, check)
-	{
+	yyjson_arr_foreach (checks, i, n, check) {
 		size_t w = strlen(field_text(check, "/name")) + 2;
 
 		width = w > width && w < 40 ? w : width;
 	}
-	yyjson_arr_foreach(checks, i, n, check)
+	yyjson_arr_foreach (checks, i, n, check)
 		print_check(c, check, width);
 	if (t->warned + t->failed == 0)
 		fprintf(c->out, "all %zu are well\n", t->checks);
@@ -90,7 +89,7 @@ int verb_doctor_run(void *ctl)
 	if (r < 0)
 		return r;
 	checks = field_get(yyjson_doc_get_root(doc), "/items");
-	yyjson_arr_foreach(checks, i, n, check)
+	yyjson_arr_foreach (checks, i, n, check)
 		count(check, &t);
 	if (output_is_data(c))
 		r = output_value(c, yyjson_doc_get_root(doc));

@@ -19,9 +19,9 @@
 
 struct stream {
 	struct ctl *ctl;
-	char *line;      /* LINE_MAX_BYTES */
+	char *line; /* LINE_MAX_BYTES */
 	size_t length;
-	bool too_long;   /* the rest of this line is dropped */
+	bool too_long; /* the rest of this line is dropped */
 	uint64_t shown;
 };
 
@@ -36,7 +36,8 @@ static void put_time(struct ctl *c, const char *text)
 
 	r = units_parse_time(text, &ms);
 	seconds = r < 0 ? 0 : (time_t)(ms / 1000);
-	if (r < 0 || !localtime_r(&seconds, &tm) || strftime(buf, sizeof(buf), "%H:%M:%S", &tm) == 0)
+	if (r < 0 || !localtime_r(&seconds, &tm) ||
+	    strftime(buf, sizeof(buf), "%H:%M:%S", &tm) == 0)
 		fprintf(c->out, "%-12s", "-");
 	else
 		fprintf(c->out, "%s.%03u", buf, (unsigned int)(ms % 1000));
@@ -47,8 +48,8 @@ static enum print_style style_of(yyjson_val *event)
 	const char *type = field_text(event, "/type");
 
 	if (strcmp(type, "outcome") == 0)
-		return strcmp(field_text(event, "/reason"), "connected") == 0 ? STYLE_PLAIN :
-										STYLE_WARN;
+		return strcmp(field_text(event, "/reason"), "connected") == 0 ? STYLE_PLAIN
+									      : STYLE_WARN;
 	return strcmp(type, "refused") == 0 ? STYLE_BAD : STYLE_PLAIN;
 }
 

@@ -55,9 +55,11 @@ static int find_workload(struct ctl *c, const char *name, struct workload *ret)
 		return report_error(c, -ENOENT, "there is no process %s", name);
 	case -ENOENT:
 		return report_error(c, -ENOENT,
-				    "%s: no process id, no cgroup and no running systemd unit", name);
+				    "%s: no process id, no cgroup and no running systemd unit",
+				    name);
 	case -EEXIST:
-		return report_usage(c, "%s: more than one cgroup has that name; give its path", name);
+		return report_usage(c, "%s: more than one cgroup has that name; give its path",
+				    name);
 	case -ENODEV:
 		return report_error(c, -EIO, "cgroup v2 is not mounted here");
 	default:
@@ -71,8 +73,8 @@ static enum print_style style_of(const char *line, yyjson_val *answer)
 
 	if (strncmp(line, "would pick", 10) == 0)
 		return STYLE_GOOD;
-	return strncmp(line, "refused", 7) == 0 && strcmp(outcome, "refused") == 0 ? STYLE_BAD :
-										     STYLE_PLAIN;
+	return strncmp(line, "refused", 7) == 0 && strcmp(outcome, "refused") == 0 ? STYLE_BAD
+										   : STYLE_PLAIN;
 }
 
 static void print_lines(struct ctl *c, yyjson_val *answer)
@@ -81,8 +83,7 @@ static void print_lines(struct ctl *c, yyjson_val *answer)
 	yyjson_val *line;
 	size_t i, n;
 
-	yyjson_arr_foreach(lines, i, n, line)
-	{
+	yyjson_arr_foreach (lines, i, n, line) {
 		const char *text = yyjson_get_str(line);
 		enum print_style style = text ? style_of(text, answer) : STYLE_PLAIN;
 
@@ -93,8 +94,7 @@ static void print_lines(struct ctl *c, yyjson_val *answer)
 	}
 }
 
-static int ask(struct ctl *c, const char *destination, const struct workload *w,
-	       yyjson_doc **ret)
+static int ask(struct ctl *c, const char *destination, const struct workload *w, yyjson_doc **ret)
 {
 	char name[DESTINATION_TEXT], id[24] = "", mark[24] = "";
 	struct client_path path;

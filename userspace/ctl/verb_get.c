@@ -55,7 +55,8 @@ static int print_table(struct ctl *c, const struct noun *n, const struct look *n
 	_cleanup_(table_freep) struct table *t =
 		table_new(rates ? n->rate_columns : n->columns, n->n_columns);
 	struct table_layout layout = {.width = c->o.format == FORMAT_WIDE ? 0 : c->width,
-				      .wide = c->o.format == FORMAT_WIDE, .colour = c->colour};
+				      .wide = c->o.format == FORMAT_WIDE,
+				      .colour = c->colour};
 	yyjson_arr_iter at = {0};
 	yyjson_val *item;
 	size_t i, count;
@@ -65,9 +66,9 @@ static int print_table(struct ctl *c, const struct noun *n, const struct look *n
 		return report_error(c, -ENOMEM, "out of memory");
 	if (rates)
 		(void)yyjson_arr_iter_init(items_of(before), &at);
-	yyjson_arr_foreach(items_of(now), i, count, item)
-	{
-		struct noun_item x = {.now = item, .seconds = now->seconds - before->seconds,
+	yyjson_arr_foreach (items_of(now), i, count, item) {
+		struct noun_item x = {.now = item,
+				      .seconds = now->seconds - before->seconds,
 				      .clock_ms = (uint64_t)(now_seconds(CLOCK_REALTIME) * 1000)};
 
 		x.before = rates ? find_before(n, item, &at) : NULL;
@@ -89,8 +90,7 @@ static void print_names(struct ctl *c, const struct noun *n, yyjson_val *items)
 	yyjson_val *item;
 	size_t i, count;
 
-	yyjson_arr_foreach(items, i, count, item)
-	{
+	yyjson_arr_foreach (items, i, count, item) {
 		const char *namespace = noun_namespace(n, item);
 
 		fprintf(c->out, "%s/", n->singular);
@@ -173,7 +173,8 @@ int verb_get_run(void *ctl)
 	if (r < 0)
 		return r;
 	if (c->o.watch && output_is_data(c))
-		return report_usage(c, "--watch draws tables; for data follow \"events -f -o json\"");
+		return report_usage(c,
+				    "--watch draws tables; for data follow \"events -f -o json\"");
 	if (c->o.watch)
 		return watch(c, s);
 	r = look(c, s, &now);

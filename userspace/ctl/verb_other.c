@@ -13,7 +13,8 @@
 #include "ctl/report.h"
 #include "ctl/verb.h"
 
-/* --- version ------------------------------------------------------------------------------------ */
+/* --- version ------------------------------------------------------------------------------------
+ */
 
 static int version_data(struct ctl *c, yyjson_val *server)
 {
@@ -28,7 +29,8 @@ static int version_data(struct ctl *c, yyjson_val *server)
 	(void)yyjson_mut_obj_add_uint(doc, client, "abi", SN_ABI_VERSION);
 	if (server) {
 		other = yyjson_mut_obj_add_obj(doc, root, "server");
-		(void)yyjson_mut_obj_add_strcpy(doc, other, "version", field_text(server, "/version"));
+		(void)yyjson_mut_obj_add_strcpy(doc, other, "version",
+						field_text(server, "/version"));
 		(void)yyjson_mut_obj_add_uint(doc, other, "abi", field_count(server, "/abi"));
 	}
 	answer = yyjson_mut_doc_imut_copy(doc, NULL);
@@ -67,7 +69,8 @@ int verb_version_run(void *ctl)
 	return r < 0 ? r : written;
 }
 
-/* --- help and completion ------------------------------------------------------------------------ */
+/* --- help and completion ------------------------------------------------------------------------
+ */
 
 int verb_help_run(void *ctl)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * status: the daemon, the kernel side and the traffic in a few lines. Rates come from two looks half
- * a second apart; with -o json or yaml there is one look, and totals.
+ * status: the daemon, the kernel side and the traffic in a few lines. Rates come from two looks
+ * half a second apart; with -o json or yaml there is one look, and totals.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -47,8 +47,8 @@ static const char *age_of(const struct looks *l, const char *pointer, char buf[s
 	int r;
 
 	r = units_parse_time(field_text(l->now, pointer), &then);
-	return r < 0 ? strcpy(buf, "?") :
-		       units_age(l->clock_ms > then ? l->clock_ms - then : 0, buf);
+	return r < 0 ? strcpy(buf, "?")
+		     : units_age(l->clock_ms > then ? l->clock_ms - then : 0, buf);
 }
 
 static void put_daemon(struct ctl *c, const struct looks *l)
@@ -70,8 +70,10 @@ static void put_daemon(struct ctl *c, const struct looks *l)
 	}
 	if (unwritten > 0) {
 		put_styled(c, STYLE_BAD, "State");
-		fprintf(c->out, "       %" PRIu64 " writes failed: changes would not survive a "
-			"restart; see journalctl -u sinewd\n", unwritten);
+		fprintf(c->out,
+			"       %" PRIu64 " writes failed: changes would not survive a "
+			"restart; see journalctl -u sinewd\n",
+			unwritten);
 	}
 }
 
@@ -110,7 +112,8 @@ static void put_services(struct ctl *c, const struct looks *l)
 	if (degraded > 0) {
 		(void)snprintf(text, sizeof(text), " (%s degraded", units_grouped(degraded, a));
 		put_styled(c, STYLE_WARN, text);
-		(void)snprintf(text, sizeof(text), ", %s without backend", units_grouped(without, a));
+		(void)snprintf(text, sizeof(text), ", %s without backend",
+			       units_grouped(without, a));
 		put_styled(c, STYLE_BAD, without > 0 ? text : "");
 		put_styled(c, STYLE_WARN, ")");
 	}
@@ -158,12 +161,14 @@ static void put_sources(struct ctl *c, const struct looks *l)
 	char a[UNITS_TEXT], age[UNITS_TEXT];
 	uint64_t then;
 
-	yyjson_arr_foreach(sources, i, n, source)
-	{
+	yyjson_arr_foreach (sources, i, n, source) {
 		fprintf(c->out, TITLE, i == 0 ? "Sources" : "");
 		(void)print_text(c->out, field_text(source, "/name"));
-		fprintf(c->out, " %s services, ", units_grouped(field_count(source, "/services"), a));
-		fprintf(c->out, "%s policies", units_grouped(field_count(source, "/policies"), a));
+		fprintf(c->out, " %s service%s, ",
+			units_grouped(field_count(source, "/services"), a),
+			field_count(source, "/services") == 1 ? "" : "s");
+		fprintf(c->out, "%s polic%s", units_grouped(field_count(source, "/policies"), a),
+			field_count(source, "/policies") == 1 ? "y" : "ies");
 		if (units_parse_time(field_text(source, "/changedAt"), &then) >= 0)
 			fprintf(c->out, ", changed %s ago",
 				units_age(l->clock_ms > then ? l->clock_ms - then : 0, age));
@@ -179,8 +184,7 @@ static yyjson_val *fullest_map(yyjson_val *maps, double *ret_share)
 	size_t i, n;
 
 	*ret_share = -1;
-	yyjson_arr_foreach(maps, i, n, map)
-	{
+	yyjson_arr_foreach (maps, i, n, map) {
 		double max = field_number(map, "/max");
 		double share = max > 0 ? field_number(map, "/used") / max : 0;
 
@@ -204,7 +208,10 @@ static void put_maps(struct ctl *c, const struct looks *l)
 		fputs("fullest ", c->out);
 		(void)print_text(c->out, field_text(map, "/name"));
 		fputc(' ', c->out);
-		put_styled(c, share > 0.9 ? STYLE_BAD : share > 0.75 ? STYLE_WARN : STYLE_PLAIN,
+		put_styled(c,
+			   share > 0.9    ? STYLE_BAD
+			   : share > 0.75 ? STYLE_WARN
+					  : STYLE_PLAIN,
 			   units_percent(share, 1, a));
 		fputs("   ", c->out);
 	}
@@ -255,7 +262,8 @@ int verb_status_run(void *ctl)
 	r = client_get(c, &path, NULL, &doc);
 	if (r < 0)
 		return r;
-	r = output_is_data(c) ? output_value(c, yyjson_doc_get_root(doc)) : print_two(c, &path, doc);
+	r = output_is_data(c) ? output_value(c, yyjson_doc_get_root(doc))
+			      : print_two(c, &path, doc);
 	yyjson_doc_free(doc);
 	return r;
 }

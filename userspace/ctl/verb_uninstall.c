@@ -19,9 +19,11 @@ static int confirm(struct ctl *c)
 	if (c->o.yes)
 		return 0;
 	if (!isatty(STDIN_FILENO))
-		return report_usage(c, "uninstall asks first, and nobody is there to answer: give --yes");
+		return report_usage(
+			c, "uninstall asks first, and nobody is there to answer: give --yes");
 	fputs("This detaches every program of Sinew from this host and forgets all services. Services\n"
-	      "can then only be reached by their real addresses. Go on? [y/N] ", c->err);
+	      "can then only be reached by their real addresses. Go on? [y/N] ",
+	      c->err);
 	(void)fflush(c->err);
 	if (fgets(answer, sizeof(answer), stdin) &&
 	    (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0))
@@ -48,8 +50,10 @@ static int run_daemon(struct ctl *c)
 	}
 	(void)execl(SINEW_PREFIX "/sbin/sinewd", "sinewd", "--uninstall", (char *)NULL);
 	(void)execlp("sinewd", "sinewd", "--uninstall", (char *)NULL);
-	return report_error(c, -ENOTCONN, "sinewd could not be run: %s; run \"sinewd --uninstall\" "
-			    "with the settings that the daemon had", strerror(errno));
+	return report_error(c, -ENOTCONN,
+			    "sinewd could not be run: %s; run \"sinewd --uninstall\" "
+			    "with the settings that the daemon had",
+			    strerror(errno));
 }
 
 int verb_uninstall_run(void *ctl)

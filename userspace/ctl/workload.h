@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct workload_roots {
-	const char *proc; /* "/proc" */
+	const char *proc;   /* "/proc" */
 	const char *cgroup; /* NULL: found in proc/self/mounts */
 };
 
@@ -20,6 +20,7 @@ struct workload {
 /*
  * `name`: a process id, a path (absolute, or below the cgroup mount), or the name of a systemd unit
  * ("checkout.service"; without a suffix ".service" is tried). -ENOENT: no such workload; -ESRCH: no
- * such process; -ENODEV: no cgroup v2 mount; -EEXIST: the name fits more than one cgroup; -ENAMETOOLONG.
+ * such process; -ENODEV: no cgroup v2 mount; -EEXIST: the name fits more than one cgroup;
+ * -ENAMETOOLONG.
  */
 int workload_find(const struct workload_roots *roots, const char *name, struct workload *ret);
