@@ -226,8 +226,8 @@ size_t read_program_runs(const struct kernel *k, struct program_run *ret, size_t
 
 int read_explain(const struct kernel *k, struct sn_explain *e)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = e, .ctx_size_in = sizeof(*e), .ctx_out = e,
-		    .ctx_size_out = sizeof(*e));
+	/* A syscall program's result comes back in its argument; the kernel refuses a ctx_out. */
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = e, .ctx_size_in = sizeof(*e));
 
 	if (bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.sn_explain), &opts) < 0)
 		return -errno;
