@@ -10,7 +10,7 @@ import threading
 import time
 
 from measure import quartiles
-from sandbox import BenchError
+from harness.sandbox import SandboxError
 from subjects import FEW, MANY, PLAIN_PORT, Service, as_list, as_manifest, services
 
 SOURCE = "/v1/sources/bench"
@@ -37,7 +37,7 @@ def timed_request(path, request):
             answer += part
         ms = (time.monotonic() - begin) * 1e3
     if not answer.startswith(b"HTTP/1.1 2"):
-        raise BenchError(f"sinewd answered: {answer[:600].decode(errors='replace')}")
+        raise SandboxError(f"sinewd answered: {answer[:600].decode(errors='replace')}")
     return ms, answer
 
 
@@ -144,7 +144,7 @@ class Control:
             self.daemon.request("PUT", path, bodies[flips % 2])
         results = [json.loads(client.stdout.read() or "{}") for client in clients]
         if any("errors" not in result for result in results):
-            raise BenchError("a client of the flipping set ended without a result")
+            raise SandboxError("a client of the flipping set ended without a result")
         self.figures["flips"] = (flips,) * 3
         self.figures["flip_connects"] = (sum(r["operations"] for r in results),) * 3
         self.figures["flip_errors"] = (sum(r["errors"] for r in results),) * 3

@@ -9,7 +9,7 @@ import json
 import statistics
 from dataclasses import dataclass, field
 
-from sandbox import bpf_stats, program_time
+from harness.sandbox import bpf_stats, program_time
 
 HOOK = ("connect4", "cgroup_inet4_connect")
 # mode of load -> milliseconds of one turn

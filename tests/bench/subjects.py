@@ -14,7 +14,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 
-from sandbox import BACKENDS, BenchError, Namespace
+from harness.sandbox import BACKENDS, SandboxError, Namespace
 
 FEW, MANY = 10, 10000
 PLAIN_PORT, SINK_OFFSET, UNKNOWN_PORT = 8080, 500, 9
@@ -149,7 +149,7 @@ class Field:
         try:
             yield
             self.say(f"ready: {', '.join(names)} ({time.monotonic() - begin:.1f} s)")
-        except (BenchError, OSError) as error:
+        except (SandboxError, OSError) as error:
             for name in names:
                 self.subjects.pop(name, None)
                 self.absent[name] = str(error)
@@ -229,7 +229,7 @@ class Field:
             if result["operations"] and not result["errors"]:
                 return
             time.sleep(0.1)
-        raise BenchError(f"{subject.name} does not answer: {self.sandbox.said(child)}")
+        raise SandboxError(f"{subject.name} does not answer: {self.sandbox.said(child)}")
 
     def add_haproxy(self):
         with self.trying("haproxy"):
@@ -280,7 +280,7 @@ class Field:
 def program(name):
     path = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ.get("PATH", ""))
     if not path:
-        raise BenchError(f"{name} is not installed (scripts/deps bench)")
+        raise SandboxError(f"{name} is not installed (scripts/deps bench)")
     return path
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the bench happens: namespaces, cgroups and processes that vanish with the run.
+"""Where tests and the bench happen: namespaces, cgroups and processes that vanish with the run.
 
-Before it: root. After it: subjects.py puts one competitor into each place. Nothing has a name outside: network
+Before it: root. After it: tests put clients, servers and a sinewd (daemon.py) into it. Nothing has a name outside: network
 namespaces live as long as a process in them, mounts are private, every child is killed by the kernel when the
 run ends, however it ends; what they started, when it ends by itself. A kill -9 can leave cgroup folders and
 files; the next run removes those of dead runs.
@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import glob
 import os
+import pickle
 import platform
 import select
 import shutil
@@ -18,20 +19,20 @@ import socket
 import subprocess
 import tempfile
 import time
+import traceback
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
 BPF_PROG_GET_FD_BY_ID, BPF_ENABLE_STATS = 13, 32
-PREFIX = "sinew-bench."  # then the run's process id
 BACKENDS = ("10.1.0.1", "10.1.0.2", "10.1.0.3")
 VIPS = "10.96.0.0/12"
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-class BenchError(Exception):
+class SandboxError(Exception):
     """What makes a run impossible; its text says what to do."""
 
 
@@ -46,7 +47,7 @@ def bpf(command, attributes):
     """The bpf system call with attributes given as bytes; returns a descriptor."""
     number = BPF_SYSCALL.get(platform.machine())
     if number is None:
-        raise BenchError(f"the number of the bpf system call on {platform.machine()} is not known here")
+        raise SandboxError(f"the number of the bpf system call on {platform.machine()} is not known here")
     buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
     return check_call(libc.syscall(number, command, buffer, 128), f"bpf({command})")
 
@@ -67,18 +68,20 @@ def shortened(text):
 
 
 class Namespace:
-    """A network namespace: loopback with three backend addresses, and no way out."""
+    """A network namespace: loopback with backend addresses, and no way out."""
 
-    def __init__(self, sandbox, route_vips=False):
+    def __init__(self, sandbox, route_vips=False, addresses=BACKENDS):
         self.sandbox = sandbox
         self.keeper = sandbox.start(["sleep", "infinity"], unshare=True)
         self.fd = os.open(f"/proc/{self.keeper.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.run(["ip", "link", "set", "lo", "up"])
-        for address in BACKENDS:
-            self.run(["ip", "address", "add", f"{address}/32", "dev", "lo"])
+        for address in addresses:
+            length = 128 if ":" in address else 32
+            self.run(["ip", "address", "add", f"{address}/{length}", "dev", "lo",
+                      *(["nodad"] if length == 128 else [])])
         if route_vips:
             # Address translation happens after the route was found, so there must be one.
-            self.run(["ip", "route", "add", VIPS, "dev", "lo", "src", BACKENDS[0]])
+            self.run(["ip", "route", "add", VIPS, "dev", "lo", "src", addresses[0]])
         self.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=10000 65000", "net.ipv4.tcp_tw_reuse=1"])
 
     def run(self, command, text=None):
@@ -88,17 +91,19 @@ class Namespace:
 class Sandbox:
     """Everything that one run makes. A context manager; leaving it removes all of it."""
 
-    def __init__(self, cpu, housekeeping):
+    def __init__(self, name, housekeeping=None, cpu=None):
+        self.prefix = f"sinew-{name}."  # of cgroups and folders; then the run's process id
         self.cpu = cpu  # of what is measured
-        self.housekeeping = housekeeping  # of everything else
+        self.housekeeping = housekeeping  # the CPU of everything that is given no other; None: any
         self.children = []
+        self.spawned = []
         self.fds = []
         self.cgroup_root = None
 
     def __enter__(self):
         if os.geteuid() != 0:
-            raise BenchError("the bench makes namespaces and cgroups and loads programs: run it as root")
-        self.tmp = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}.")
+            raise SandboxError("a sandbox makes namespaces and cgroups and loads programs: run it as root")
+        self.tmp = tempfile.mkdtemp(prefix=f"{self.prefix}{os.getpid()}.")
         try:
             self.make()
         except BaseException:
@@ -116,9 +121,10 @@ class Sandbox:
         check_call(libc.mount(b"bpf", self.bpffs.encode(), b"bpf", 0, None), "mount bpffs")
         self.cgroup_top = self.find_cgroup2()
         self.remove_left()
-        self.cgroup_root = os.path.join(self.cgroup_top, f"{PREFIX}{os.getpid()}")
+        self.cgroup_root = os.path.join(self.cgroup_top, f"{self.prefix}{os.getpid()}")
         os.mkdir(self.cgroup_root)
-        os.sched_setaffinity(0, {self.housekeeping})
+        if self.housekeeping is not None:
+            os.sched_setaffinity(0, {self.housekeeping})
 
     def __exit__(self, *_):
         for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -128,6 +134,8 @@ class Sandbox:
                 child.kill()
         for child in self.children:
             child.wait()
+        for pid in list(self.spawned):
+            self.end(pid)
         self.end_orphans()
         libc.umount2(os.path.join(self.tmp, "bpffs").encode(), 2)
         if self.cgroup_root:
@@ -155,13 +163,13 @@ class Sandbox:
                 fields = line.split()
                 if fields[2] == "cgroup2":
                     return fields[1]
-        raise BenchError("no cgroup v2 is mounted on this host")
+        raise SandboxError("no cgroup v2 is mounted on this host")
 
     def remove_left(self):
         """Of runs that were killed: their cgroups and files. Their processes and mounts went with them."""
-        for path in glob.glob(os.path.join(self.cgroup_top, f"{PREFIX}*")) + \
-                glob.glob(os.path.join(tempfile.gettempdir(), f"{PREFIX}*")):
-            pid = os.path.basename(path)[len(PREFIX):].split(".")[0]
+        for path in glob.glob(os.path.join(self.cgroup_top, f"{self.prefix}*")) + \
+                glob.glob(os.path.join(tempfile.gettempdir(), f"{self.prefix}*")):
+            pid = os.path.basename(path)[len(self.prefix):].split(".")[0]
             if not pid.isdigit() or os.path.exists(f"/proc/{pid}"):
                 continue
             if path.startswith(self.cgroup_top):
@@ -200,7 +208,8 @@ class Sandbox:
         def enter():
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its children
-            os.sched_setaffinity(0, {self.housekeeping if cpu is None else cpu})
+            if cpu is not None or self.housekeeping is not None:
+                os.sched_setaffinity(0, {self.housekeeping if cpu is None else cpu})
             if cgroup:
                 with open(os.path.join(cgroup, "cgroup.procs"), "w", encoding="ascii") as f:
                     f.write("0")
@@ -216,7 +225,7 @@ class Sandbox:
                               preexec_fn=self.entering(namespace, cgroup, cpu, False))
         if done.returncode != 0:
             said = shortened(done.stderr or done.stdout)
-            raise BenchError(f"{os.path.basename(command[0])} {' '.join(command[1:4])}: "
+            raise SandboxError(f"{os.path.basename(command[0])} {' '.join(command[1:4])}: "
                              f"ended with {done.returncode}: {said}")
         return done.stdout
 
@@ -237,7 +246,7 @@ class Sandbox:
         """Starts a program and waits for its line "ready"."""
         child = self.start(command, **where)
         if not select.select([child.stdout], [], [], seconds)[0] or child.stdout.readline() != b"ready\n":
-            raise BenchError(f"{os.path.basename(command[0])} did not start: {self.said(child)}")
+            raise SandboxError(f"{os.path.basename(command[0])} did not start: {self.said(child)}")
         return child
 
     @staticmethod
@@ -257,7 +266,73 @@ class Sandbox:
                 with contextlib.suppress(socket.timeout):
                     if b"READY=1" in notify.recv(4096).split(b"\n"):
                         return child
-        raise BenchError(f"{os.path.basename(command[0])} did not become ready: {self.said(child)}")
+        raise SandboxError(f"{os.path.basename(command[0])} did not become ready: {self.said(child)}")
+
+    def call(self, function, *args, namespace=None, cgroup=None, seconds=60):
+        """What function(*args) returns (or raises) in a child process in that place."""
+        enter = self.entering(namespace, cgroup, None, False)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            try:
+                enter()
+                said = (True, function(*args))
+            except BaseException as error:  # pylint: disable=broad-except
+                said = (False, (error, traceback.format_exc()))
+            try:
+                text = pickle.dumps(said)
+            except Exception:  # pylint: disable=broad-except
+                text = pickle.dumps((False, (SandboxError("no way to hand this over"), repr(said))))
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(text)
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            ready = select.select([pipe], [], [], seconds)[0]
+            if not ready:
+                os.kill(pid, signal.SIGKILL)
+            text = pipe.read()
+        os.waitpid(pid, 0)
+        if not ready or not text:
+            raise SandboxError(f"{function.__name__} in the sandbox: " +
+                               ("ended without a word" if ready else f"not done after {seconds} s"))
+        good, value = pickle.loads(text)
+        if good:
+            return value
+        error, trace = value
+        raise error from SandboxError(trace)
+
+    def spawn(self, function, *args, namespace=None, cgroup=None, seconds=20):
+        """Runs a generator function in a child process until the end of the sandbox: what it does before its first
+        `yield` is done when this returns. The process id."""
+        enter = self.entering(namespace, cgroup, None, False)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            try:
+                enter()
+                loop = function(*args)
+                next(loop)
+                os.write(writing, b"1")
+                os.close(writing)
+                next(loop, None)
+            except BaseException:  # pylint: disable=broad-except
+                os.write(2, traceback.format_exc().encode())
+            os._exit(0)
+        os.close(writing)
+        self.spawned.append(pid)
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            if not select.select([pipe], [], [], seconds)[0] or not pipe.read(1):
+                raise SandboxError(f"{function.__name__} did not start in the sandbox")
+        return pid
+
+    def end(self, pid):
+        """Ends a process that spawn() started."""
+        self.spawned.remove(pid)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
     def open_program(self, number):
         """A descriptor of a loaded program, to read its times by."""

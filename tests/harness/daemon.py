@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A sinewd of the bench, and HTTP over its unix sockets.
+"""A sinewd in a sandbox, and HTTP over its unix sockets.
 
-Before it: sandbox.py and a built sinewd. After it: subjects.py fills one, control.py measures another. Each has
+Before it: sandbox.py and a built sinewd. After it: tests and the bench fill and ask it. Each has
 its own sockets, pins, cgroup and state; it must never see the host's.
 """
 import http.client
@@ -9,7 +9,7 @@ import json
 import os
 import socket
 
-from sandbox import BenchError
+from harness.sandbox import SandboxError
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -26,26 +26,53 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Daemon:
-    """One sinewd in the foreground, killed with the run."""
+    """One sinewd in the foreground, killed with the sandbox. `settings` are KEY=VALUE lines of --set."""
 
-    def __init__(self, sandbox, build, name, cgroup):
+    def __init__(self, sandbox, build, name, cgroup, settings=()):
+        self.sandbox = sandbox
+        self.program = os.path.join(build, "sinewd")
         self.cgroup = cgroup
+        self.settings = list(settings)
         self.folder = sandbox.path(name)
         self.socket = os.path.join(self.folder, "control.sock")
         self.status_socket = os.path.join(self.folder, "status.sock")
         self.pins = os.path.join(sandbox.bpffs, name)
-        os.makedirs(os.path.join(self.folder, "state"))
+        self.state = os.path.join(self.folder, "state")
+        self.config = os.path.join(self.folder, "sinewd.yaml")
+        self.child = None
+        os.makedirs(self.state)
         os.mkdir(self.pins)
-        config = os.path.join(self.folder, "sinewd.yaml")
-        with open(config, "w", encoding="utf-8") as f:
+        with open(self.config, "w", encoding="utf-8") as f:
             f.write("log: {format: text}\n")
-        program = os.path.join(build, "sinewd")
-        if not os.access(program, os.X_OK):
-            raise BenchError("sinewd is not built")
-        self.child = sandbox.start_notifying([
-            program, "--config", config, "--socket", self.socket, "--status-socket", self.status_socket,
-            "--bpffs", self.pins, "--cgroup", cgroup, "--state", os.path.join(self.folder, "state"),
-            "--log-level", "info"])
+        if not os.access(self.program, os.X_OK):
+            raise SandboxError("sinewd is not built")
+        self.start()
+
+    def command(self):
+        words = [self.program, "--config", self.config, "--socket", self.socket, "--status-socket",
+                 self.status_socket, "--bpffs", self.pins, "--cgroup", self.cgroup, "--state", self.state,
+                 "--log-level", "info"]
+        for setting in self.settings:
+            words += ["--set", setting]
+        return words
+
+    def start(self):
+        """Starts it (again) and waits until it is ready."""
+        self.child = self.sandbox.start_notifying(self.command())
+
+    def kill(self):
+        """As kill -9 does; programs and maps stay."""
+        self.child.kill()
+        self.child.wait()
+
+    def stop(self):
+        """As systemctl stop does; returns the exit status."""
+        self.child.terminate()
+        return self.child.wait(timeout=20)
+
+    def log(self):
+        with open(self.child.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
 
     def request(self, method, path, body=None, status=False):
         """The answer's bytes; anything but 2xx is an error."""
@@ -55,11 +82,11 @@ class Daemon:
             answer = connection.getresponse()
             said = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise BenchError(f"sinewd: {method} {path}: {error!r}") from error
+            raise SandboxError(f"sinewd: {method} {path}: {error!r}") from error
         finally:
             connection.close()
         if answer.status // 100 != 2:
-            raise BenchError(f"sinewd: {method} {path}: {answer.status} {said[:600].decode(errors='replace')}")
+            raise SandboxError(f"sinewd: {method} {path}: {answer.status} {said[:600].decode(errors='replace')}")
         return said
 
     def put(self, path, value):
