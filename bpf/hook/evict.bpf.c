@@ -34,7 +34,8 @@ struct bpf_iter__udp {
 	struct udp_sock *udp_sk;
 } __attribute__((preserve_access_index));
 
-extern int bpf_sock_destroy(struct sock_common *sock) __ksym;
+/* Weak: the object loads without it (before Linux 6.5), this program then stays out. */
+extern int bpf_sock_destroy(struct sock_common *sock) __ksym __weak;
 
 #define SN_AF_INET 2
 #define SN_AF_INET6 10
