@@ -52,6 +52,7 @@ $(O)/gen/tests/%.skel.h: $(O)/tests/bpf/%.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
 TEST_SKEL := $(patsubst tests/bpf/%.bpf.c,$(O)/gen/tests/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 $(patsubst %.c,$(O)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bpf/*.c))): $(TEST_SKEL)
+$(O)/tests/integration/swap.o: $(SKEL)
 
 $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)/sinew.a
 	$(say) LD $@
