@@ -162,6 +162,7 @@ static int parse_switches(const struct settings *s, struct config *c)
 {
 	static const char *const levels[] = {"error", "warning", "notice", "info", "debug", NULL};
 	static const char *const formats[] = {"auto", "text", "json", NULL};
+	static const char *const ends[] = {"auto", "iterator", "diag", "off", NULL};
 	unsigned int level, format;
 	int r = parse_bool(s, SETTING_BACKEND_LABEL, &c->backend_label);
 
@@ -171,6 +172,8 @@ static int parse_switches(const struct settings *s, struct config *c)
 		r = parse_bool(s, SETTING_KERNEL_SOCKETS, &c->kernel_sockets);
 	if (r >= 0)
 		r = parse_word(s, SETTING_LOG_LEVEL, levels, &level);
+	if (r >= 0)
+		r = parse_word(s, SETTING_DATAGRAMS_END, ends, &c->datagrams_end);
 	if (r >= 0)
 		r = parse_word(s, SETTING_LOG_FORMAT, formats, &format);
 	if (r < 0)

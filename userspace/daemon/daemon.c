@@ -175,11 +175,11 @@ int daemon_start(struct daemon *d)
 		r = start_kernel(d);
 	if (r < 0)
 		return r;
-	r = evict_start(&d->evict, &d->kernel, lockdown_helper);
-	if (r < 0)
-		log_warn_r(
-			r,
-			"stale datagram sockets cannot be ended here; those connected to a removed backend keep it");
+	r = evict_start(&d->evict, &d->kernel, (enum evict_method)d->config.datagrams_end,
+			lockdown_helper);
+	if (r < 0 && d->config.datagrams_end != EVICT_OFF)
+		(void)log_warn_r(r, "stale datagram sockets cannot be ended here; those connected "
+				    "to a removed backend keep it");
 	r = watch_start(d);
 	if (r >= 0)
 		r = start_state(d);

@@ -50,14 +50,17 @@ static void check_kernel(struct doctor *doctor)
 	(void)uname(&host);
 	if (doctor->d->evict.fd >= 0) {
 		(void)add(doctor, "kernel", CHECK_OK,
-			  "%s: sock_addr, getpeername, sock_ops, sk_storage, "
-			  "ringbuf, bpf_sock_destroy",
-			  host.release);
+			  "%s: sock_addr, getpeername, sock_ops, sk_storage, ringbuf, %s",
+			  host.release,
+			  doctor->d->evict.method == EVICT_DIAG ? "sock_diag" : "bpf_sock_destroy");
 		return;
 	}
-	hint(add(doctor, "kernel", CHECK_WARN, "%s: stale datagram sockets cannot be ended",
+	hint(add(doctor, "kernel", CHECK_WARN, "%s: stale datagram sockets are not ended",
 		 host.release),
-	     "needs bpf_sock_destroy (Linux 6.5); until then restart clients that keep a connected UDP socket");
+	     doctor->d->config.datagrams_end == EVICT_OFF
+		     ? "datagrams.end is off"
+		     : "needs bpf_sock_destroy (Linux 6.5) or CONFIG_INET_DIAG_DESTROY; until then "
+		       "restart clients that keep a connected UDP socket");
 }
 
 static void check_cgroup(struct doctor *doctor)

@@ -174,7 +174,10 @@ static void op_status(void *arg, struct control_program_facts *ret)
 
 static uint64_t op_node_count(void *arg, unsigned int reason)
 {
-	return read_node_count(&((struct daemon *)arg)->kernel, reason);
+	struct daemon *d = arg;
+	uint64_t count = read_node_count(&d->kernel, reason);
+
+	return reason == SN_R_EVICTED ? count + d->ended_by_diag : count;
 }
 
 static size_t op_map_fills(void *arg, const struct map_fill **ret)

@@ -39,6 +39,9 @@ const struct setting setting_table[_SETTING_MAX] = {
 				    "cgroups whose sockets are left alone, with all below them"},
 	[SETTING_KERNEL_SOCKETS] = {"bypass.kernelSockets", "SINEWD_BYPASS_KERNEL_SOCKETS", "true",
 				    true, "leave sockets of kernel threads (NFS, SMB) alone"},
+	[SETTING_DATAGRAMS_END] = {"datagrams.end", "SINEWD_DATAGRAMS_END", "auto", false,
+				   "auto, iterator, diag or off: how connected datagram sockets "
+				   "of a removed backend are ended"},
 	[SETTING_FLOWS] = {"maps.flows", "SINEWD_MAPS_FLOWS", "131072", false,
 			   "sockets remembered in the table, a power of two"},
 	[SETTING_SERIES] = {"metrics.seriesBudget", "SINEWD_METRICS_SERIES_BUDGET", "20000", false,

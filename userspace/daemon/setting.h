@@ -24,6 +24,7 @@ enum setting_key {
 	SETTING_BYPASS_MARK,
 	SETTING_BYPASS_CGROUPS,
 	SETTING_KERNEL_SOCKETS,
+	SETTING_DATAGRAMS_END,
 	SETTING_FLOWS,
 	SETTING_SERIES,
 	SETTING_BACKEND_LABEL,
@@ -67,6 +68,7 @@ struct config {
 	char **bypass_cgroups; /* absolute paths */
 	size_t n_bypass_cgroups;
 	bool kernel_sockets;
+	unsigned int datagrams_end; /* enum evict_method */
 	uint32_t flows;
 	uint64_t series;
 	bool backend_label, run_time;

@@ -157,6 +157,9 @@ static void on_evict_answer(uv_poll_t *poll, int status, int events)
 			   "%u network namespaces could not be swept for stale datagram sockets",
 			   answer.failed);
 	d->sweep_failed = answer.failed;
+	d->ended_by_diag += answer.ended;
+	if (answer.more && answer.ended)
+		d->sweeps_left++;
 	if (d->sweeps_left)
 		(void)uv_timer_start(&d->sweep, on_sweep, SWEEP_AGAIN_MS, 0);
 }

@@ -7,6 +7,7 @@
 #include "kernel/evict.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,22 +23,51 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "kernel/diag.h"
 #include "kernel/kernel.h"
+#include "sinew.skel.h"
 
 #define EVICT_NAMESPACES 4096
 
+#define EVICT_STALE                                                                                \
+	8192 /* sockets ended in one sweep by sock_diag; the next one takes the rest               \
+	      */
+
+/* What the helper works with; inherited from the daemon. */
+struct tools {
+	enum evict_method method;
+	int link_fd; /* of the iterator; -1: none */
+	int home_fd; /* the daemon's own namespace */
+	struct diag_maps maps;
+};
+
 struct sweep {
-	int link_fd;
+	const struct tools *tools;
+	struct sn_flow stale[EVICT_STALE]; /* by sock_diag only */
+	size_t n_stale;
 	uint64_t seen[EVICT_NAMESPACES]; /* inode numbers of namespaces */
 	size_t n;
 	struct evict_answer answer;
 };
 
+static int sweep_by_diag(struct sweep *s)
+{
+	uint32_t ended = 0;
+	int r = diag_end(s->stale, s->n_stale, &ended);
+
+	s->answer.ended += ended;
+	return r;
+}
+
 static int sweep_here(struct sweep *s)
 {
-	_cleanup_close_ int fd = bpf_iter_create(s->link_fd);
+	_cleanup_close_ int fd = -1;
 	char buffer[256];
 	ssize_t n;
+
+	if (s->tools->method == EVICT_DIAG)
+		return sweep_by_diag(s);
+	fd = bpf_iter_create(s->tools->link_fd);
 
 	if (fd < 0)
 		return -errno;
@@ -95,14 +125,32 @@ static void sweep_folder(struct sweep *s, const char *folder, const char *below,
 		(void)closedir(dir);
 }
 
-static void helper_sweep(int link_fd, int home_fd, struct evict_answer *ret)
+static int find_stale(struct sweep *s)
+{
+	int n = 0;
+
+	if (s->tools->method == EVICT_DIAG)
+		n = diag_find_stale(&s->tools->maps, s->stale, EVICT_STALE);
+	s->n_stale = n > 0 ? (size_t)n : 0;
+	return n;
+}
+
+static void helper_sweep(const struct tools *tools, struct evict_answer *ret)
 {
 	static struct sweep s; /* too large for a stack; the helper has one thread */
 
-	s = (struct sweep){.link_fd = link_fd};
+	s.tools = tools;
+	s.n = 0;
+	s.answer = (struct evict_answer){};
+	s.answer.r = find_stale(&s) < 0 ? -EIO : 0;
+	s.answer.more = s.n_stale == EVICT_STALE;
+	if (tools->method == EVICT_DIAG && !s.n_stale) {
+		*ret = s.answer;
+		return;
+	}
 	sweep_folder(&s, "/proc", "/ns/net", true);
 	sweep_folder(&s, "/run/netns", "", false);
-	(void)setns(home_fd, CLONE_NEWNET);
+	(void)setns(tools->home_fd, CLONE_NEWNET);
 	*ret = s.answer;
 }
 
@@ -119,7 +167,7 @@ static void helper_program_name(uint32_t id, struct evict_answer *ret)
 	(void)snprintf(ret->name, sizeof(ret->name), "%.15s", info.name);
 }
 
-static void helper_serve(int fd, int link_fd, int home_fd)
+static void helper_serve(int fd, const struct tools *tools)
 {
 	struct evict_request request;
 	struct evict_answer answer;
@@ -127,7 +175,7 @@ static void helper_serve(int fd, int link_fd, int home_fd)
 	while (recv(fd, &request, sizeof(request), 0) == sizeof(request)) {
 		answer = (struct evict_answer){};
 		if (request.verb == EVICT_SWEEP)
-			helper_sweep(link_fd, home_fd, &answer);
+			helper_sweep(tools, &answer);
 		else if (request.verb == EVICT_PROGRAM_NAME)
 			helper_program_name(request.id, &answer);
 		else
@@ -139,44 +187,67 @@ static void helper_serve(int fd, int link_fd, int home_fd)
 }
 
 /* Keeps only what the verbs need: above all not the lock, which must fall when the daemon dies. */
-static void helper_close_others(int fd, int link_fd, int home_fd)
+static void helper_close_others(int fd, const struct tools *tools)
 {
+	bool by_diag = tools->method == EVICT_DIAG;
+
 	for (int i = 3; i < 1024; i++)
-		if (i != fd && i != link_fd && i != home_fd)
+		if (i != fd && i != tools->home_fd && (by_diag || i != tools->link_fd) &&
+		    (!by_diag || (i != tools->maps.flows_fd && i != tools->maps.backends_fd)))
 			(void)close(i);
 }
 
-static void helper_main(int fd, int link_fd, pid_t parent, int (*lockdown)(void))
+static void helper_main(int fd, struct tools *tools, pid_t parent, int (*lockdown)(void))
 {
-	int home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	tools->home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	(void)prctl(PR_SET_NAME, "sinewd-evict");
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGTERM, SIG_IGN);
-	if (getppid() != parent || home_fd < 0)
+	if (getppid() != parent || tools->home_fd < 0)
 		_exit(1);
-	helper_close_others(fd, link_fd, home_fd);
+	helper_close_others(fd, tools);
 	if (lockdown && lockdown() < 0)
 		_exit(1);
-	helper_serve(fd, link_fd, home_fd);
+	helper_serve(fd, tools);
 	_exit(0);
 }
 
-int evict_start(struct evict *e, const struct kernel *k, int (*lockdown)(void))
+/* The wanted way if the kernel has it; by itself the program, which knows sockets in storage, too.
+ */
+static int choose_method(const struct kernel *k, enum evict_method wanted)
 {
+	if (wanted != EVICT_DIAG && wanted != EVICT_OFF && k->evict_link_fd >= 0)
+		return EVICT_ITERATOR;
+	if ((wanted == EVICT_DIAG || wanted == EVICT_AUTO) && diag_probe() >= 0)
+		return EVICT_DIAG;
+	return -EOPNOTSUPP;
+}
+
+int evict_start(struct evict *e, const struct kernel *k, enum evict_method method,
+		int (*lockdown)(void))
+{
+	struct tools tools = {
+		.link_fd = k->evict_link_fd,
+		.maps = {.flows_fd = bpf_map__fd(k->skel->maps.sn_flows),
+			 .backends_fd = bpf_map__fd(k->skel->maps.sn_backends),
+			 .flow_entries = k->flow_entries},
+	};
 	pid_t parent = getpid(), pid;
-	int pair[2];
+	int pair[2], r;
 
 	*e = (struct evict){.fd = -1};
-	if (k->evict_link_fd < 0)
-		return -EOPNOTSUPP;
+	r = choose_method(k, method);
+	if (r < 0)
+		return r;
+	e->method = tools.method = (enum evict_method)r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		helper_main(pair[1], k->evict_link_fd, parent, lockdown);
+		helper_main(pair[1], &tools, parent, lockdown);
 	(void)close(pair[1]);
 	if (pid < 0) {
 		(void)close(pair[0]);

@@ -12,6 +12,10 @@
 
 struct kernel;
 
+/* How: the program sn_evict over the sockets of a namespace, or requests by sock_diag, which older
+ * kernels know. */
+enum evict_method { EVICT_AUTO, EVICT_ITERATOR, EVICT_DIAG, EVICT_OFF };
+
 enum evict_verb { EVICT_SWEEP = 1, EVICT_PROGRAM_NAME = 2 };
 
 struct evict_request {
@@ -24,18 +28,22 @@ struct evict_answer {
 	int32_t r;           /* 0, or -errno of the first namespace that failed */
 	uint32_t namespaces; /* that were swept */
 	uint32_t failed;     /* that could not be entered or read */
+	uint32_t more;       /* 1: some are left for another sweep */
+	uint32_t ended;      /* sockets, by sock_diag; the program counts its own */
 	char name[16];       /* of the program */
 };
 
 struct evict {
-	pid_t pid; /* 0: no helper */
-	int fd;    /* our end, CLOEXEC */
+	pid_t pid;                /* 0: no helper */
+	int fd;                   /* our end, CLOEXEC */
+	enum evict_method method; /* EVICT_ITERATOR or EVICT_DIAG */
 };
 
 /* Forks the helper. `lockdown` runs in the child before it serves, to give up what it does not
- * need. Call before any thread exists. -EOPNOTSUPP: the kernel cannot end sockets from an iterator.
- */
-int evict_start(struct evict *e, const struct kernel *k, int (*lockdown)(void));
+ * need. Call before any thread exists. -EOPNOTSUPP: the kernel cannot end sockets that way, or no
+ * way. */
+int evict_start(struct evict *e, const struct kernel *k, enum evict_method method,
+		int (*lockdown)(void));
 /* Asks for a sweep; the answer is read by evict_receive when fd is readable. */
 int evict_send(struct evict *e, enum evict_verb verb, uint32_t id);
 int evict_receive(struct evict *e, struct evict_answer *ret);

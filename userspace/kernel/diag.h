@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ending stale connected datagram sockets by sock_diag, where the kernel has no bpf_sock_destroy
+ * (before Linux 6.5): user space finds them by the flows and asks for each by its cookie.
+ * linux/inet_diag.h, linux/sock_diag.h; needs CONFIG_INET_DIAG_DESTROY.
+ */
+#pragma once
+
+#include <sinew/flow.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct diag_maps {
+	int flows_fd, backends_fd;
+	uint32_t flow_entries;
+};
+
+/* Flows of connected datagram sockets whose backend is gone or draining; returns how many (at most
+ * max), sorted by cookie. Flows in socket storage cannot be listed and are not among them. */
+int diag_find_stale(const struct diag_maps *maps, struct sn_flow *ret, size_t max);
+/* Ends, in the network namespace of the calling thread, those sockets of the list that are still
+ * connected to the backend of their flow; the list is sorted. *ret_ended: how many. -EOPNOTSUPP:
+ * the kernel cannot. */
+int diag_end(const struct sn_flow *stale, size_t n, uint32_t *ret_ended);
+/* 0: this kernel answers sock_diag for datagram sockets; whether it ends them shows in diag_end. */
+int diag_probe(void);
