@@ -78,5 +78,7 @@ int entry_each_key(const struct service *s,
 /* adopt.c: fills p from the kernel's maps. */
 int adopt_read(struct publish *p);
 /* recycle.c: frees indexes whose rest is over, keeping what was counted. */
-void recycle_backends(struct publish *p, uint64_t now_ns);
+void recycle_rested(struct publish *p, uint64_t now_ns);
+/* Unmaps what lies behind the highest index in use. */
+void recycle_windows(struct publish *p);
 uint64_t publish_now_ns(void);

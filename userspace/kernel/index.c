@@ -61,12 +61,11 @@ static uint32_t find_run(const struct index_pool *p, uint32_t from, uint32_t to,
 
 int index_take(struct index_pool *p, uint32_t count, uint64_t now_ns, uint32_t *ret)
 {
-	uint32_t first, range_first, range_count;
+	uint32_t first = find_run(p, p->cursor, p->max, count);
 
-	first = find_run(p, p->cursor, p->max, count);
-	while (!first && index_rested(p, now_ns, &range_first, &range_count)) {
-		index_free(p, range_first, range_count);
-		first = find_run(p, 1, p->max, count);
+	if (!first) {
+		index_free_rested(p, now_ns);
+		first = find_run(p, p->cursor, p->max, count);
 	}
 	if (!first)
 		first = find_run(p, 1, p->max, count);
@@ -120,6 +119,8 @@ void index_untake(struct index_pool *p, uint32_t first, uint32_t count)
 {
 	mark(p, first, count, false);
 	p->used -= count;
+	if (first < p->cursor)
+		p->cursor = first;
 }
 
 void index_rest_again(struct index_pool *p, uint32_t first, uint32_t count, uint64_t now_ns)
@@ -150,4 +151,22 @@ void index_free(struct index_pool *p, uint32_t first, uint32_t count)
 {
 	mark(p, first, count, false);
 	p->retired -= count;
+	if (first < p->cursor)
+		p->cursor = first;
+}
+
+void index_free_rested(struct index_pool *p, uint64_t now_ns)
+{
+	uint32_t first, count;
+
+	while (index_rested(p, now_ns, &first, &count))
+		index_free(p, first, count);
+}
+
+uint32_t index_highest(const struct index_pool *p)
+{
+	for (uint32_t word = (p->max + 63) / 64; word-- > 0;)
+		if (p->taken[word])
+			return word * 64 + 63 - (uint32_t)__builtin_clzll(p->taken[word]);
+	return 0;
 }

@@ -15,7 +15,7 @@ struct index_pool {
 	uint32_t max;     /* numbers 1..max-1 */
 	uint32_t used;    /* given out */
 	uint32_t retired; /* given back, resting */
-	uint32_t cursor;  /* the search for runs goes on here */
+	uint32_t cursor;  /* the search for runs goes on here; down again when some are freed */
 	uint64_t *taken;  /* bit set: given out or resting */
 	struct index_rest {
 		uint32_t first, count;
@@ -41,6 +41,11 @@ void index_untake(struct index_pool *p, uint32_t first, uint32_t count);
 /* Oldest range whose rest is over, or false. It is still taken: free it with index_free. */
 bool index_rested(struct index_pool *p, uint64_t now_ns, uint32_t *ret_first, uint32_t *ret_count);
 void index_free(struct index_pool *p, uint32_t first, uint32_t count);
+/* Frees all whose rest is over. */
+void index_free_rested(struct index_pool *p, uint64_t now_ns);
+/* The highest number given out or resting; 0: none. Low ones are given out first, so that what is
+ * mapped of an array stays as small as its use. */
+uint32_t index_highest(const struct index_pool *p);
 static inline uint32_t index_available(const struct index_pool *p)
 {
 	return p->max - 1 - p->used - p->retired;

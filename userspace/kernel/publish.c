@@ -107,7 +107,7 @@ static int take_all_room(struct publish *p, struct drafts *drafts)
 	uint64_t now = publish_now_ns();
 	int r;
 
-	recycle_backends(p, now);
+	recycle_rested(p, now);
 	for (size_t i = 0; i < drafts->n; i++) {
 		r = take_room(p, &drafts->items[i], now);
 		if (r < 0) {
@@ -116,6 +116,7 @@ static int take_all_room(struct publish *p, struct drafts *drafts)
 			return r;
 		}
 	}
+	recycle_windows(p);
 	return 0;
 }
 

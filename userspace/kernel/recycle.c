@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Backends that left: their numbers rest, their counters stay in the service's sums. After
- * publish.c has retired them, before it gives their numbers out again.
+ * Numbers that rested long enough are free again, and what only they needed of the maps is
+ * unmapped. A backend's counters stay in its service's sums. After publish.c has retired them,
+ * before it gives their numbers out again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static void keep_counters(struct publish *p, uint32_t backend)
 	traffic_add(e->past, &t);
 }
 
-void recycle_backends(struct publish *p, uint64_t now_ns)
+static void recycle_backends(struct publish *p, uint64_t now_ns)
 {
 	uint32_t first, count, seen = p->backends.rest_count;
 
@@ -51,4 +52,23 @@ void recycle_backends(struct publish *p, uint64_t now_ns)
 		keep_counters(p, first);
 		index_free(&p->backends, first, count);
 	}
+}
+
+void recycle_rested(struct publish *p, uint64_t now_ns)
+{
+	recycle_backends(p, now_ns);
+	index_free_rested(&p->services, now_ns);
+	index_free_rested(&p->slots, now_ns);
+}
+
+void recycle_windows(struct publish *p)
+{
+	uint32_t backend = index_highest(&p->backends), service = index_highest(&p->services);
+
+	window_trim(&p->k->backends, backend);
+	window_trim(&p->k->health, backend);
+	window_trim(&p->k->latency, backend);
+	window_trim(&p->k->services, service);
+	window_trim(&p->k->svc_stats, service);
+	window_trim(&p->k->slots, index_highest(&p->slots));
 }

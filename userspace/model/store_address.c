@@ -433,13 +433,20 @@ static void undo(struct planner *p, const bool *touched)
 	}
 }
 
+/* By how much the table may grow: what a service held is released before it holds anew. */
 static size_t count_claims(const struct planner *p)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < p->services.n; i++)
-		if (p->services.items[i].given)
-			n += 2 * claim_count(p->services.items[i].given->service);
+	for (size_t i = 0; i < p->services.n; i++) {
+		const struct draft *d = &p->services.items[i];
+		const struct service *old = d->old, *given = d->given ? d->given->service : NULL;
+		size_t need = given ? 2 * claim_count(given) : 0;
+		size_t held = given && old ? old->n_addresses * claim_count(old) : 0;
+
+		if (need > held)
+			n += need - held;
+	}
 	return n;
 }
 
