@@ -319,6 +319,7 @@ void daemon_done(struct daemon *d)
 	if (d->control)
 		control_close(d->control, on_control_closed, d);
 	watch_stop(d);
+	persist_stop(&d->persist);
 	(void)uv_run(&d->loop,
 		     UV_RUN_DEFAULT); /* until every handle is closed and state is on disk */
 	if (d->persist.store)

@@ -3,6 +3,7 @@
  * sinewd: the command line. Everything else begins in daemon.c.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,15 @@ static int run(struct daemon *d, bool uninstall)
 	return r;
 }
 
+/* What a large change took is given back to the machine when it is done: one arena also for the
+ * thread that writes state files, and large blocks by mmap, however often there was one. */
+static void memory_init(void)
+{
+	(void)mallopt(M_ARENA_MAX, 1);
+	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	(void)mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
 int main(int argc, char **argv)
 {
 	static struct daemon d; /* large; zeroed */
@@ -152,6 +162,7 @@ int main(int argc, char **argv)
 			     SN_ABI_VERSION);
 		return 0;
 	}
+	memory_init();
 	(void)umask(0077);
 	notify_init();
 	if (take_arguments(&d, &a) < 0)

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,10 @@ struct persist_source {
 	struct persist_source *next;
 };
 
+#define LATE_MS 250 /* changes that nobody waits for share a write */
+
 static void start_write(struct persist_source *s);
+static void start_write_late(struct persist *p);
 
 static struct persist_source *find_source(struct persist *p, const char *name)
 {
@@ -88,6 +92,7 @@ static void on_written(uv_work_t *work, int status)
 
 	s->writing = false;
 	statefile_done(&s->file);
+	(void)malloc_trim(0); /* a large source was a large text for a moment */
 	if (s->r < 0) {
 		s->p->failures++;
 		log_err_r(
@@ -97,8 +102,10 @@ static void on_written(uv_work_t *work, int status)
 			s->name, s->p->folder);
 	}
 	answer(covered, s->r);
-	if (s->dirty)
+	if (s->waiting)
 		start_write(s);
+	else if (s->dirty)
+		start_write_late(s->p);
 }
 
 static void start_write(struct persist_source *s)
@@ -118,6 +125,22 @@ static void start_write(struct persist_source *s)
 	s->writing = true;
 }
 
+static void on_late(uv_timer_t *timer)
+{
+	struct persist *p = timer->data;
+	struct persist_source *s;
+
+	LL_FOREACH (p->sources, s)
+		if (s->dirty && !s->writing)
+			start_write(s);
+}
+
+static void start_write_late(struct persist *p)
+{
+	if (!uv_is_closing((uv_handle_t *)&p->late) && !uv_is_active((uv_handle_t *)&p->late))
+		(void)uv_timer_start(&p->late, on_late, LATE_MS, 0);
+}
+
 void persist_change(struct persist *p, const char *source, control_applied_fn done, void *arg)
 {
 	struct persist_source *s = find_source(p, source);
@@ -134,8 +157,16 @@ void persist_change(struct persist *p, const char *source, control_applied_fn do
 		LL_APPEND(s->waiting, w);
 	}
 	s->dirty = true;
-	if (!s->writing)
+	if (!done)
+		start_write_late(p);
+	else if (!s->writing)
 		start_write(s);
+}
+
+void persist_stop(struct persist *p)
+{
+	if (p->loop && !uv_is_closing((uv_handle_t *)&p->late))
+		uv_close((uv_handle_t *)&p->late, NULL);
 }
 
 void persist_flush(struct persist *p)
@@ -170,7 +201,14 @@ void persist_done(struct persist *p)
 
 int persist_init(struct persist *p, uv_loop_t *loop, const char *state, const struct store *store)
 {
-	*p = (struct persist){.loop = loop, .store = store};
+	int r;
+
+	*p = (struct persist){.store = store};
+	r = uv_timer_init(loop, &p->late);
+	if (r < 0)
+		return r;
+	p->late.data = p;
+	p->loop = loop;
 	if (mkdir(state, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	if (asprintf(&p->folder, "%s/sources", state) < 0)

@@ -19,6 +19,7 @@ struct persist {
 	const struct store *store;
 	char *folder; /* <state>/sources */
 	struct persist_source *sources;
+	uv_timer_t late;   /* for changes that nobody waits for */
 	uint64_t failures; /* writes that failed; the state in memory and kernel is unharmed */
 };
 
@@ -26,8 +27,11 @@ int persist_init(struct persist *p, uv_loop_t *loop, const char *state, const st
 /* Reads every source's file into the store. A file that cannot be read or has errors is moved aside
  * (.bad), logged, and *ret_bad is set: its services must not be taken from the kernel. */
 int persist_load(struct persist *p, struct store *store, bool *ret_bad);
-/* The source has changed: writes it soon. done (may be NULL) is called when it is on disk. */
+/* The source has changed: done is called when it is on disk. NULL: nobody waits, and it is written
+ * a moment later, together with what else changes until then. */
 void persist_change(struct persist *p, const char *source, control_applied_fn done, void *arg);
+/* No late writes any more; the loop runs on until nothing of this room is open. */
+void persist_stop(struct persist *p);
 /* Writes what is pending, on this thread. For the end. */
 void persist_flush(struct persist *p);
 void persist_done(struct persist *p);
