@@ -47,15 +47,14 @@ struct daemon {
 	uv_timer_t sweep; /* stale datagram sockets */
 	uv_poll_t events_poll, evict_poll;
 	uv_prepare_t prepare;
-	uv_check_t check;
 	bool events_open, evict_open;
 	unsigned int sweeps_left; /* after a change: one at once, one for connects that raced it */
 	bool sweep_running;
 	uint64_t ended_by_diag; /* stale sockets that no program counted */
 	bool sweep_failed; /* last answer had namespaces that could not be swept; logged once */
 
-	uint64_t started_ms; /* CLOCK_REALTIME */
-	uint64_t turn_start_ns, turn_max_ns;
+	uint64_t started_ms;           /* CLOCK_REALTIME */
+	uint64_t busy_ns, turn_max_ns; /* time awake when the loop last slept; longest turn */
 	bool uninstall;
 	bool stopping;
 	bool cgroup_lost; /* told once */

@@ -199,20 +199,15 @@ static int open_events(struct daemon *d)
 /* --- the loop itself
  * ------------------------------------------------------------------------------- */
 
+/* From one sleep of the loop to the next: everything but the sleep, whoever's callback it was. */
 static void on_prepare(uv_prepare_t *prepare)
 {
 	struct daemon *d = prepare->data;
-	uint64_t turn = d->turn_start_ns ? uv_hrtime() - d->turn_start_ns : 0;
+	uint64_t busy = uv_hrtime() - uv_metrics_idle_time(&d->loop), turn = busy - d->busy_ns;
 
-	if (turn > d->turn_max_ns)
+	if (d->busy_ns && turn > d->turn_max_ns)
 		d->turn_max_ns = turn;
-}
-
-static void on_check(uv_check_t *check)
-{
-	struct daemon *d = check->data;
-
-	d->turn_start_ns = uv_hrtime();
+	d->busy_ns = busy;
 }
 
 static void on_stop(uv_signal_t *signal, int number)
@@ -256,15 +251,12 @@ static int start_timers(struct daemon *d)
 
 static int start_turns(struct daemon *d)
 {
-	int r = uv_prepare_init(&d->loop, &d->prepare);
+	int r = uv_loop_configure(&d->loop, UV_METRICS_IDLE_TIME);
 
+	if (r >= 0)
+		r = uv_prepare_init(&d->loop, &d->prepare);
 	d->prepare.data = d;
-	if (r >= 0)
-		r = uv_check_init(&d->loop, &d->check);
-	d->check.data = d;
-	if (r >= 0)
-		r = uv_prepare_start(&d->prepare, on_prepare);
-	return r < 0 ? r : uv_check_start(&d->check, on_check);
+	return r < 0 ? r : uv_prepare_start(&d->prepare, on_prepare);
 }
 
 static int start_evict(struct daemon *d)
