@@ -53,7 +53,7 @@ def control_rows(figures):
         ("the same snapshot again", None, "ms", scaled("sync_same_ms")),
         ("every backend another", None, "ms", scaled("sync_changed_ms")),
         ("one backend changed: API call to visible in the map, p99", 1.0, "ms", scaled("change_visible_p99_ms")),
-        ("the same until it is answered (durable), p99", None, "ms", scaled("change_answered_p99_ms")),
+        ("the same until it is answered, p99", None, "ms", scaled("change_answered_p99_ms")),
         ("sinewd memory (PSS), idle", 8, "MiB", scaled("pss_idle_bytes", MIB)),
         ("sinewd memory (PSS), 10,000 services", 32, "MiB", scaled("pss_many_bytes", MIB)),
         ("/metrics of 10,000 services: longest turn of the loop", 5, "ms", scaled("scrape_turn_ms")),
