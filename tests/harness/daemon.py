@@ -28,7 +28,7 @@ class UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """One sinewd in the foreground, killed with the sandbox. `settings` are KEY=VALUE lines of --set."""
 
-    def __init__(self, sandbox, build, name, cgroup, settings=()):
+    def __init__(self, sandbox, build, name, cgroup, settings=(), start=True):
         self.sandbox = sandbox
         self.program = os.path.join(build, "sinewd")
         self.cgroup = cgroup
@@ -46,7 +46,8 @@ class Daemon:
             f.write("log: {format: text}\n")
         if not os.access(self.program, os.X_OK):
             raise SandboxError("sinewd is not built")
-        self.start()
+        if start:
+            self.start()
 
     def command(self):
         words = [self.program, "--config", self.config, "--socket", self.socket, "--status-socket",

@@ -11,6 +11,7 @@ import time
 
 from harness.daemon import UnixConnection
 
+BPFTOOL = "/usr/sbin/bpftool" if os.path.exists("/usr/sbin/bpftool") else "bpftool"
 FULL = os.environ.get("SINEW_FULL") == "1"  # the sizes that the project promises; else smaller ones
 
 

@@ -118,6 +118,17 @@ static void handle_close(struct control *c, uv_handle_t *handle)
 	uv_close(handle, on_closed);
 }
 
+void control_inspected(struct control *c)
+{
+	struct request *q = c->waiting, *next;
+
+	for (; q; q = next) {
+		next = q->next;
+		if (q->inspected)
+			server_resume(q);
+	}
+}
+
 void control_close(struct control *c, void (*done)(void *arg), void *arg)
 {
 	c->closing = true;

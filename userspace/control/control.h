@@ -30,5 +30,7 @@ void control_close(struct control *c, void (*done)(void *arg), void *arg);
 void control_publish_event(struct control *c, const struct sn_event *e);
 /* Something the daemon did or noticed: "service.changed", "cgroup.lost" ...; text is one sentence.
  */
+/* What ops.inspect began is over: requests that waited for it go on. */
+void control_inspected(struct control *c);
 void control_publish_note(struct control *c, const char *type, const char *object,
 			  const char *text);

@@ -91,6 +91,9 @@ struct control_ops {
 			       unsigned int reason); /* SN_NODE_REASONS, by enum sn_reason */
 	size_t (*map_fills)(void *arg, const struct map_fill **ret);
 	size_t (*program_runs)(void *arg, const struct program_run **ret);
+	/* Begins to look at what takes a moment, before doctor() is asked: 1: control_inspected()
+	 * will tell when that is done; else there is nothing to wait for. May be NULL. */
+	int (*inspect)(void *arg);
 	size_t (*doctor)(void *arg, const struct control_check **ret);
 	/* Settings and where each came from: calls back with key, value, origin. */
 	void (*config)(void *arg,

@@ -91,6 +91,7 @@ struct request {
 	uint64_t discarded;
 	struct request *next, **link; /* in control.waiting */
 	bool suspended;
+	bool inspected;             /* the doctor has looked, or waits for it */
 	struct MHD_Response *ready; /* the answer of a suspended request */
 	unsigned int ready_status;
 	char etag[48];

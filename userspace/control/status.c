@@ -259,8 +259,16 @@ static void doctor_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_
 	}
 }
 
+/* Comes back here when control_inspected() has let the request go on. */
 int status_doctor(struct request *q)
 {
+	const struct control *c = q->control;
+
+	if (!q->inspected && c->ops.inspect && c->ops.inspect(c->ops.arg) > 0) {
+		q->inspected = true;
+		server_suspend(q);
+		return 0;
+	}
 	return items_answer(q, "CheckList", doctor_add);
 }
 

@@ -73,9 +73,13 @@ static int explain_kernel_error(const struct daemon *d, int r, int pid)
 		log_err("%s holds maps of ABI %d, this is ABI %u: run \"sinewctl uninstall\" of the version that "
 			"made them, then start again (open connections stay, new ones pass untranslated meanwhile)",
 			d->config.bpffs, pid, SN_ABI_VERSION);
+	else if (r == -EPROTO)
+		return r; /* told where the map is named */
 	else if (r == -ENOTSUP)
 		log_err("%s is not on a bpffs: mount -t bpf bpf /sys/fs/bpf, or set bpffs.dir",
 			d->config.bpffs);
+	else if (d->kernel.trouble[0])
+		log_err("%s", d->kernel.trouble);
 	else if (missing)
 		log_err("%s", missing);
 	else if (r == -EPERM || r == -EACCES)
@@ -316,6 +320,7 @@ int daemon_uninstall(struct daemon *d)
 void daemon_done(struct daemon *d)
 {
 	notify_send("STOPPING=1");
+	d->stopping = true;
 	if (d->control)
 		control_close(d->control, on_control_closed, d);
 	watch_stop(d);
@@ -326,6 +331,8 @@ void daemon_done(struct daemon *d)
 		persist_flush(&d->persist);
 	persist_done(&d->persist);
 	evict_stop(&d->evict);
+	if (d->publish)
+		canary_take(d->publish);
 	publish_free(d->publish);
 	store_free(d->store);
 	kernel_close(&d->kernel);

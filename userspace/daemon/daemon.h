@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "control/control.h"
+#include "daemon/inspect.h"
 #include "daemon/persist.h"
 #include "daemon/setting.h"
 #include "kernel/evict.h"
@@ -34,6 +35,7 @@ struct daemon {
 	struct publish *publish;
 	struct store *store;
 	struct evict evict;
+	struct inspect inspect;
 	struct persist persist;
 	struct control *control;
 	struct control_ops ops;

@@ -65,40 +65,83 @@ static void check_kernel(struct doctor *doctor)
 
 static void check_cgroup(struct doctor *doctor)
 {
+	static const char *const canary[] = {
+		[CANARY_UNKNOWN] = "attached (no connect could be tried there)",
+		[CANARY_TRANSLATED] = "effective (a connect to a canary was translated)",
+		[CANARY_MISSED] = "attached",
+	};
 	struct daemon *d = doctor->d;
 	unsigned int n = kernel_attached(&d->kernel);
 
-	if (n == _HOOK_MAX)
-		(void)add(doctor, "cgroup", CHECK_OK, "v2 at %s, our %u links are attached",
-			  d->cgroup, n);
-	else
+	if (n < _HOOK_MAX)
 		hint(add(doctor, "cgroup", CHECK_FAIL, "%u of %d links are attached to %s", n,
 			 _HOOK_MAX, d->cgroup),
-		     "does the cgroup exist? it is tried again twice a second; see the log");
+		     "%s%stried again twice a second", d->kernel.trouble,
+		     d->kernel.trouble[0] ? "; " : "");
+	else if (d->inspect.canary == CANARY_MISSED)
+		hint(add(doctor, "cgroup", CHECK_FAIL,
+			 "our %u links are attached to %s, but a connect to a canary was not translated",
+			 n, d->cgroup),
+		     "another program rewrites or allows it before us (see order), or the cgroup is set to bypass");
+	else
+		(void)add(doctor, "cgroup", CHECK_OK, "v2 at %s, our %u links are %s", d->cgroup, n,
+			  canary[d->inspect.canary]);
+}
+
+/* "someone_elses (12) connect4 before us in 2 cgroups (/tenant ...)" */
+static int describe_owner(const struct inspect *i, size_t at, char *text, size_t size)
+{
+	const struct owner *o = &i->owners[at];
+	char where[140] = "";
+
+	if (o->cgroups)
+		(void)snprintf(where, sizeof(where), " in %u cgroup%s (%.100s%s)", o->cgroups,
+			       o->cgroups == 1 ? "" : "s", o->cgroup,
+			       o->cgroups == 1 ? "" : " ...");
+	return snprintf(text, size, "%s (%u) %s %s us%s",
+			i->names[at][0] ? i->names[at] : "program", o->program,
+			kernel_hook_name(o->hook) + 3, o->before ? "before" : "after", where);
+}
+
+/* Outcome hooks do not disturb each other, whoever is first. */
+static bool is_hiding(const struct owner *o)
+{
+	return o->before && o->hook != HOOK_RELEASE && o->hook != HOOK_SOCKOPS;
+}
+
+/* As many as fit; those that may hide addresses first. */
+static size_t list_owners(const struct inspect *i, bool hiding, char *text, size_t size)
+{
+	size_t used = strlen(text), count = 0;
+	char one[256];
+
+	for (size_t at = 0; at < i->n_owners; at++) {
+		if (is_hiding(&i->owners[at]) != hiding)
+			continue;
+		count++;
+		(void)describe_owner(i, at, one, sizeof(one));
+		if (used + strlen(one) + 3 < size)
+			used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+						 one);
+	}
+	return count;
 }
 
 static void check_others(struct doctor *doctor)
 {
-	uint32_t ids[16];
-	char text[160] = "";
-	size_t total = 0, used = 0;
+	const struct inspect *i = &doctor->d->inspect;
+	char text[sizeof(doctor->d->checks[0].text) - 8] = "";
+	size_t hiding = list_owners(i, true, text, sizeof(text));
 
-	for (int hook = 0; hook < _HOOK_MAX; hook++) {
-		size_t n = kernel_others(&doctor->d->kernel, hook, ids, ARRAY_SIZE(ids));
-
-		for (size_t i = 0; i < n && used + 48 < sizeof(text); i++)
-			used += (size_t)snprintf(text + used, sizeof(text) - used,
-						 "%s%s: program %u", used ? ", " : "",
-						 kernel_hook_name(hook) + 3, ids[i]);
-		total += n;
-	}
-	if (!total)
+	(void)list_owners(i, false, text, sizeof(text));
+	if (!i->n_owners)
 		(void)add(doctor, "order", CHECK_OK, "no other programs on the same hooks");
+	else if (!hiding)
+		(void)add(doctor, "order", CHECK_OK, "%s", text);
 	else
-		hint(add(doctor, "order", CHECK_WARN, "%zu other programs on the same hooks (%s)",
-			 total, text),
-		     "one that rewrites addresses before us hides virtual addresses; bpftool prog show id N names it; "
-		     "see sinewd(8), Other owners");
+		hint(add(doctor, "order", CHECK_WARN, "%s", text),
+		     "a program that rewrites addresses before us hides virtual addresses from us there; "
+		     "bpftool prog show id N; sinewd(8), Other owners");
 }
 
 static void check_maps(struct doctor *doctor)

@@ -204,6 +204,11 @@ static size_t op_doctor(void *arg, const struct control_check **ret)
 	return doctor_run(d);
 }
 
+static int op_inspect(void *arg)
+{
+	return inspect_start(arg);
+}
+
 static void op_config(void *arg,
 		      void (*visit)(void *visit_arg, const char *key, const char *value,
 				    const char *origin),
@@ -252,6 +257,7 @@ void ops_init(struct daemon *d)
 		.node_count = op_node_count,
 		.map_fills = op_map_fills,
 		.program_runs = op_program_runs,
+		.inspect = op_inspect,
 		.doctor = op_doctor,
 		.config = op_config,
 		.workloads = op_workloads,

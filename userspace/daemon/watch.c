@@ -82,8 +82,12 @@ int watch_workloads(struct daemon *d)
 
 static void look_after_links(struct daemon *d)
 {
-	int r = kernel_repair(&d->kernel);
+	int pins = kernel_repin(&d->kernel), r = kernel_repair(&d->kernel);
 
+	if (pins > 0)
+		log_warn(
+			"%d pins below %s had been removed and are made again; to remove Sinew: sinewctl uninstall",
+			pins, d->config.bpffs);
 	if (r > 0) {
 		d->cgroup_lost = false;
 		log_notice("the cgroup %s had gone and is back; programs are attached again",
@@ -93,8 +97,8 @@ static void look_after_links(struct daemon *d)
 			"the attached cgroup had gone and is back; programs are attached again");
 	} else if (r < 0 && !d->cgroup_lost) {
 		d->cgroup_lost = true;
-		(void)log_err_r(r, "programs are not attached: cgroup %s; trying again every %d ms",
-				d->cgroup, TICK_MS);
+		log_err("programs are not attached: %s; trying again every %d ms",
+			d->kernel.trouble, TICK_MS);
 		control_publish_note(d->control, "cgroup.lost", d->cgroup,
 				     "the attached cgroup is gone; its sockets are not served");
 	} else if (r >= 0) {
@@ -118,9 +122,10 @@ static void on_tick(uv_timer_t *timer)
 
 static void on_sweep(uv_timer_t *timer)
 {
+	const struct evict_request request = {.verb = EVICT_SWEEP};
 	struct daemon *d = timer->data;
 
-	if (d->sweep_running || evict_send(&d->evict, EVICT_SWEEP, 0) < 0)
+	if (d->sweep_running || evict_send(&d->evict, &request) < 0)
 		return;
 	d->sweep_running = true;
 	d->sweeps_left--;
@@ -151,6 +156,10 @@ static void on_evict_answer(uv_poll_t *poll, int status, int events)
 		evict_stop(&d->evict);
 		return;
 	}
+	if (answer.verb != EVICT_SWEEP) {
+		inspect_answer(d, &answer);
+		return;
+	}
 	d->sweep_running = false;
 	if (answer.failed && !d->sweep_failed)
 		log_warn_r(answer.r,
@@ -171,7 +180,8 @@ static void on_event(void *arg, const struct sn_event *event)
 {
 	struct daemon *d = arg;
 
-	control_publish_event(d->control, event);
+	if (!inspect_is_canary(d, event))
+		control_publish_event(d->control, event);
 }
 
 static void on_events(uv_poll_t *poll, int status, int events)
@@ -277,6 +287,8 @@ int watch_start(struct daemon *d)
 {
 	int r = start_timers(d);
 
+	if (r >= 0)
+		r = inspect_open(d);
 	if (r >= 0)
 		r = start_turns(d);
 	if (r >= 0)

@@ -35,7 +35,8 @@ struct publish {
 	struct entry *entries;   /* by key */
 	struct entry **by_index; /* [k->services.entries] */
 	struct index_pool services, backends, slots;
-	size_t draining_moves; /* backends that datagram sockets must leave, since last asked */
+	struct service *canary; /* canary.h; NULL: not there now */
+	size_t draining_moves;  /* backends that datagram sockets must leave, since last asked */
 };
 
 /* One frontend as it should become. */

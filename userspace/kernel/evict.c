@@ -11,6 +11,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -36,8 +39,9 @@
 /* What the helper works with; inherited from the daemon. */
 struct tools {
 	enum evict_method method;
-	int link_fd; /* of the iterator; -1: none */
-	int home_fd; /* the daemon's own namespace */
+	int link_fd;        /* of the iterator; -1: none */
+	int home_fd;        /* the daemon's own namespace */
+	const char *cgroup; /* the served one */
 	struct diag_maps maps;
 };
 
@@ -167,17 +171,62 @@ static void helper_program_name(uint32_t id, struct evict_answer *ret)
 	(void)snprintf(ret->name, sizeof(ret->name), "%.15s", info.name);
 }
 
+/* A child that is born in the served cgroup, as its sockets must be. */
+static pid_t fork_into(const char *cgroup)
+{
+	_cleanup_close_ int fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD};
+
+	if (fd < 0)
+		return -errno;
+	args.cgroup = (uint64_t)fd;
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	return pid < 0 ? -errno : pid;
+}
+
+/* Of a datagram socket, so no packet is sent. */
+static int canary_connect(const struct evict_request *request)
+{
+	const struct sockaddr_in at = {.sin_family = AF_INET,
+				       .sin_addr.s_addr = request->address_be,
+				       .sin_port = request->port_be};
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
+}
+
+static void helper_canary(const char *cgroup, const struct evict_request *request,
+			  struct evict_answer *ret)
+{
+	pid_t pid = fork_into(cgroup);
+	int status;
+
+	if (pid == 0)
+		_exit(canary_connect(request));
+	if (pid < 0)
+		ret->r = pid;
+	else if (waitpid(pid, &status, 0) < 0)
+		ret->r = -errno;
+	else if (!WIFEXITED(status))
+		ret->r = -EIO;
+	else
+		ret->connected = WEXITSTATUS(status);
+}
+
 static void helper_serve(int fd, const struct tools *tools)
 {
 	struct evict_request request;
 	struct evict_answer answer;
 
 	while (recv(fd, &request, sizeof(request), 0) == sizeof(request)) {
-		answer = (struct evict_answer){};
+		answer = (struct evict_answer){.id = request.id};
 		if (request.verb == EVICT_SWEEP)
 			helper_sweep(tools, &answer);
 		else if (request.verb == EVICT_PROGRAM_NAME)
 			helper_program_name(request.id, &answer);
+		else if (request.verb == EVICT_CANARY)
+			helper_canary(tools->cgroup, &request, &answer);
 		else
 			answer.r = -EOPNOTSUPP;
 		answer.verb = request.verb;
@@ -231,6 +280,7 @@ int evict_start(struct evict *e, const struct kernel *k, enum evict_method metho
 {
 	struct tools tools = {
 		.link_fd = k->evict_link_fd,
+		.cgroup = k->cgroup,
 		.maps = {.flows_fd = bpf_map__fd(k->skel->maps.sn_flows),
 			 .backends_fd = bpf_map__fd(k->skel->maps.sn_backends),
 			 .flow_entries = k->flow_entries},
@@ -258,13 +308,11 @@ int evict_start(struct evict *e, const struct kernel *k, enum evict_method metho
 	return 0;
 }
 
-int evict_send(struct evict *e, enum evict_verb verb, uint32_t id)
+int evict_send(struct evict *e, const struct evict_request *request)
 {
-	struct evict_request request = {.verb = verb, .id = id};
-
 	if (e->fd < 0)
 		return -EOPNOTSUPP;
-	if (send(e->fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (send(e->fd, request, sizeof(*request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return -errno;
 	return 0;
 }

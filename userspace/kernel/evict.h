@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Ending stale connected datagram sockets, in every network namespace. Entering a namespace needs
- * CAP_SYS_ADMIN, which the daemon gives up: a forked helper with fixed verbs keeps it. Both talk
- * over a socket pair, one fixed-size request, one fixed-size answer.
+ * CAP_SYS_ADMIN, which the daemon gives up: a forked helper with fixed verbs keeps it. It also
+ * does for the doctor what the daemon may not: the name of a program, a connect to the canary.
+ * Both talk over a socket pair, one fixed-size request, one fixed-size answer.
  */
 #pragma once
 
@@ -16,21 +17,26 @@ struct kernel;
  * kernels know. */
 enum evict_method { EVICT_AUTO, EVICT_ITERATOR, EVICT_DIAG, EVICT_OFF };
 
-enum evict_verb { EVICT_SWEEP = 1, EVICT_PROGRAM_NAME = 2 };
+enum evict_verb { EVICT_SWEEP = 1, EVICT_PROGRAM_NAME = 2, EVICT_CANARY = 3 };
 
 struct evict_request {
 	uint32_t verb; /* enum evict_verb */
 	uint32_t id;   /* of a program */
+	uint32_t address_be;
+	uint16_t port_be; /* of a canary */
+	uint16_t pad;
 };
 
 struct evict_answer {
 	uint32_t verb;
-	int32_t r;           /* 0, or -errno of the first namespace that failed */
+	int32_t r;           /* 0, or -errno of the first namespace that failed, or of the verb */
 	uint32_t namespaces; /* that were swept */
 	uint32_t failed;     /* that could not be entered or read */
 	uint32_t more;       /* 1: some are left for another sweep */
 	uint32_t ended;      /* sockets, by sock_diag; the program counts its own */
+	uint32_t id;         /* of the program, as asked */
 	char name[16];       /* of the program */
+	int32_t connected;   /* errno of a connect() to the canary from inside the served cgroup */
 };
 
 struct evict {
@@ -44,7 +50,7 @@ struct evict {
  * way. */
 int evict_start(struct evict *e, const struct kernel *k, enum evict_method method,
 		int (*lockdown)(void));
-/* Asks for a sweep; the answer is read by evict_receive when fd is readable. */
-int evict_send(struct evict *e, enum evict_verb verb, uint32_t id);
+/* Asks; the answer is read by evict_receive when fd is readable. */
+int evict_send(struct evict *e, const struct evict_request *request);
 int evict_receive(struct evict *e, struct evict_answer *ret);
 void evict_stop(struct evict *e);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -136,12 +137,24 @@ int kernel_open(struct kernel *k, const struct kernel_config *config, int *ret_p
 	k->lock_fd = pin_lock(config->bpffs);
 	if (k->lock_fd == -EBUSY)
 		*ret_pid = pin_read_pid(config->bpffs, SN_ABI_VERSION);
-	if (k->lock_fd < 0)
-		return k->lock_fd;
+	if (k->lock_fd < 0) {
+		r = k->lock_fd;
+		if (r != -EBUSY && r != -ENOTSUP)
+			(void)snprintf(
+				k->trouble, sizeof(k->trouble),
+				"cannot make or lock the pin folder %s: %s; is a bpffs mounted there, and "
+				"writable? mount -t bpf bpf /sys/fs/bpf, or set bpffs.dir",
+				config->bpffs, strerror(-r));
+		return r;
+	}
 	k->cgroup = strdup(config->cgroup);
 	if (!k->cgroup)
 		return -ENOMEM;
 	r = pin_prepare(config->bpffs, SN_ABI_VERSION, &k->pin_dir, ret_pid);
+	if (r < 0 && r != -EPROTO)
+		(void)snprintf(k->trouble, sizeof(k->trouble),
+			       "cannot make the pin folders below %s: %s; is the bpffs writable?",
+			       config->bpffs, strerror(-r));
 	if (r < 0)
 		return r;
 	return open_all(k, config);
@@ -216,6 +229,45 @@ unsigned int kernel_attached(const struct kernel *k)
 	return n;
 }
 
+/* The bpffs belongs to whoever is root: what was removed there is pinned again, or a restart would
+ * not find it. How many. */
+static int pin_again(struct kernel *k)
+{
+	struct bpf_map *map;
+	char path[512];
+	int n = 0;
+
+	for (int hook = 0; hook < _HOOK_MAX; hook++) {
+		(void)snprintf(path, sizeof(path), "%s/links/%s", k->pin_dir,
+			       kernel_hook_name(hook));
+		if (access(path, F_OK) < 0 && errno == ENOENT && k->links[hook])
+			n += bpf_obj_pin(bpf_link__fd(k->links[hook]), path) == 0;
+	}
+	bpf_object__for_each_map(map, k->skel->obj)
+	{
+		const char *pin = bpf_map__pin_path(map);
+
+		if (pin && access(pin, F_OK) < 0 && errno == ENOENT)
+			n += bpf_obj_pin(bpf_map__fd(map), pin) == 0;
+	}
+	return n;
+}
+
+int kernel_repin(struct kernel *k)
+{
+	char path[512];
+
+	(void)snprintf(path, sizeof(path), "%s/links", k->pin_dir);
+	if (access(path, F_OK) < 0) { /* the whole folder: make it again */
+		(void)mkdir(k->pin_dir, 0700);
+		(void)mkdir(path, 0700);
+	}
+	(void)snprintf(path, sizeof(path), "%s/maps", k->pin_dir);
+	if (access(path, F_OK) < 0)
+		(void)mkdir(path, 0700);
+	return pin_again(k);
+}
+
 int kernel_repair(struct kernel *k)
 {
 	uint64_t id;
@@ -223,6 +275,8 @@ int kernel_repair(struct kernel *k)
 
 	r = attach_cgroup_id(k->cgroup, &id);
 	if (r < 0) {
+		(void)snprintf(k->trouble, sizeof(k->trouble), "cgroup %s: %s", k->cgroup,
+			       strerror(-r));
 		k->cgroup_ok = false;
 		return r;
 	}
@@ -242,26 +296,6 @@ int kernel_time_programs(void)
 {
 	/* The descriptor is the switch: it is kept for as long as we live. */
 	return bpf_enable_stats(BPF_STATS_RUN_TIME) < 0 ? -errno : 0;
-}
-
-size_t kernel_others(const struct kernel *k, enum kernel_hook hook, uint32_t *ret_ids, size_t max)
-{
-	struct bpf_program *program =
-		bpf_object__find_program_by_name(k->skel->obj, kernel_hook_name(hook));
-	_cleanup_close_ int fd = open(k->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct bpf_prog_info info = {};
-	__u32 length = sizeof(info), ids[64], n = ARRAY_SIZE(ids), flags = 0;
-	size_t found = 0;
-
-	if (fd < 0 || bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &length) < 0)
-		return 0;
-	if (bpf_prog_query(fd, bpf_program__expected_attach_type(program), BPF_F_QUERY_EFFECTIVE,
-			   &flags, ids, &n) < 0)
-		return 0;
-	for (__u32 i = 0; i < n && found < max; i++)
-		if (ids[i] != info.id)
-			ret_ids[found++] = ids[i];
-	return found;
 }
 
 int kernel_uninstall(const char *bpffs, int *ret_pid)

@@ -55,6 +55,7 @@ struct kernel {
 	char *cgroup;
 	bool took_over; /* maps were there already */
 	bool cgroup_ok;
+	char trouble[400];    /* what the last failure to attach or to pin was, as a sentence; "" */
 	unsigned int repairs; /* times the links were made anew because their cgroup had gone */
 	uint32_t flow_entries;
 	struct window services, slots, backends, policies, health, latency, svc_stats;
@@ -75,10 +76,10 @@ void kernel_close(struct kernel *k);
 /* Are the links still attached to the configured cgroup? Makes them anew if not. Returns 1 if it
  * did, 0 if all was well, < 0 if it could not (the cgroup's folder is missing, say). */
 int kernel_repair(struct kernel *k);
+/* Pins again what somebody removed below the pin folder; how many. */
+int kernel_repin(struct kernel *k);
 unsigned int kernel_attached(const struct kernel *k);
 const char *kernel_hook_name(enum kernel_hook hook);
-/* Ids of programs of others on the same cgroup and hook; returns how many (at most max). */
-size_t kernel_others(const struct kernel *k, enum kernel_hook hook, uint32_t *ret_ids, size_t max);
 
 /* Has the kernel time the programs of the whole host while this process lives. -EPERM. */
 int kernel_time_programs(void);

@@ -53,9 +53,14 @@ static int fit_map(struct bpf_map *map, const char *path)
 	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 		return -errno;
 	if (info.value_size != bpf_map__value_size(map) ||
-	    info.key_size != bpf_map__key_size(map) || info.type != bpf_map__type(map)) {
-		log_err("%s has another shape (value %u bytes, wanted %u): run sinewctl uninstall first",
-			path, info.value_size, bpf_map__value_size(map));
+	    info.key_size != bpf_map__key_size(map) || info.type != bpf_map__type(map) ||
+	    info.map_flags != bpf_map__map_flags(map)) {
+		log_err("%s has another shape (type %u, key %u, value %u bytes, flags %#x; wanted %u, %u, %u, %#x): "
+			"it was made by another version; run \"sinewd --uninstall\" and start again (open "
+			"connections stay, new ones pass untranslated meanwhile)",
+			path, info.type, info.key_size, info.value_size, info.map_flags,
+			bpf_map__type(map), bpf_map__key_size(map), bpf_map__value_size(map),
+			bpf_map__map_flags(map));
 		return -EPROTO;
 	}
 	if (info.max_entries != bpf_map__max_entries(map))

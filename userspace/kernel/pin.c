@@ -30,18 +30,22 @@ static void close_dir(DIR **d)
 
 int pin_lock(const char *bpffs)
 {
+	bool made = mkdir(bpffs, 0700) == 0;
 	_cleanup_close_ int fd = -1;
 	struct statfs fs;
 
-	if (mkdir(bpffs, 0700) < 0 && errno != EEXIST)
+	if (!made && errno != EEXIST)
 		return -errno;
 	fd = open(bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	if (fstatfs(fd, &fs) < 0)
 		return -errno;
-	if ((unsigned long)fs.f_type != BPF_FS_MAGIC)
+	if ((unsigned long)fs.f_type != BPF_FS_MAGIC) {
+		if (made)
+			(void)rmdir(bpffs);
 		return -ENOTSUP;
+	}
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	return TAKE_FD(fd);
@@ -86,6 +90,41 @@ static int make_below(const char *dir, const char *name)
 	return 0;
 }
 
+static int remove_files(const char *path)
+{
+	_cleanup_(close_dir) DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && unlinkat(dirfd(dir), entry->d_name, 0) < 0)
+			return -errno;
+	return rmdir(path) < 0 ? -errno : 0;
+}
+
+static bool is_empty(const char *path)
+{
+	_cleanup_(close_dir) DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			return false;
+	return dir != NULL;
+}
+
+/* Maps without a single link are nobody's: a start or an uninstall was cut short. What they hold
+ * was never looked after, or no longer is. */
+static int sweep_half_made(const char *path)
+{
+	_cleanup_free_ char *links = NULL, *maps = NULL;
+
+	if (asprintf(&links, "%s/links", path) < 0 || asprintf(&maps, "%s/maps", path) < 0)
+		return -ENOMEM;
+	return is_empty(links) ? remove_files(maps) : 0;
+}
+
 int pin_prepare(const char *bpffs, unsigned int abi, char **ret, int *ret_other)
 {
 	_cleanup_free_ char *path = NULL;
@@ -100,27 +139,15 @@ int pin_prepare(const char *bpffs, unsigned int abi, char **ret, int *ret_other)
 		return -ENOMEM;
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	r = make_below(path, "maps");
-	if (r < 0)
-		return r;
 	r = make_below(path, "links");
+	if (r >= 0)
+		r = sweep_half_made(path);
+	if (r >= 0)
+		r = make_below(path, "maps");
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(path);
 	return 0;
-}
-
-static int remove_files(const char *path)
-{
-	_cleanup_(close_dir) DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	if (!dir)
-		return errno == ENOENT ? 0 : -errno;
-	while ((entry = readdir(dir)))
-		if (entry->d_name[0] != '.' && unlinkat(dirfd(dir), entry->d_name, 0) < 0)
-			return -errno;
-	return rmdir(path) < 0 ? -errno : 0;
 }
 
 /* Links first: as long as maps are pinned, whatever still runs has what it needs. */

@@ -8,8 +8,8 @@
 /* Makes the folder if it is missing and locks it. fd of the lock; -EBUSY: another holds it;
  * -ENOTSUP: not on a bpffs. */
 int pin_lock(const char *bpffs);
-/* Makes v<ABI>/maps and v<ABI>/links. Path of v<ABI> in *ret (caller frees). -EPROTO when pins of
- * another ABI are there: its number in *ret_other. */
+/* Makes v<ABI>/maps and v<ABI>/links; maps that no link uses are removed first. Path of v<ABI> in
+ * *ret (caller frees). -EPROTO when pins of another ABI are there: its number in *ret_other. */
 int pin_prepare(const char *bpffs, unsigned int abi, char **ret, int *ret_other);
 /* Removes every v<N> folder with what is in it, then bpffs itself if it is empty and was ours. */
 int pin_remove_all(const char *bpffs);

@@ -420,6 +420,7 @@ struct publish *publish_free(struct publish *p)
 		HASH_DEL(p->entries, e);
 		entry_free(e);
 	}
+	service_unref(p->canary);
 	index_pool_done(&p->services);
 	index_pool_done(&p->backends);
 	index_pool_done(&p->slots);
