@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See diag.h. Before: evict.c has entered a namespace. One dump of the connected datagram sockets of
- * each family; a destroy request names 4-tuple and cookie, so nothing but that very socket ends. Must
- * never ask for a socket whose flow does not say so.
+ * See diag.h. Before: evict.c has entered a namespace. One dump of the connected datagram sockets
+ * of each family; a destroy request names 4-tuple and cookie, so nothing but that very socket ends.
+ * Must never ask for a socket whose flow does not say so.
  */
 #include "kernel/diag.h"
 
@@ -24,7 +24,8 @@
 #define DIAG_BATCH 1024
 #define DIAG_BYTES 32768
 
-/* --- which ------------------------------------------------------------------------------------- */
+/* --- which -------------------------------------------------------------------------------------
+ */
 
 static bool is_stale(const struct diag_maps *maps, const struct sn_flow *flow)
 {
@@ -72,7 +73,8 @@ int diag_find_stale(const struct diag_maps *maps, struct sn_flow *ret, size_t ma
 	return (int)found;
 }
 
-/* --- netlink ----------------------------------------------------------------------------------- */
+/* --- netlink -----------------------------------------------------------------------------------
+ */
 
 struct diag_request {
 	struct nlmsghdr header;
@@ -119,7 +121,8 @@ static int receive_ack(int fd)
 	return error->error;
 }
 
-/* --- one namespace ------------------------------------------------------------------------------- */
+/* --- one namespace -------------------------------------------------------------------------------
+ */
 
 struct ending {
 	const struct sn_flow *stale;
@@ -148,9 +151,8 @@ static void end_if_stale(struct ending *e, const struct inet_diag_msg *m)
 					m->id.idiag_cookie[0]};
 	const struct sn_flow *flow =
 		bsearch(&key, e->stale, e->n, sizeof(*e->stale), compare_cookies);
-	const struct inet_diag_req_v2 body = {.sdiag_family = m->idiag_family,
-					      .sdiag_protocol = IPPROTO_UDP,
-					      .id = m->id};
+	const struct inet_diag_req_v2 body = {
+		.sdiag_family = m->idiag_family, .sdiag_protocol = IPPROTO_UDP, .id = m->id};
 	int r;
 
 	if (!flow || !is_peer(m, flow))
