@@ -50,6 +50,26 @@ static int path_clear(const char *path, const struct sockaddr_un *address)
 	return 0;
 }
 
+/*
+ * A sinewd that no service manager started finds no /run/sinew. The folders above must be there.
+ * Whom the sockets' groups let in must get as far as to them, whatever our umask is.
+ */
+static int folder_make(const char *path)
+{
+	_cleanup_free_ char *folder = strdup(path);
+	char *slash;
+
+	if (!folder)
+		return -ENOMEM;
+	slash = strrchr(folder, '/');
+	if (!slash || slash == folder)
+		return 0;
+	*slash = '\0';
+	if (mkdir(folder, 0755) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return chmod(folder, 0755) < 0 ? -errno : 0;
+}
+
 static int path_bind(int fd, const struct sockaddr_un *address)
 {
 	mode_t mask = umask(0177);
@@ -85,6 +105,9 @@ int socket_listen(const char *path, const char *group, struct socket_file *ret)
 	copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;
+	r = folder_make(path);
+	if (r < 0)
+		return r;
 	r = path_clear(path, &address);
 	if (r < 0)
 		return r;
