@@ -18,6 +18,8 @@
 
 #define SN_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define SN_IPPROTO_MPTCP 262     /* include/uapi/linux/in.h; older headers lack it */
+#define SN_ORIGIN_ICMP 2         /* include/uapi/linux/errqueue.h, which needs libc's headers */
+#define SN_ORIGIN_ICMP6 3
 
 #define SN_V4_MAPPED bpf_htonl(0xffff)
 
@@ -34,9 +36,29 @@ struct sock_common {
 	sn_atomic64 skc_cookie;
 } __attribute__((preserve_access_index));
 
+struct sk_buff {
+	char cb[48];
+} __attribute__((preserve_access_index));
+
+struct sk_buff_head {
+	struct sk_buff *next;
+	__u32 qlen;
+} __attribute__((preserve_access_index));
+
+struct sock_extended_err {
+	__u32 ee_errno;
+	__u8 ee_origin;
+} __attribute__((preserve_access_index));
+
+struct sock_exterr_skb {
+	struct sock_extended_err ee;
+} __attribute__((preserve_access_index));
+
 struct sock {
 	struct sock_common __sk_common;
+	struct sk_buff_head sk_error_queue;
 	int sk_err;
+	int sk_err_soft;
 } __attribute__((preserve_access_index));
 
 struct tcp_sock {
@@ -128,4 +150,26 @@ static __always_inline __u64 sn_ctx_first_subflow(void *sk)
 	if (bpf_core_read(&first, sizeof(first), &msk->first) || !first)
 		return 0;
 	return BPF_CORE_READ(first, __sk_common.skc_cookie.counter);
+}
+
+/* The error of an ICMP message that came while the socket was locked, as it is in connect() when
+ * the path's end is on this host: TCP stays in SYN_SENT then, and poll() and SO_ERROR tell the
+ * caller (the latter clears sk_err_soft, but what was queued for MSG_ERRQUEUE stays). 0: none. */
+static __always_inline int sn_ctx_icmp_error(void *ctx_sk)
+{
+	struct sock *sk = sn_ctx_number(ctx_sk);
+	struct sock_exterr_skb *queued;
+	struct sk_buff *skb;
+	__u8 origin;
+	int error;
+
+	error = BPF_CORE_READ(sk, sk_err_soft);
+	if (error || !BPF_CORE_READ(sk, sk_error_queue.qlen))
+		return error;
+	skb = BPF_CORE_READ(sk, sk_error_queue.next);
+	queued = (void *)skb + bpf_core_field_offset(struct sk_buff, cb);
+	origin = BPF_CORE_READ(queued, ee.ee_origin);
+	if (origin != SN_ORIGIN_ICMP && origin != SN_ORIGIN_ICMP6)
+		return 0;
+	return (int)BPF_CORE_READ(queued, ee.ee_errno);
 }

@@ -12,7 +12,22 @@ static __always_inline struct sn_flow *sn_sockops_flow(struct bpf_sock_ops *ops,
 	return sn_flow_find(*ret_cookie, ops->sk);
 }
 
-/* The SYN leaves: time starts, and only this socket's states are wanted from now on. */
+static __always_inline int sn_is_sent_to(struct bpf_sock_ops *ops, const struct sn_flow *flow)
+{
+	if (bpf_ntohl(ops->remote_port) != bpf_ntohs(flow->peer_port_be))
+		return 0;
+	if (flow->peer.word_be[2] == SN_V4_MAPPED && !flow->peer.word_be[1] &&
+	    !flow->peer.word_be[0])
+		return ops->remote_ip4 == flow->peer.word_be[3];
+	return ops->remote_ip6[3] == flow->peer.word_be[3] &&
+	       ops->remote_ip6[2] == flow->peer.word_be[2] &&
+	       ops->remote_ip6[1] == flow->peer.word_be[1] &&
+	       ops->remote_ip6[0] == flow->peer.word_be[0];
+}
+
+/* The SYN leaves: time starts, and only this socket's states are wanted from now on. A socket whose
+ * connect failed before its SYN may have gone on to another address, past our doors: then this SYN
+ * is not the flow's. Other programs' flags stay as they are. */
 static __always_inline void sn_on_syn(struct bpf_sock_ops *ops)
 {
 	__u64 cookie;
@@ -20,9 +35,13 @@ static __always_inline void sn_on_syn(struct bpf_sock_ops *ops)
 
 	if (!flow || flow->state != SN_FLOW_PICKED)
 		return;
+	if (!sn_is_sent_to(ops, flow)) {
+		sn_flow_end(flow, cookie, 0, 0);
+		return;
+	}
 	flow->start_ns = bpf_ktime_get_ns();
 	flow->state = SN_FLOW_CONNECTING;
-	bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 static __always_inline void sn_on_established(struct sn_flow *flow)
@@ -83,9 +102,13 @@ int sn_release(struct bpf_sock *sk)
 {
 	__u64 cookie = bpf_get_socket_cookie(sk);
 	struct sn_flow *flow = sn_flow_find(cookie, sk);
+	int error = 0;
 
-	if (flow)
-		sn_flow_end(flow, cookie, 0, 0);
+	if (!flow)
+		return 1;
+	if (flow->state == SN_FLOW_CONNECTING)
+		error = sn_ctx_icmp_error(sk);
+	sn_flow_end(flow, cookie, error, 0);
 	return 1;
 }
 

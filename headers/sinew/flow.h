@@ -63,7 +63,8 @@ struct sn_reverse {
 };
 SN_LAYOUT(struct sn_reverse, 24);
 
-/* Value of sn_health, by backend index. attempts = sum of outcome[] + connects in progress. */
+/* Value of sn_health, by backend index. attempts = sum of outcome[] + connects in progress, but for
+ * outcome[RESET]: what was reset before its first byte had been CONNECTED. */
 struct sn_health {
 	__u64 attempts;
 	__u64 last_failure_ns; /* CLOCK_MONOTONIC; 0: never */

@@ -22,7 +22,8 @@
 	X(TIMEOUT, "timeout", backend,                                                             \
 	  "no answer from the backend until the kernel or the caller gave up")                     \
 	X(UNREACHABLE, "unreachable", backend, "an ICMP error from the path to the backend")       \
-	X(RESET, "reset", backend, "the backend reset the connection before its first byte")       \
+	X(RESET, "reset", backend,                                                                 \
+	  "the backend reset the connection before its first byte; it was counted as connected")   \
 	X(ABORTED, "aborted", caller, "the caller closed the socket within 3 s of connecting")     \
 	X(NOT_SENT, "not_sent", caller,                                                            \
 	  "the caller's kernel sent no SYN: no route or no free port")                             \

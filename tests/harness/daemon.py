@@ -4,10 +4,13 @@
 Before it: sandbox.py and a built sinewd. After it: tests and the bench fill and ask it. Each has
 its own sockets, pins, cgroup and state; it must never see the host's.
 """
+import contextlib
 import http.client
 import json
 import os
 import socket
+import threading
+import time
 
 from harness.sandbox import SandboxError
 
@@ -102,6 +105,46 @@ class Daemon:
     def pss_bytes(self):
         """Of the daemon and the helpers that it started."""
         return sum(read_pss(pid) for pid in family(self.child.pid))
+
+
+class Events:
+    """What /v1/events tells while inside. A context manager; `query` filters, for example "?service=shop"."""
+
+    def __init__(self, daemon, query=""):
+        self.connection = UnixConnection(daemon.status_socket, timeout=300)
+        self.connection.request("GET", "/v1/events" + query)
+        self.answer = self.connection.getresponse()
+        self.socket = self.connection.sock or self.answer.fp.raw._sock  # pylint: disable=protected-access
+        self.told = []
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            while True:
+                line = self.answer.readline()
+                if not line:
+                    return
+                self.told.append(json.loads(line))
+
+    def matching(self, **fields):
+        return [event for event in self.told if all(event.get(key) == value for key, value in fields.items())]
+
+    def wait(self, count=1, seconds=10, **fields):
+        """The events with these fields, as soon as there are so many of them; else as many as there are."""
+        end = time.monotonic() + seconds
+        while len(self.matching(**fields)) < count and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.matching(**fields)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.reader.join(5)
+        self.connection.close()
 
 
 def family(pid):
