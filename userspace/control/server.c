@@ -103,7 +103,7 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 void server_sweep(struct door *door, uint64_t now_ms)
 {
 	for (struct client *client = door->clients; client; client = client->next) {
-		if (!client->free_ms || now_ms - client->free_ms < RECEIVE_MS)
+		if (!client->free_ms || now_ms < client->free_ms + RECEIVE_MS)
 			continue;
 		door->control->counters.slow_senders++;
 		client->free_ms = 0;
