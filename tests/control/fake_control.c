@@ -26,6 +26,8 @@ struct fake {
 	struct store *store;
 	uv_signal_t term, interrupt;
 	uv_timer_t events, ack;
+	uv_prepare_t prepare;
+	uint64_t busy_ns, turn_max_ns; /* as the daemon measures the turns of its loop */
 	uint64_t events_sent;
 	unsigned int per_tick;
 	uint64_t ack_ms;
@@ -39,7 +41,7 @@ struct fake {
 
 struct options {
 	const char *control, *status;
-	unsigned long services, budget, events, ack_ms;
+	unsigned long services, budget, events, ack_ms, receive_ms, answer_s, heartbeat_ms;
 	bool backend_label, fail_disk;
 };
 
@@ -244,6 +246,8 @@ static int fake_explain(void *arg, struct sn_explain *e)
 
 static void fake_status(void *arg, struct control_program_facts *ret)
 {
+	struct fake *f = arg;
+
 	*ret = (struct control_program_facts){.version = "0.0.0-fake",
 					      .revision = "fake",
 					      .abi = SN_ABI_VERSION,
@@ -256,7 +260,9 @@ static void fake_status(void *arg, struct control_program_facts *ret)
 					      .cgroup_ok = true,
 					      .programs_attached = 9,
 					      .programs_wanted = 9,
-					      .heartbeat_age_ms = 12};
+					      .heartbeat_age_ms = 12,
+					      .loop_max_us = f->turn_max_ns / 1000};
+	f->turn_max_ns = 0;
 }
 
 static uint64_t fake_node_count(void *arg, unsigned int reason)
@@ -419,10 +425,21 @@ static void on_events(uv_timer_t *timer)
 	}
 }
 
+static void on_prepare(uv_prepare_t *prepare)
+{
+	struct fake *f = prepare->data;
+	uint64_t busy = uv_hrtime() - uv_metrics_idle_time(&f->loop), turn = busy - f->busy_ns;
+
+	if (f->busy_ns && turn > f->turn_max_ns)
+		f->turn_max_ns = turn;
+	f->busy_ns = busy;
+}
+
 static void on_closed(void *arg)
 {
 	struct fake *f = arg;
 
+	uv_close((uv_handle_t *)&f->prepare, NULL);
 	uv_close((uv_handle_t *)&f->term, NULL);
 	uv_close((uv_handle_t *)&f->interrupt, NULL);
 	uv_close((uv_handle_t *)&f->events, NULL);
@@ -448,7 +465,11 @@ static int fake_watch(struct fake *f, const struct options *o)
 	(void)uv_signal_init(&f->loop, &f->interrupt);
 	(void)uv_timer_init(&f->loop, &f->events);
 	(void)uv_timer_init(&f->loop, &f->ack);
-	f->term.data = f->interrupt.data = f->events.data = f->ack.data = f;
+	(void)uv_prepare_init(&f->loop, &f->prepare);
+	f->term.data = f->interrupt.data = f->events.data = f->ack.data = f->prepare.data = f;
+	if (uv_loop_configure(&f->loop, UV_METRICS_IDLE_TIME) < 0 ||
+	    uv_prepare_start(&f->prepare, on_prepare) < 0)
+		return -EIO;
 	if (uv_signal_start(&f->term, on_signal, SIGTERM) < 0 ||
 	    uv_signal_start(&f->interrupt, on_signal, SIGINT) < 0)
 		return -EIO;
@@ -478,7 +499,13 @@ static int fake_run(struct fake *f, const struct options *o)
 				  fake_config,
 				  fake_workloads,
 				  fake_uninstall};
-	struct control_config config = {o->control, o->status, o->budget, o->backend_label};
+	struct control_config config = {.control_path = o->control,
+					.status_path = o->status,
+					.series_budget = o->budget,
+					.backend_label = o->backend_label,
+					.receive_ms = (uint32_t)o->receive_ms,
+					.answer_s = (uint32_t)o->answer_s,
+					.heartbeat_ms = (uint32_t)o->heartbeat_ms};
 	struct store_config pools = {};
 	int r;
 
@@ -505,46 +532,37 @@ static int fake_run(struct fake *f, const struct options *o)
 
 static int options_parse(int argc, char **argv, struct options *ret)
 {
-	static const struct option table[] = {{"control", required_argument, NULL, 'c'},
-					      {"status", required_argument, NULL, 's'},
-					      {"services", required_argument, NULL, 'n'},
-					      {"budget", required_argument, NULL, 'b'},
-					      {"events", required_argument, NULL, 'e'},
-					      {"ack-ms", required_argument, NULL, 'a'},
-					      {"backend-label", no_argument, NULL, 'l'},
-					      {"fail-disk", no_argument, NULL, 'f'},
-					      {}};
 	struct options o = {.services = 20, .budget = 100000, .ack_ms = 1};
+	const struct {
+		const char *name;
+		unsigned long *number;
+	} numbers[] = {{"services", &o.services},
+		       {"budget", &o.budget},
+		       {"events", &o.events},
+		       {"ack-ms", &o.ack_ms},
+		       {"receive-ms", &o.receive_ms},
+		       {"answer-s", &o.answer_s},
+		       {"heartbeat-ms", &o.heartbeat_ms}};
+	struct option table[ARRAY_SIZE(numbers) + 5] = {{"control", required_argument, NULL, 'c'},
+							{"status", required_argument, NULL, 's'},
+							{"backend-label", no_argument, NULL, 'l'},
+							{"fail-disk", no_argument, NULL, 'f'}};
 
-	for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
-		switch (c) {
-		case 'c':
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		table[4 + i] = (struct option){numbers[i].name, required_argument, NULL, 'n'};
+	for (int c, at = 0; (c = getopt_long(argc, argv, "", table, &at)) != -1;) {
+		if (c == 'c')
 			o.control = optarg;
-			break;
-		case 's':
+		else if (c == 's')
 			o.status = optarg;
-			break;
-		case 'n':
-			o.services = strtoul(optarg, NULL, 10);
-			break;
-		case 'b':
-			o.budget = strtoul(optarg, NULL, 10);
-			break;
-		case 'e':
-			o.events = strtoul(optarg, NULL, 10);
-			break;
-		case 'a':
-			o.ack_ms = strtoul(optarg, NULL, 10);
-			break;
-		case 'l':
+		else if (c == 'n')
+			*numbers[at - 4].number = strtoul(optarg, NULL, 10);
+		else if (c == 'l')
 			o.backend_label = true;
-			break;
-		case 'f':
+		else if (c == 'f')
 			o.fail_disk = true;
-			break;
-		default:
+		else
 			return -EINVAL;
-		}
 	}
 	if (!o.control || !o.status)
 		return -EINVAL;
@@ -561,10 +579,11 @@ int main(int argc, char **argv)
 	log_init("fake_control", LOG_INFO, LOG_FORMAT_TEXT);
 	r = options_parse(argc, argv, &o);
 	if (r < 0) {
-		(void)fprintf(stderr,
-			      "usage: fake_control --control PATH --status PATH [--services N] "
-			      "[--budget N] [--events PER_SECOND] [--ack-ms N] [--backend-label] "
-			      "[--fail-disk]\n");
+		(void)fprintf(
+			stderr,
+			"usage: fake_control --control PATH --status PATH [--services N] "
+			"[--budget N] [--events PER_SECOND] [--ack-ms N] [--receive-ms N] "
+			"[--answer-s N] [--heartbeat-ms N] [--backend-label] [--fail-disk]\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -137,7 +137,7 @@ int answer_ready(struct request *q)
 	enum MHD_Result queued;
 
 	if (q->client)
-		q->client->free_ms = 0;
+		q->client->owes = false;
 	queued = MHD_queue_response(q->connection, q->ready_status, response);
 	MHD_destroy_response(response);
 	return queued == MHD_YES ? 0 : -EIO;
@@ -241,15 +241,38 @@ int answer_error(struct request *q, int error, const struct problems *problems)
 	return problem_send(q, status, detail, problems);
 }
 
+int answer_bytes(struct request *q, unsigned int status, const char *type, struct bytes *text)
+{
+	struct MHD_Response *response = NULL;
+
+	if (!text->failed)
+		response = response_take(TAKE_PTR(text->data), text->length);
+	bytes_done(text);
+	return answer_response(q, status, type, response);
+}
+
+int answer_callback(struct request *q, unsigned int status, const char *type, struct callback c)
+{
+	struct MHD_Response *response;
+
+	/* libmicrohttpd 0.9.75 ends the body that a HEAD does not have with a last chunk, which the
+	 * client would take for the beginning of its next answer. */
+	if (q->head) {
+		c.free(c.arg);
+		response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+		return answer_response(q, status, type, response);
+	}
+	response =
+		MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK, c.read, c.arg, c.free);
+	if (!response)
+		c.free(c.arg);
+	return answer_response(q, status, type, response);
+}
+
 int answer_stream(struct request *q, unsigned int status, const char *type, struct stream *s)
 {
-	struct MHD_Response *response = MHD_create_response_from_callback(
-		MHD_SIZE_UNKNOWN, CHUNK, stream_read, s, stream_free);
-
 	s->control = q->control;
-	if (!response)
-		stream_free(s);
-	return answer_response(q, status, type, response);
+	return answer_callback(q, status, type, (struct callback){stream_read, stream_free, s});
 }
 
 int answer_static(struct request *q, const char *type, const void *data, size_t length)

@@ -19,6 +19,16 @@ __attribute__((format(printf, 3, 4))) int answer_problem(struct request *q, unsi
 int answer_error(struct request *q, int error, const struct problems *problems);
 /* The document is borrowed. */
 int answer_json(struct request *q, unsigned int status, const yyjson_mut_doc *doc);
+/* Takes the content of `text`, on failure too. */
+int answer_bytes(struct request *q, unsigned int status, const char *type, struct bytes *text);
+/* A body of unknown length: `read` gives bytes, 0 "later", or one of the library's two ends. Takes
+ * `arg`, on failure too; a HEAD needs none of it. */
+struct callback {
+	MHD_ContentReaderCallback read;
+	void (*free)(void *arg);
+	void *arg;
+};
+int answer_callback(struct request *q, unsigned int status, const char *type, struct callback c);
 /* Takes the stream, on failure too. */
 int answer_stream(struct request *q, unsigned int status, const char *type, struct stream *s);
 /* `data` must outlive the control. */

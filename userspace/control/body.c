@@ -56,47 +56,6 @@ static int text_parse(const char *text, size_t length, struct problems *problems
 	return 0;
 }
 
-/* Members that the API adds when it shows an object; sent back, they are not part of it. */
-static bool is_shown(yyjson_val *json)
-{
-	yyjson_val *metadata = yyjson_obj_get(json, "metadata");
-
-	return yyjson_obj_get(json, "status") || yyjson_obj_get(metadata, "source") ||
-	       yyjson_obj_get(metadata, "resourceVersion");
-}
-
-static yyjson_doc *shown_strip(yyjson_val *json)
-{
-	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *copy = yyjson_val_mut_copy(doc, json);
-	yyjson_mut_val *metadata = yyjson_mut_obj_get(copy, "metadata");
-	yyjson_doc *stripped;
-
-	(void)yyjson_mut_obj_remove_key(copy, "status");
-	(void)yyjson_mut_obj_remove_key(metadata, "source");
-	(void)yyjson_mut_obj_remove_key(metadata, "resourceVersion");
-	yyjson_mut_doc_set_root(doc, copy);
-	stripped = yyjson_mut_doc_imut_copy(doc, NULL);
-	yyjson_mut_doc_free(doc);
-	return stripped;
-}
-
-static int object_decode(yyjson_val *json, const char *pointer, const char *source,
-			 struct problems *problems, struct object *ret)
-{
-	yyjson_doc *stripped;
-	int r;
-
-	if (!is_shown(json))
-		return codec_decode_object(json, pointer, source, problems, ret);
-	stripped = shown_strip(json);
-	if (!stripped)
-		return -ENOMEM;
-	r = codec_decode_object(yyjson_doc_get_root(stripped), pointer, source, problems, ret);
-	yyjson_doc_free(stripped);
-	return r;
-}
-
 /* Goes on after a bad object, so that one answer tells all errors. */
 static int objects_decode(yyjson_val *list, const char *pointer, const char *source,
 			  struct problems *problems, struct body *b)
@@ -121,7 +80,7 @@ static int objects_decode(yyjson_val *list, const char *pointer, const char *sou
 		int r;
 
 		(void)snprintf(at, sizeof(at), "%s/%zu", pointer, i);
-		r = object_decode(item, at, source, problems, &b->objects[b->n_objects]);
+		r = codec_decode_object(item, at, source, problems, &b->objects[b->n_objects]);
 		if (r == -ENOMEM)
 			return r;
 		if (r >= 0)
@@ -256,7 +215,7 @@ static int single_decode(yyjson_val *json, const char *source, struct problems *
 	b->objects = calloc(1, sizeof(*b->objects));
 	if (!b->objects)
 		return -ENOMEM;
-	r = object_decode(json, "", source, problems, &b->objects[0]);
+	r = codec_decode_object(json, "", source, problems, &b->objects[0]);
 	if (r < 0)
 		return r;
 	b->n_objects = 1;

@@ -78,6 +78,9 @@ int control_new(uv_loop_t *loop, const struct control_config *config, const stru
 	c->ops = *ops;
 	c->series_budget = config->series_budget;
 	c->backend_label = config->backend_label;
+	c->receive_ms = config->receive_ms ? config->receive_ms : RECEIVE_MS;
+	c->answer_s = config->answer_s ? config->answer_s : ANSWER_S;
+	c->heartbeat_ms = config->heartbeat_ms ? config->heartbeat_ms : HEARTBEAT_MS;
 	c->doors[0].socket.fd = c->doors[1].socket.fd = -1;
 	r = control_watch(c);
 	if (r >= 0)

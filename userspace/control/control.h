@@ -16,6 +16,8 @@ struct control_config {
 	const char *status_path;  /* reads only: 0660, group "sinew-view" when it exists */
 	uint64_t series_budget;   /* series of one metric before services fold into "other" */
 	bool backend_label;       /* opt in: one series per backend */
+	/* 0: as server.h has it; tests have less patience */
+	uint32_t receive_ms, answer_s, heartbeat_ms;
 };
 
 /* Binds and listens; refuses (-EADDRINUSE) when a live server answers on the path, replaces a dead

@@ -161,7 +161,6 @@ static int subscriber_new(struct request *q, struct subscriber **ret)
 
 int event_get(struct request *q)
 {
-	struct MHD_Response *response;
 	struct subscriber *s;
 	int r;
 
@@ -171,14 +170,9 @@ int event_get(struct request *q)
 	r = subscriber_new(q, &s);
 	if (r < 0)
 		return r;
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK, subscriber_read, s,
-						     subscriber_free);
-	if (!response) {
-		subscriber_free(s);
-		return -ENOMEM;
-	}
 	(void)MHD_set_connection_option(q->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
-	return answer_response(q, 200, TYPE_NDJSON, response);
+	return answer_callback(q, 200, TYPE_NDJSON,
+			       (struct callback){subscriber_read, subscriber_free, s});
 }
 
 /* --- what is told -------------------------------------------------------------------------------
@@ -310,7 +304,7 @@ void event_heartbeat(struct control *c, uint64_t now_ms)
 		     view_format_time(view_now_ms(), time));
 	for (struct subscriber *s = c->subscribers; s; s = next) {
 		next = s->next;
-		if (now_ms - s->last_ms >= HEARTBEAT_MS)
+		if (now_ms - s->last_ms >= c->heartbeat_ms)
 			subscriber_send(s, line, (size_t)n);
 	}
 }

@@ -79,7 +79,7 @@ static int destination_read(const struct store *store, const char *text, struct 
 	if (strchr(text, '/'))
 		return destination_by_name(store, text, k);
 	r = address_parse_port(text, &k->e.dest.addr, &port);
-	if (r < 0)
+	if (r < 0 || !port)
 		return -EINVAL;
 	k->e.dest.port_be = htons(port);
 	k->service = store_find_frontend(store, &k->e.dest, &k->port);

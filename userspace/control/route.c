@@ -203,6 +203,14 @@ static int refuse(struct request *q, int error, const char *method)
 	return answer_problem(q, 405, "%.20s is not possible here; allowed: %s", method, q->allow);
 }
 
+/* With another coding nobody knows where the body ends (RFC 9112 §6.3). */
+static bool coding_is_known(const struct request *q)
+{
+	const char *coding = header_get(q, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+
+	return !coding || strcasecmp(coding, "chunked") == 0;
+}
+
 int route_begin(struct request *q, const char *method)
 {
 	char *mark = strchr(q->path, '?');
@@ -210,6 +218,9 @@ int route_begin(struct request *q, const char *method)
 
 	if (mark)
 		*mark++ = 0;
+	q->head = strcmp(method, "HEAD") == 0;
+	if (!coding_is_known(q))
+		return answer_problem(q, 400, "the only transfer coding known here is chunked");
 	r = route_find(q, method);
 	if (r < 0)
 		return refuse(q, r, method);

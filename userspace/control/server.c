@@ -18,6 +18,7 @@
 
 #define POOL (96u << 10) /* bytes of one connection: request line, headers, a chunk */
 #define ACCEPTS 16       /* new connections taken in one turn */
+#define DRAINS 64        /* turns for what is queued at the end */
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
@@ -37,7 +38,8 @@ static void client_add(struct door *door, struct MHD_Connection *connection, voi
 	client->door = door;
 	client->fd =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-	client->free_ms = uv_now(door->control->loop) | 1;
+	client->owes = true;
+	client->free_ms = uv_now(door->control->loop);
 	client->next = door->clients;
 	client->link = &door->clients;
 	if (client->next)
@@ -70,9 +72,9 @@ static void client_refuse(struct door *door, int fd)
 {
 	static const char text[] =
 		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-		"Retry-After: 1\r\nConnection: close\r\nContent-Length: 107\r\n\r\n"
+		"Retry-After: 1\r\nConnection: close\r\n\r\n"
 		"{\"type\":\"urn:sinew:problem:busy\",\"title\":\"Service Unavailable\",\"status\":503,"
-		"\"detail\":\"too many clients\"}\n\n";
+		"\"detail\":\"too many clients\"}\n";
 
 	(void)!send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)close(fd);
@@ -103,10 +105,10 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 void server_sweep(struct door *door, uint64_t now_ms)
 {
 	for (struct client *client = door->clients; client; client = client->next) {
-		if (!client->free_ms || now_ms < client->free_ms + RECEIVE_MS)
+		if (!client->owes || now_ms - client->free_ms < door->control->receive_ms)
 			continue;
 		door->control->counters.slow_senders++;
-		client->free_ms = 0;
+		client->owes = false;
 		client_cut(client);
 	}
 }
@@ -162,7 +164,8 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **re
 	if (q->client) {
 		if (code == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED && q->answered)
 			q->control->counters.slow_readers++;
-		q->client->free_ms = uv_now(q->control->loop) | 1;
+		q->client->owes = true;
+		q->client->free_ms = uv_now(q->control->loop);
 	}
 	request_free(q);
 }
@@ -199,7 +202,7 @@ static int body_add(struct request *q, const char *data, size_t length)
 	size_t before = q->body.room;
 
 	q->too_large |= q->body.length + length > LIMIT_BODY;
-	q->no_room |= c->body_bytes + length > LIMIT_BODIES;
+	q->no_room |= q->body.length + length > BODY_SMALL && c->body_bytes + length > LIMIT_BODIES;
 	if (q->too_large || q->no_room || !route_takes_body(q->route)) {
 		q->discarded += length;
 		c->body_bytes -= before;
@@ -211,6 +214,18 @@ static int body_add(struct request *q, const char *data, size_t length)
 	return 0;
 }
 
+static bool body_follows(const struct request *q)
+{
+	const char *length = MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND,
+							 MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+	return (length && strcmp(length, "0") != 0) ||
+	       MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND,
+					   MHD_HTTP_HEADER_TRANSFER_ENCODING);
+}
+
+/* What can be refused is refused before its body is read. The library closes the connection after
+ * such an answer; without a body there is no reason to, and the answer waits for the end. */
 static int request_begin(struct request *q, const char *method)
 {
 	const union MHD_ConnectionInfo *info;
@@ -221,7 +236,16 @@ static int request_begin(struct request *q, const char *method)
 	if (!q->client || socket_caller(q->client->fd, &q->caller) < 0)
 		return -ENOMEM;
 	q->caller.admin = q->door->admin;
-	return route_begin(q, method);
+	q->routed = body_follows(q);
+	return q->routed ? route_begin(q, method) : 0;
+}
+
+static int request_end(struct request *q, const char *method)
+{
+	int r = q->routed ? 0 : route_begin(q, method);
+
+	q->client->owes = false;
+	return r < 0 || q->answered ? r : route_end(q);
 }
 
 /* Called when the headers are complete, for each piece of the body, at the end, and after a resume.
@@ -248,8 +272,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		*length = 0;
 		return r < 0 ? MHD_NO : MHD_YES;
 	}
-	q->client->free_ms = 0;
-	r = route_end(q);
+	r = request_end(q, method);
 	return r < 0 ? MHD_NO : MHD_YES;
 }
 
@@ -299,15 +322,15 @@ void server_turn(struct door *door)
 
 static struct MHD_Daemon *http_start(struct door *door)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
-					MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG,
-				0, NULL, NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-				door, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)LIMIT_CLIENTS * 2,
-				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL,
-				MHD_OPTION_CONNECTION_TIMEOUT, ANSWER_S,
-				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
-				on_uri, door, MHD_OPTION_NOTIFY_COMPLETED, on_completed, door,
-				MHD_OPTION_NOTIFY_CONNECTION, on_client, door, MHD_OPTION_END);
+	return MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
+			MHD_USE_ERROR_LOG,
+		0, NULL, NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_log, door,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)LIMIT_CLIENTS * 2,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned int)door->control->answer_s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+		MHD_OPTION_URI_LOG_CALLBACK, on_uri, door, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, door, MHD_OPTION_NOTIFY_CONNECTION, on_client, door, MHD_OPTION_END);
 }
 
 static int http_watch(struct door *door)
@@ -352,11 +375,25 @@ int server_open(struct control *c, struct door *door, bool admin, const char *pa
 	return http_watch(door);
 }
 
+/* What is there to be sent at once is sent, without waiting for anybody. */
+static void http_drain(struct MHD_Daemon *http)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+
+	for (int i = 0; i < DRAINS && timeout_ms == 0; i++) {
+		(void)MHD_run(http);
+		if (MHD_get_timeout(http, &timeout_ms) != MHD_YES)
+			return;
+	}
+}
+
 /* The library panics when it is stopped over suspended connections: callers resume them first. */
 void server_stop(struct door *door)
 {
-	if (door->http)
+	if (door->http) {
+		http_drain(door->http);
 		MHD_stop_daemon(door->http);
+	}
 	door->http = NULL;
 	socket_done(&door->socket);
 }

@@ -14,9 +14,10 @@
 #include "control/query.h"
 #include "control/socket.h"
 
-#define CHUNK (32u << 10)   /* bytes of an answer rendered before they are handed on */
-#define STEP_NS 1000000u    /* time for one connection's chunk */
-#define TURN_NS 3000000u    /* time for all chunks of one turn of the loop */
+#define CHUNK (32u << 10)      /* bytes of an answer rendered before they are handed on */
+#define STEP_NS 1000000u       /* time for one connection's chunk */
+#define TURN_NS 3000000u       /* time for all chunks of one turn of the loop */
+#define BODY_SMALL (64u << 10) /* such bodies have room whatever large ones take */
 #define RECEIVE_MS 30000u   /* a request must be complete this long after its connection was free */
 #define ANSWER_S 30u        /* an answer must make progress within */
 #define HEARTBEAT_MS 15000u /* of an event stream */
@@ -39,7 +40,8 @@ struct client {
 	struct door *door;
 	struct client *next, **link;
 	int fd;           /* owned by the HTTP library */
-	uint64_t free_ms; /* loop time since when it owes us a request; 0: being answered */
+	bool owes;        /* a request; false while it is being answered */
+	uint64_t free_ms; /* loop time since when it owes one */
 };
 
 struct door {
@@ -59,6 +61,7 @@ struct control {
 	struct control_ops ops;
 	uint64_t series_budget;
 	bool backend_label;
+	uint32_t receive_ms, answer_s, heartbeat_ms; /* RECEIVE_MS, ANSWER_S, HEARTBEAT_MS */
 	struct door doors[2];
 	uv_check_t turn;  /* after the loop has polled */
 	uv_idle_t busy;   /* runs while there is more work, so that the loop does not sleep */
@@ -86,7 +89,8 @@ struct request {
 	const struct route *route;
 	char *params[PARAMS]; /* decoded path parameters, in order */
 	struct bytes body;
-	bool begun, answered;
+	bool begun, routed, answered;
+	bool head;               /* a HEAD: the body is not sent */
 	bool too_large, no_room; /* the body: over the limit; too many others */
 	uint64_t discarded;
 	struct request *next, **link; /* in control.waiting */

@@ -63,6 +63,7 @@ static bool is_after(const char *after, const char *namespace, const char *name)
 	return order > 0 || (order == 0 && after[n] && strcmp(name, after + n + 1) > 0);
 }
 
+/* Answers what it cannot read: the caller looks at q->answered. */
 static int filter_read(struct request *q, struct filter *ret)
 {
 	struct filter f = {.query = &q->query,
@@ -79,13 +80,11 @@ static int filter_read(struct request *q, struct filter *ret)
 		problem_add(&problems, "", "continue is not a token that this API gave out");
 		r = -EINVAL;
 	}
-	if (r < 0) {
-		(void)answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
-		problems_done(&problems);
-		return r;
-	}
+	if (r < 0)
+		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
+	problems_done(&problems);
 	*ret = f;
-	return 0;
+	return r;
 }
 
 /* --- lists ------------------------------------------------------------------------------------ */
@@ -111,7 +110,7 @@ int show_services(struct request *q)
 	int r;
 
 	r = filter_read(q, &f);
-	if (r < 0)
+	if (r < 0 || q->answered)
 		return r;
 	r = listing_new("ServiceList", service_render, n, &l);
 	if (r < 0)
@@ -134,7 +133,7 @@ int show_policies(struct request *q)
 	int r;
 
 	r = filter_read(q, &f);
-	if (r < 0)
+	if (r < 0 || q->answered)
 		return r;
 	r = listing_new("TrafficPolicyList", policy_render, n, &l);
 	if (r < 0)
@@ -172,7 +171,7 @@ int show_backends(struct request *q)
 	int r;
 
 	r = filter_read(q, &f);
-	if (r < 0)
+	if (r < 0 || q->answered)
 		return r;
 	r = listing_new("BackendList", backends_render, n, &l);
 	if (r < 0)

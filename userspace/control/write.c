@@ -159,8 +159,23 @@ static int write_step(struct stream *s)
 	return 1;
 }
 
+/* Without the list of changes it is one short line, whose length is known. */
+static int line_answer(struct write *w, struct request *q)
+{
+	unsigned int status = w->created ? 201 : 200;
+	struct bytes line;
+
+	head_write(w);
+	bytes_text(&w->stream.out, "}\n");
+	line = w->stream.out;
+	write_free(w);
+	return answer_bytes(q, status, TYPE_JSON, &line);
+}
+
 static int write_answer(struct write *w, struct request *q)
 {
+	if (!w->show)
+		return line_answer(w, q);
 	w->stream.step = write_step;
 	w->stream.free = on_stream_free;
 	return answer_stream(q, w->created ? 201 : 200, TYPE_JSON, &w->stream);

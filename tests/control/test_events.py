@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The event stream: one JSON object per line, to whoever keeps up."""
+import json
+import socket
+import time
+
+from serving import as_list, request, service
+
+LIMIT_SUBSCRIBERS = 16
+
+
+class Subscriber:
+    """A stream of events; `lines(n)` waits for n of them."""
+
+    def __init__(self, fake, query="", status=True):
+        self.wire = fake.wire(status)
+        self.wire.send(request("GET", "/v1/events" + query))
+        self.status, self.headers = self.wire.head()
+        self.rest = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.wire.close()
+
+    def lines(self, n):
+        found = []
+        while len(found) < n:
+            part = self.wire.chunk()
+            assert part, "the stream ended"
+            *whole, self.rest = (self.rest + part).split(b"\n")
+            found += [json.loads(line) for line in whole]
+        return found
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.02)
+    return condition()
+
+
+def test_kernel_events_come_as_lines(start):
+    fake = start(services=20, events=200)
+    with Subscriber(fake) as one:
+        assert one.status == 200 and one.headers["content-type"] == "application/x-ndjson"
+        lines = one.lines(100)
+    cookies = [line["cookie"] for line in lines if line["type"] == "outcome"]
+    assert cookies == list(range(cookies[0], cookies[0] + len(cookies))), "none is missing, none is twice"
+    assert {"connected", "refused", "timeout"} <= {line["reason"] for line in lines}
+    line = lines[0]
+    assert line["destination"] == "127.128.0.1:0" and line["protocol"] == "TCP" and line["message"]
+    assert line["latencySeconds"] == 0.000024 and line["time"].endswith("Z")
+
+
+def test_changes_are_told(fake):
+    with Subscriber(fake) as one:
+        fake.put("/v1/sources/x", as_list(service("a")))
+        line, = one.lines(1)
+    assert (line["type"], line["object"]) == ("source.changed", "x") and line["message"]
+
+
+def test_filters_let_only_their_service_through(start):
+    fake = start(services=20, events=2000)
+    with Subscriber(fake, "?namespace=shop-3&service=service-00003") as one, \
+            Subscriber(fake, "?namespace=shop-1") as other, Subscriber(fake, "?service=none") as nothing:
+        assert {(e["namespace"], e["service"]) for e in one.lines(20)} == {("shop-3", "service-00003")}
+        assert {e["namespace"] for e in other.lines(20)} == {"shop-1"}
+        nothing.wire.sock.settimeout(0.2)
+        try:
+            assert not nothing.wire.sock.recv(1)
+        except socket.timeout:
+            pass
+
+
+def test_a_quiet_stream_has_a_heartbeat(start):
+    fake = start(services=0, heartbeat_ms=300, receive_ms=1000, answer_s=1)
+    with Subscriber(fake) as one:
+        lines = one.lines(4)
+    assert [line["type"] for line in lines] == ["heartbeat"] * 4
+    assert fake.counters()["slowSenders"] == 0 and fake.counters()["slowReaders"] == 0
+
+
+def test_a_subscriber_that_is_slow_is_cut_and_counted_and_the_others_miss_nothing(start):
+    fake = start(services=20, events=4000, plain=True)
+    with Subscriber(fake) as slow, Subscriber(fake) as quick:
+        end = time.monotonic() + 20
+        seen = []
+        while fake.counters()["slowReaders"] == 0 and time.monotonic() < end:
+            seen += quick.lines(500)
+        seen += quick.lines(2000)
+        assert fake.counters()["slowReaders"] == 1 and slow.wire.is_closed(5)
+    cookies = [line["cookie"] for line in seen]
+    assert cookies == list(range(cookies[0], cookies[0] + len(cookies)))
+    assert until(lambda: fake.counters()["subscribers"] == 0)
+
+
+def test_the_17th_subscriber_is_refused_until_one_goes(fake):
+    held = [Subscriber(fake, status=bool(i % 2)) for i in range(LIMIT_SUBSCRIBERS)]
+    answer = fake.ask("GET", "/v1/events")
+    assert "16" in answer.problem(503)["detail"] and answer.headers["retry-after"] == "1"
+    assert fake.counters()["subscribers"] == LIMIT_SUBSCRIBERS
+    held.pop().wire.close()
+    # A client that is gone is found when something is sent to it.
+    fake.put("/v1/sources/x", as_list(service("a")))
+    assert until(lambda: fake.counters()["subscribers"] == LIMIT_SUBSCRIBERS - 1)
+    with Subscriber(fake) as one:
+        assert one.status == 200
+        fake.put("/v1/sources/x", as_list())
+        assert one.lines(1)
+    for one in held:
+        one.wire.close()
+
+
+def test_streams_end_whole_when_the_daemon_ends(start):
+    fake = start(services=0)
+    with Subscriber(fake) as one:
+        fake.put("/v1/sources/x", as_list(service("a")))
+        fake.child.terminate()
+        assert fake.child.wait(20) == 0
+        assert one.lines(1)
+        assert one.wire.chunk() == b"" and one.wire.is_closed(5)
