@@ -155,7 +155,7 @@ clean: ## remove build/
 	rm -rf $(O)
 
 format: ## apply .clang-format
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 
 include $(wildcard tests/tests.mk)
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -63,7 +63,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/sinew.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS_all) -lm -lpthread -o $@
 
 # --- rings --------------------------------------------------------------------------------------
-.PHONY: test check unit unit-run scenario scenario-run fuzz fuzz-run bpf control ctl integration peers \
+.PHONY: test check unit unit-run scenario scenario-run fuzz fuzz-run bpf control ctl integration peers kernels \
 	analyze abi-digest
 test: ## every ring: scripts/test
 	scripts/test
@@ -111,5 +111,10 @@ integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandbox
 
 peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
 	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
+
+# Kernels of KERNELS (Debian suites) that the programs must load and work on; scripts/vm says what runs there.
+KERNELS ?= bookworm trixie
+kernels: all $(call RING_DEPS,bpf) ## the programs on other kernels, in virtual machines
+	@O=$(O) tests/harness/kernels.sh $(KERNELS)
 
 -include $(wildcard tests/bench/bench.mk)
