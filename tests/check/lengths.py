@@ -18,7 +18,8 @@ COLUMNS = 100
 # A text for a person stays in one piece, so that it can be searched for.
 TEXT_LINE = re.compile(r'^[^"]*"(?:\\.|[^"\\])+"[^"]{0,60}$')
 # Signatures that a library dictates.
-DICTATED = {"on_request": "libmicrohttpd's MHD_AccessHandlerCallback"}
+DICTATED = {"on_request": "libmicrohttpd's MHD_AccessHandlerCallback",
+            "bpf_map_lookup_batch": "libbpf's, of which tests have a fake"}
 
 CONTROL = {"if", "for", "while", "switch"}
 TOKEN = re.compile(r"\w+|[{}();:?]|[^\s\w]")

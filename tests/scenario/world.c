@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See world.h: the daemon's side. world_view.c is the programs'.
+ */
+#include "world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "model/codec.h"
+
+#define SOURCE "manifest"
+
+void world_init(struct world *w, const struct fake_size *size)
+{
+	struct prefix allowed[2];
+	struct store_config config = {.allowed = allowed, .n_allowed = 2};
+
+	*w = (struct world){};
+	assert_int_equal(prefix_parse("127.128.0.0/9", &config.pool4), 0);
+	assert_int_equal(prefix_parse("fd73:696e:6577::/64", &config.pool6), 0);
+	assert_int_equal(prefix_parse("10.0.0.0/8", &allowed[0]), 0);
+	assert_int_equal(prefix_parse("fc00::/7", &allowed[1]), 0);
+	assert_int_equal(store_new(&config, &w->store), 0);
+	fake_init(size);
+	assert_int_equal(world_start(w, false), 0);
+}
+
+void world_kill(struct world *w)
+{
+	w->publish = publish_free(w->publish);
+	fake_close(&w->kernel);
+}
+
+int world_start(struct world *w, bool keep)
+{
+	struct service *const *services;
+	size_t n;
+	int r;
+
+	fake_open(&w->kernel);
+	r = publish_new(&w->kernel, &w->publish);
+	if (r < 0)
+		return r;
+	services = store_services(w->store, &n);
+	return publish_adopt(w->publish, services, n, keep, &w->removed);
+}
+
+void world_done(struct world *w)
+{
+	world_kill(w);
+	problems_done(&w->problems);
+	store_free(w->store);
+	fake_done();
+	*w = (struct world){};
+}
+
+/* --- a service's line ------------------------------------------------------------------------ */
+
+static void append_addresses(struct text_buffer *b, char *word)
+{
+	char *state = NULL;
+	const char *separator = "";
+
+	if (!strcmp(word, "-"))
+		return;
+	text_append(b, "\"addresses\":[");
+	for (char *a = strtok_r(word, ",", &state); a; a = strtok_r(NULL, ",", &state)) {
+		text_append_format(b, "%s\"%s\"", separator, a);
+		separator = ",";
+	}
+	text_append(b, "],");
+}
+
+static void append_ports(struct text_buffer *b, char *word)
+{
+	bool several = strchr(word, ',');
+	char *state = NULL;
+	unsigned int n = 0;
+
+	text_append(b, "\"ports\":[");
+	for (char *p = strtok_r(word, ",", &state); p; p = strtok_r(NULL, ",", &state), n++) {
+		const char *target = strchr(p, '>');
+
+		text_append_format(b, "%s{\"port\":%d", n ? "," : "", (int)strtol(p, NULL, 10));
+		if (several)
+			text_append_format(b, ",\"name\":\"p%u\"", n);
+		if (strstr(p, "/UDP"))
+			text_append(b, ",\"protocol\":\"UDP\"");
+		if (target)
+			text_append_format(b, ",\"targetPort\":%s", target + 1);
+		text_append(b, "}");
+	}
+	text_append(b, "]");
+}
+
+/* "8080", or {"p0": 8080, "p1": 9090} of "8080/9090". */
+static void append_targets(struct text_buffer *b, char *word)
+{
+	char *state = NULL;
+	unsigned int n = 0;
+
+	if (!strchr(word, '/')) {
+		text_append_format(b, ",\"port\":%s", word);
+		return;
+	}
+	text_append(b, ",\"ports\":{");
+	for (char *p = strtok_r(word, "/", &state); p; p = strtok_r(NULL, "/", &state), n++)
+		text_append_format(b, "%s\"p%u\":%s", n ? "," : "", n, p);
+	text_append(b, "}");
+}
+
+static void append_endpoint(struct text_buffer *b, char *word, bool first)
+{
+	char *weight = strchr(word, '*'), *port;
+
+	if (weight)
+		*weight++ = '\0';
+	port = strchr(word, '=');
+	if (port)
+		*port++ = '\0';
+	text_append_format(b, "%s{\"address\":\"%s\"", first ? "" : ",", word);
+	if (port)
+		append_targets(b, port);
+	if (weight)
+		text_append_format(b, ",\"weight\":%s", weight);
+	text_append(b, "}");
+}
+
+char *world_service_json(const char *line)
+{
+	_cleanup_free_ char *copy = strdup(line);
+	char *state = NULL, *name, *address, *ports, *word;
+	const char *policy = "default";
+	struct text_buffer b = {};
+	bool first = true;
+
+	assert_non_null(copy);
+	name = strtok_r(copy, " ", &state);
+	address = strtok_r(NULL, " ", &state);
+	ports = strtok_r(NULL, " ", &state);
+	assert_non_null(ports);
+	text_append_format(&b,
+			   "{\"apiVersion\":\"sinew/v1\",\"kind\":\"Service\",\"metadata\":"
+			   "{\"name\":\"%s\"},\"spec\":{",
+			   name);
+	append_addresses(&b, address);
+	append_ports(&b, ports);
+	text_append(&b, ",\"endpoints\":[");
+	while ((word = strtok_r(NULL, " ", &state))) {
+		if (*word == '@') {
+			policy = word + 1;
+			continue;
+		}
+		append_endpoint(&b, word, first);
+		first = false;
+	}
+	text_append_format(&b, "],\"policy\":\"%s\"}}", policy);
+	return text_take(&b);
+}
+
+/* --- changes --------------------------------------------------------------------------------- */
+
+int world_apply(struct world *w, const struct change *change)
+{
+	struct plan plan = {};
+	int r;
+
+	problems_done(&w->problems);
+	w->removed = 0;
+	r = store_plan(w->store, change, &w->problems, &plan);
+	if (r >= 0)
+		r = publish_apply(w->publish, &plan, &w->removed);
+	if (r >= 0)
+		store_commit(w->store, &plan);
+	plan_done(&plan);
+	return r;
+}
+
+static int put_json(struct world *w, const char *json)
+{
+	yyjson_doc *doc = yyjson_read(json, strlen(json), 0);
+	struct object o = {};
+	struct change change = {.source = SOURCE, .upserts = &o, .n_upserts = 1};
+	int r;
+
+	assert_non_null(doc);
+	problems_done(&w->problems);
+	r = codec_decode_object(yyjson_doc_get_root(doc), "", SOURCE, &w->problems, &o);
+	yyjson_doc_free(doc);
+	if (r >= 0)
+		r = world_apply(w, &change);
+	object_done(&o);
+	return r;
+}
+
+int world_put(struct world *w, const char *line)
+{
+	_cleanup_free_ char *json = world_service_json(line);
+
+	return put_json(w, json);
+}
+
+int world_policy(struct world *w, const char *name)
+{
+	char json[256];
+
+	(void)snprintf(json, sizeof(json),
+		       "{\"apiVersion\":\"sinew/v1\",\"kind\":\"TrafficPolicy\","
+		       "\"metadata\":{\"name\":\"%s\"},\"spec\":{}}",
+		       name);
+	return put_json(w, json);
+}
+
+static int drop(struct world *w, enum object_kind kind, const char *name)
+{
+	struct object_name gone = {.kind = kind, .namespace = "default", .name = name};
+	struct change change = {.source = SOURCE, .deletes = &gone, .n_deletes = 1};
+
+	return world_apply(w, &change);
+}
+
+int world_drop(struct world *w, const char *name)
+{
+	return drop(w, OBJECT_SERVICE, name);
+}
+
+int world_drop_policy(struct world *w, const char *name)
+{
+	return drop(w, OBJECT_POLICY, name);
+}
