@@ -102,11 +102,23 @@ static void untake_room(struct publish *p, struct draft *d)
 		index_untake(&p->services, d->entry->index, 1);
 }
 
+/* The table of frontends would say so itself, but only when the rest is written. */
+static bool has_frontends(const struct publish *p, const struct drafts *drafts)
+{
+	size_t n = HASH_COUNT(p->entries);
+
+	for (size_t i = 0; i < drafts->n; i++)
+		n += drafts->items[i].is_new;
+	return n <= bpf_map__max_entries(p->k->skel->maps.sn_frontends);
+}
+
 static int take_all_room(struct publish *p, struct drafts *drafts)
 {
 	uint64_t now = publish_now_ns();
 	int r;
 
+	if (!has_frontends(p, drafts))
+		return -ENOSPC;
 	recycle_rested(p, now);
 	for (size_t i = 0; i < drafts->n; i++) {
 		r = take_room(p, &drafts->items[i], now);
@@ -255,7 +267,24 @@ static void write_draft(struct publish *p, struct draft *d, uint64_t now)
 /* --- frontends ----------------------------------------------------------------------------------
  */
 
-/* New keys appear last, when all they lead to is in place; one system call for all of them. */
+/* What a new frontend led to is no longer led to; a program may have seen it, so it rests. */
+static void withdraw_new(struct publish *p, const struct draft *d, uint64_t now)
+{
+	struct sn_service *s = window_at(&p->k->services, d->entry->index);
+
+	(void)bpf_map_delete_elem(p->frontends_fd, &d->entry->key);
+	store_word(&s->set, SN_NONE);
+	for (uint32_t i = 0; i < d->n; i++) {
+		struct sn_backend *b = window_at(&p->k->backends, d->members[i].backend);
+
+		store_word(&b->state, SN_BACKEND_GONE);
+		index_give(&p->backends, d->members[i].backend, 1, now);
+	}
+	index_give(&p->slots, d->first, d->n_active + 1, now);
+	index_give(&p->services, d->entry->index, 1, now);
+}
+
+/* New keys appear when all they lead to is in place; one system call for all of them. */
 static int add_frontends(struct publish *p, struct drafts *drafts)
 {
 	_cleanup_free_ struct sn_frontend *keys = calloc(drafts->n + 1, sizeof(*keys));
@@ -270,13 +299,30 @@ static int add_frontends(struct publish *p, struct drafts *drafts)
 			values[n++] = drafts->items[i].entry->index;
 		}
 	if (n && bpf_map_update_batch(p->frontends_fd, keys, values, &n, NULL) < 0)
-		return -errno;
-	for (size_t i = 0; i < drafts->n; i++)
-		if (drafts->items[i].is_new) {
-			entry_insert(p, drafts->items[i].entry);
-			drafts->items[i].is_new = false; /* the table owns it now */
-		}
+		return errno == E2BIG ? -ENOSPC : -errno; /* that is how a full hash says it */
 	return 0;
+}
+
+/* All new frontends or none: what can still fail comes before anything old is changed. */
+static int write_new(struct publish *p, struct drafts *drafts, uint64_t now)
+{
+	int r;
+
+	for (size_t i = 0; i < drafts->n; i++)
+		if (drafts->items[i].is_new)
+			write_draft(p, &drafts->items[i], now);
+	r = add_frontends(p, drafts);
+	for (size_t i = 0; i < drafts->n; i++) {
+		struct draft *d = &drafts->items[i];
+
+		if (r < 0 && d->is_new)
+			withdraw_new(p, d, now);
+		else if (r < 0)
+			untake_room(p, d);
+		else if (d->is_new)
+			entry_insert(p, d->entry); /* the table owns it now */
+	}
+	return r;
 }
 
 /* The key goes first: from then on nobody new comes here. */
@@ -320,11 +366,16 @@ static int apply_drafts(struct publish *p, struct drafts *drafts)
 	int r;
 
 	r = take_all_room(p, drafts);
+	if (r >= 0)
+		r = write_new(p, drafts, now);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < drafts->n; i++)
-		write_draft(p, &drafts->items[i], now);
-	return add_frontends(p, drafts);
+	for (size_t i = 0; i < drafts->n; i++) {
+		if (!drafts->items[i].is_new)
+			write_draft(p, &drafts->items[i], now);
+		drafts->items[i].is_new = false;
+	}
+	return 0;
 }
 
 int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_removed)
