@@ -90,6 +90,13 @@ static bool is_same_backend(const struct sn_backend *a, const struct sn_backend 
 	return !memcmp(&a->addr, &b->addr, sizeof(a->addr)) && a->port_be == b->port_be;
 }
 
+#define GIVEN UINT32_MAX /* no index: that backend has found its member */
+
+static bool is_member(const struct publish *p, uint32_t backend, const struct sn_backend *want)
+{
+	return backend != GIVEN && is_same_backend(window_at(&p->k->backends, backend), want);
+}
+
 static uint32_t hash_backend(const struct sn_backend *b)
 {
 	uint32_t h = b->port_be;
@@ -99,7 +106,8 @@ static uint32_t hash_backend(const struct sn_backend *b)
 	return h ^ h >> 15;
 }
 
-/* Gives each wanted member the index it has already. Open addressing over the old members. */
+/* Gives each wanted member the index it has already. Open addressing over the old members; an index
+ * is given once, because two endpoints may be one backend at this port and differ at another. */
 static int match_members(struct publish *p, struct draft *d)
 {
 	const struct entry *e = d->entry;
@@ -120,11 +128,12 @@ static int match_members(struct publish *p, struct draft *d)
 	for (uint32_t i = 0; i < d->n; i++) {
 		at = hash_backend(&d->members[i].want);
 		while (table[at & (size - 1)] &&
-		       !is_same_backend(window_at(&p->k->backends, table[at & (size - 1)]),
-					&d->members[i].want))
+		       !is_member(p, table[at & (size - 1)], &d->members[i].want))
 			at++;
 		d->members[i].backend = table[at & (size - 1)];
 		d->members[i].is_new = !d->members[i].backend;
+		if (d->members[i].backend)
+			table[at & (size - 1)] = GIVEN;
 	}
 	free(table);
 	return 0;
