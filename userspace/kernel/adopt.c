@@ -24,7 +24,9 @@ static int adopt_set(struct publish *p, uint32_t index, const struct sn_service 
 	set = window_at(&p->k->slots, s->set);
 	if (set->service != index)
 		return -ENOENT;
-	return index_claim(&p->slots, s->set, set->count + 1);
+	r = index_claim(&p->slots, s->set, set->count + 1);
+	/* Its members are read when the next set is compared with it. */
+	return r < 0 ? r : window_need(&p->k->slots, s->set + set->count);
 }
 
 /* A key of sn_frontends and the service index it leads to. 0: it is an entry now. */
@@ -108,6 +110,7 @@ static int add_member(struct entry *e, uint32_t backend)
 /* Backends of known services keep their numbers, and with them everything counted about them. */
 static int adopt_backends(struct publish *p, uint32_t *ret_last)
 {
+	uint32_t last = 1;
 	struct entry *e;
 	int r;
 
@@ -127,25 +130,35 @@ static int adopt_backends(struct publish *p, uint32_t *ret_last)
 			r = add_member(e, i);
 		if (r < 0)
 			return r;
-		*ret_last = i;
+		last = i;
 	}
+	*ret_last = last;
 	return 0;
 }
 
-static int need_counters(struct publish *p, uint32_t last_backend)
+static uint32_t last_service(const struct publish *p)
+{
+	uint32_t i = p->k->services.entries - 1;
+
+	while (i > 1 && !p->by_index[i])
+		i--;
+	return i;
+}
+
+static int need_counters(struct publish *p, uint32_t last, uint32_t last_backend)
 {
 	int r = window_need(&p->k->health, last_backend);
 
 	if (r >= 0)
 		r = window_need(&p->k->latency, last_backend);
 	if (r >= 0)
-		r = window_need(&p->k->svc_stats, p->services.cursor);
+		r = window_need(&p->k->svc_stats, last);
 	return r;
 }
 
 int adopt_read(struct publish *p)
 {
-	uint32_t last_backend = 1;
+	uint32_t last, last_backend;
 	int r;
 
 	r = window_need(&p->k->services, p->k->services.entries - 1);
@@ -157,10 +170,12 @@ int adopt_read(struct publish *p)
 		return r;
 	clear_lost_services(p);
 	r = adopt_backends(p, &last_backend);
-	if (r >= 0)
-		r = need_counters(p, last_backend);
+	if (r < 0)
+		return r;
+	last = last_service(p);
+	r = need_counters(p, last, last_backend);
 	/* The whole arrays were needed for the search only. */
-	window_trim(&p->k->services, p->services.cursor);
-	window_trim(&p->k->backends, p->backends.cursor);
+	window_trim(&p->k->services, last);
+	window_trim(&p->k->backends, last_backend);
 	return r;
 }
