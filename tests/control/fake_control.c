@@ -25,7 +25,7 @@ struct fake {
 	struct control *control;
 	struct store *store;
 	uv_signal_t term, interrupt;
-	uv_timer_t events, ack;
+	uv_timer_t events, ack, look;
 	uv_prepare_t prepare;
 	uint64_t busy_ns, turn_max_ns; /* as the daemon measures the turns of its loop */
 	uint64_t events_sent;
@@ -288,6 +288,21 @@ static size_t fake_program_runs(void *arg, const struct program_run **ret)
 	return ARRAY_SIZE(runs);
 }
 
+static void on_looked(uv_timer_t *timer)
+{
+	struct fake *f = timer->data;
+
+	if (f->control)
+		control_inspected(f->control);
+}
+
+static int fake_inspect(void *arg)
+{
+	struct fake *f = arg;
+
+	return uv_timer_start(&f->look, on_looked, 20, 0) < 0 ? 0 : 1;
+}
+
 static size_t fake_doctor(void *arg, const struct control_check **ret)
 {
 	static const struct control_check checks[] = {
@@ -444,6 +459,7 @@ static void on_closed(void *arg)
 	uv_close((uv_handle_t *)&f->interrupt, NULL);
 	uv_close((uv_handle_t *)&f->events, NULL);
 	uv_close((uv_handle_t *)&f->ack, NULL);
+	uv_close((uv_handle_t *)&f->look, NULL);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)
@@ -465,8 +481,10 @@ static int fake_watch(struct fake *f, const struct options *o)
 	(void)uv_signal_init(&f->loop, &f->interrupt);
 	(void)uv_timer_init(&f->loop, &f->events);
 	(void)uv_timer_init(&f->loop, &f->ack);
+	(void)uv_timer_init(&f->loop, &f->look);
 	(void)uv_prepare_init(&f->loop, &f->prepare);
-	f->term.data = f->interrupt.data = f->events.data = f->ack.data = f->prepare.data = f;
+	f->term.data = f->interrupt.data = f->events.data = f->ack.data = f->look.data = f;
+	f->prepare.data = f;
 	if (uv_loop_configure(&f->loop, UV_METRICS_IDLE_TIME) < 0 ||
 	    uv_prepare_start(&f->prepare, on_prepare) < 0)
 		return -EIO;
@@ -481,24 +499,27 @@ static int fake_watch(struct fake *f, const struct options *o)
 
 static int fake_run(struct fake *f, const struct options *o)
 {
-	struct control_ops ops = {f,
-				  fake_store,
-				  fake_apply,
-				  fake_service_traffic,
-				  fake_backend_traffic,
-				  fake_service_usable,
-				  fake_flows,
-				  fake_backend_owner,
-				  fake_service_owner,
-				  fake_explain,
-				  fake_status,
-				  fake_node_count,
-				  fake_map_fills,
-				  fake_program_runs,
-				  fake_doctor,
-				  fake_config,
-				  fake_workloads,
-				  fake_uninstall};
+	struct control_ops ops = {
+		.arg = f,
+		.store = fake_store,
+		.apply = fake_apply,
+		.service_traffic = fake_service_traffic,
+		.backend_traffic = fake_backend_traffic,
+		.service_usable = fake_service_usable,
+		.flows = fake_flows,
+		.backend_owner = fake_backend_owner,
+		.service_owner = fake_service_owner,
+		.explain = fake_explain,
+		.status = fake_status,
+		.node_count = fake_node_count,
+		.map_fills = fake_map_fills,
+		.program_runs = fake_program_runs,
+		.inspect = fake_inspect,
+		.doctor = fake_doctor,
+		.config = fake_config,
+		.workloads = fake_workloads,
+		.uninstall = fake_uninstall,
+	};
 	struct control_config config = {.control_path = o->control,
 					.status_path = o->status,
 					.series_budget = o->budget,

@@ -251,3 +251,15 @@ def test_objects_are_shown_as_they_were_declared(fake):
     assert shown["spec"]["ports"] == made["spec"]["ports"]
     assert shown["spec"]["endpoints"] == made["spec"]["endpoints"]
     assert fake.get("/v1/policies/shop/gentle")["spec"] == policy("gentle")["spec"]
+
+
+def test_doctors_that_look_together_are_all_answered_and_one_may_go(start):
+    fake = start(services=0)
+    wires = [fake.wire(status=True) for _ in range(8)]
+    for wire in wires:
+        wire.send(request("GET", "/v1/doctor"))
+    wires.pop().close()
+    for wire in wires:
+        assert len(wire.receive().json["items"]) == 3
+        assert wire.ask("GET", "/v1/doctor").status == 200
+        wire.close()

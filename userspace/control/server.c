@@ -242,8 +242,12 @@ static int request_begin(struct request *q, const char *method)
 
 static int request_end(struct request *q, const char *method)
 {
-	int r = q->routed ? 0 : route_begin(q, method);
+	int r = 0;
 
+	if (!q->routed) {
+		q->routed = true; /* it comes here again after a doctor's look */
+		r = route_begin(q, method);
+	}
 	q->client->owes = false;
 	return r < 0 || q->answered ? r : route_end(q);
 }
