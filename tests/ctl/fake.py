@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A control socket that answers what a test put into it. HTTP over a unix socket, in a thread; it
-knows the API's shapes and none of its meaning. tests/ctl/test_sinewctl.py drives sinewctl with it."""
+knows the API's shapes and none of its meaning. conftest.py makes one for each test."""
 
 import http.server
 import json
 import os
 import socket
 import socketserver
+import sys
 import threading
 import urllib.parse
 
@@ -19,7 +20,7 @@ SERVICES = [
             "source": "kubernetes", "resourceVersion": "00000000000000a1",
         },
         "spec": {
-            "address": "10.96.0.10",
+            "addresses": ["10.96.0.10", "fd00:96::10"],
             "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
             "endpoints": [
                 {"address": "10.0.1.5", "port": 8080, "weight": 100, "zone": "a"},
@@ -29,7 +30,7 @@ SERVICES = [
             "policy": "gentle",
         },
         "status": {
-            "addresses": ["10.96.0.10"], "allocated": False, "usable": 2,
+            "addresses": ["10.96.0.10", "fd00:96::10"], "allocated": False, "usable": 2,
             "traffic": {
                 "attempts": 188310, "active": 41,
                 "outcomes": {"connected": 188301, "refused": 9, "timeout": 0, "unreachable": 0,
@@ -98,6 +99,13 @@ STATUS = {
                  "changedAt": "2026-01-02T03:04:05.000Z"}],
     "control": {"clients": 1},
 }
+
+
+POLICIES = [
+    {"apiVersion": "sinew/v1", "kind": "TrafficPolicy",
+     "metadata": {"namespace": "shop", "name": "gentle", "source": "manifest", "resourceVersion": "00000000000000b1"},
+     "spec": {"loadBalancer": {"algorithm": "random"}}},
+]
 
 
 def list_of(kind, items):
@@ -179,6 +187,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
 
+    def handle_error(self, request, client_address):
+        """A client that went away is what some tests are about."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def get_request(self):
         request, _ = self.socket.accept()
         return request, ("unix", 0)
@@ -193,7 +206,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             self.on("GET", name, (200, s))
         self.on("GET", "/v1/backends", (200, list_of("BackendList", BACKENDS)))
         self.on("GET", "/v1/status", (200, STATUS))
-        self.on("GET", "/v1/policies", (200, list_of("TrafficPolicyList", [])))
+        self.on("GET", "/v1/policies", (200, list_of("TrafficPolicyList", POLICIES)))
+        self.on("GET", "/v1/policies/shop/gentle", (200, POLICIES[0]))
         self.on("GET", "/v1/sources", (200, list_of("SourceList", STATUS["sources"])))
         self.on("GET", "/v1/workloads", (200, list_of("WorkloadList", [
             {"cgroup": "/sys/fs/cgroup/a.slice", "id": 8123, "bypass": True}])))

@@ -67,6 +67,17 @@ static void bash_values(FILE *f, const struct option_group *group)
 	}
 }
 
+/* The options that take a value. */
+static void bash_takes(FILE *f, const struct option_group *group)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		struct option_group one = {&group->items[i], 1};
+
+		if (group->items[i].type != OPTION_FLAG)
+			print_names(f, &one);
+	}
+}
+
 static void bash_pattern(FILE *f, const struct option_command *command)
 {
 	fputs(command->name, f);
@@ -91,14 +102,16 @@ static void bash_commands(FILE *f, const struct option_program *program)
 		bash_values(f, &command->options);
 		fputs("\t\tesac\n", f);
 		if (command->words) {
-			fputs("\t\t[ \"$operands\" = 0 ] && words=\"$words ", f);
+			fputs("\t\t[ \"$operands$value\" = 0 ] && words=\"$words ", f);
 			print_words(f, command->words);
 			fputs("\"\n", f);
 		}
 		if (command->complete && strcmp(command->complete, "FILE") == 0)
-			fputs("\t\tfiles=1\n", f);
+			fputs("\t\t[ -n \"$value\" ] || files=1\n", f);
 		else if (command->complete)
-			fprintf(f, "\t\t[ \"$operands\" -gt 0 ] && words=\"$words $(%s)\"\n",
+			fprintf(f,
+				"\t\t[ -z \"$value\" ] && [ \"$operands\" -gt 0 ] && "
+				"words=\"$words $(%s)\"\n",
 				command->complete);
 		fputs("\t\t;;\n", f);
 	}
@@ -106,11 +119,18 @@ static void bash_commands(FILE *f, const struct option_program *program)
 
 static const char bash_head[] =
 	"\tlocal word=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-	"\tlocal verb='' noun='' operands=0 words='' options='' files='' value='' i\n"
+	"\tlocal verb='' noun='' operands=0 words='' options='' files='' value='' i\n";
+
+/* What stands before the word: the verb, its operands; not the values of options. */
+static const char bash_scan[] =
 	"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 	"\t\tcase \"${COMP_WORDS[i]}\" in\n"
-	"\t\t-*) ;;\n"
-	"\t\t*)\tif [ -z \"$verb\" ]; then verb=\"${COMP_WORDS[i]}\"\n"
+	"\t\t-*)\tcase \"$takes \" in *\" ${COMP_WORDS[i]} \"*) i=$((i + 1)) ;; esac ;;\n"
+	"\t\t*)\tif [ -z \"$verb\" ]; then\n"
+	"\t\t\t\tverb=\"${COMP_WORDS[i]}\"\n"
+	"\t\t\t\tcase \"$verb\" in\n";
+static const char bash_scanned[] =
+	"\t\t\t\tesac\n"
 	"\t\t\telse [ \"$operands\" = 0 ] && noun=\"${COMP_WORDS[i]}\"; operands=$((operands + 1)); fi ;;\n"
 	"\t\tesac\n"
 	"\tdone\n"
@@ -130,6 +150,18 @@ static void complete_bash(FILE *f, const struct option_program *program)
 	fprintf(f, "# bash completion of %s, made by \"%s completion bash\"\n_%s()\n{\n",
 		program->name, program->name, program->name);
 	fputs(bash_head, f);
+	fputs("\tlocal takes='", f);
+	bash_takes(f, &program->options);
+	fputs("'\n", f);
+	fputs(bash_scan, f);
+	for (size_t i = 0; i < program->n_commands; i++) {
+		fputs("\t\t\t\t", f);
+		bash_pattern(f, &program->commands[i]);
+		fputs(") takes=\"$takes", f);
+		bash_takes(f, &program->commands[i].options);
+		fputs("\" ;;\n", f);
+	}
+	fputs(bash_scanned, f);
 	bash_values(f, &program->options);
 	fputs("\tesac\n\tlocal common='", f);
 	print_names(f, &program->options);

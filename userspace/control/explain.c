@@ -175,6 +175,16 @@ static bool is_picked(const struct question *k, size_t endpoint)
 	       k->picked_endpoint == endpoint && k->picked_port == k->port;
 }
 
+/* What its weight gives an endpoint, in percent. */
+static double share_of(const struct service *s, size_t endpoint)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < s->n_endpoints; i++)
+		sum += s->endpoints[i].weight;
+	return sum ? 100.0 * s->endpoints[endpoint].weight / (double)sum : 0;
+}
+
 static void candidate_explain(const struct control *c, struct question *k, size_t endpoint)
 {
 	const struct service *s = k->service;
@@ -201,9 +211,13 @@ static void candidate_explain(const struct control *c, struct question *k, size_
 	(void)yyjson_mut_obj_add_bool(k->doc, o, "picked", is_picked(k, endpoint));
 	(void)yyjson_mut_obj_add_uint(k->doc, o, "active", b.traffic.active);
 	(void)yyjson_mut_obj_add_uint(k->doc, o, "failed", traffic_failed(&b.traffic));
-	line_add(k, "%s %s, weight %u, active %u, failed %llu", text, *why ? why : "usable",
-		 s->endpoints[endpoint].weight, b.traffic.active,
-		 (unsigned long long)traffic_failed(&b.traffic));
+	if (*why)
+		line_add(k, "%s %s, active %u, failed %llu", text, why, b.traffic.active,
+			 (unsigned long long)traffic_failed(&b.traffic));
+	else
+		line_add(k, "%s usable, weight %u (%.0f%%), active %u, failed %llu", text,
+			 s->endpoints[endpoint].weight, share_of(s, endpoint), b.traffic.active,
+			 (unsigned long long)traffic_failed(&b.traffic));
 }
 
 static void picked_explain(struct question *k)

@@ -73,8 +73,8 @@ static int add_argument(struct ctl *c, struct input *in, const char *name)
 	if (stat(name, &st) < 0) {
 		int error = errno;
 
-		return report_error(c, error == EACCES ? -EACCES : -EIO,
-				    "%s: %s; nothing was applied", name, strerror(error));
+		return report_error(c, error == EACCES ? -EACCES : -EIO, "%s: %s; nothing was %s",
+				    name, strerror(error), in->done);
 	}
 	if (S_ISDIR(st.st_mode))
 		return add_folder(c, in, name);
@@ -126,24 +126,25 @@ static int read_file(const char *name, char **ret, size_t *ret_length)
 	return read_stream(f, ret, ret_length);
 }
 
-static int parse_file(struct ctl *c, const char *name, struct manifest *ret)
+static int parse_file(struct ctl *c, struct input *in, size_t i)
 {
+	const char *name = in->names[i];
 	_cleanup_free_ char *text = NULL;
 	size_t length;
 	int r;
 
 	r = read_file(name, &text, &length);
 	if (r == -EFBIG)
-		return report_error(c, -EINVAL,
-				    "%s: a manifest may have %u MiB; nothing was applied", name,
-				    LIMIT_MANIFEST >> 20);
+		return report_error(c, -EINVAL, "%s: a manifest may have %u MiB; nothing was %s",
+				    name, LIMIT_MANIFEST >> 20, in->done);
 	if (r < 0)
-		return report_error(c, r == -EACCES ? -EACCES : -EIO, "%s: %s; nothing was applied",
-				    name, strerror(-r));
-	r = manifest_parse(strcmp(name, "-") == 0 ? "stdin" : name, text, length, ret);
+		return report_error(c, r == -EACCES ? -EACCES : -EIO, "%s: %s; nothing was %s",
+				    name, strerror(-r), in->done);
+	r = manifest_parse(strcmp(name, "-") == 0 ? "stdin" : name, text, length,
+			   &in->manifests[i]);
 	if (r < 0)
-		return report_error(c, r == -E2BIG ? -EINVAL : -EIO, "%s: %s; nothing was applied",
-				    name, strerror(-r));
+		return report_error(c, r == -E2BIG ? -EINVAL : -EIO, "%s: %s; nothing was %s", name,
+				    strerror(-r), in->done);
 	return 0;
 }
 
@@ -207,7 +208,7 @@ static int report_errors(struct ctl *c, const struct input *in, size_t n)
 {
 	char detail[64];
 
-	(void)snprintf(detail, sizeof(detail), "nothing was applied (%zu error%s)", n,
+	(void)snprintf(detail, sizeof(detail), "nothing was %s (%zu error%s)", in->done, n,
 		       n == 1 ? "" : "s");
 	if (c->o.format == FORMAT_JSON) {
 		write_errors(c, in, detail);
@@ -227,7 +228,7 @@ static int read_all(struct ctl *c, struct input *in)
 	for (size_t i = 0; i < c->o.files.n && r >= 0; i++)
 		r = add_argument(c, in, c->o.files.items[i]);
 	for (size_t i = 0; i < in->n && r >= 0; i++) {
-		r = parse_file(c, in->names[i], &in->manifests[i]);
+		r = parse_file(c, in, i);
 		in->n_objects += r < 0 ? 0 : in->manifests[i].n;
 	}
 	if (r < 0)
@@ -238,9 +239,9 @@ static int read_all(struct ctl *c, struct input *in)
 	return 0;
 }
 
-int input_read(struct ctl *c, struct input *ret)
+int input_read(struct ctl *c, const char *done, struct input *ret)
 {
-	struct input in = {0};
+	struct input in = {.done = done};
 	int r;
 
 	in.names = calloc(INPUT_FILES_MAX, sizeof(*in.names));

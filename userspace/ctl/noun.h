@@ -15,6 +15,7 @@ struct noun_item {
 	yyjson_val *now;
 	yyjson_val *before; /* the same object at the last look; NULL: none */
 	double seconds;     /* between the two */
+	bool recent;        /* shares are of what happened between the two, not of all */
 	uint64_t clock_ms;  /* CLOCK_REALTIME */
 };
 
@@ -27,7 +28,9 @@ struct noun {
 	const char *name_at;
 	bool has_one; /* path/NAMESPACE/NAME (or path/NAME) can be fetched */
 	bool can_delete;
-	const struct table_column *columns, *rate_columns; /* the second: while watching; or NULL */
+	bool has_rates;                                /* a row needs two looks */
+	bool (*is_same)(yyjson_val *a, yyjson_val *b); /* besides the name; NULL: that is enough */
+	const struct table_column *columns;
 	size_t n_columns;
 	void (*row)(struct table *t, const struct noun_item *item);
 	int (*describe)(struct ctl *c, yyjson_val *item); /* NULL: shown as YAML */

@@ -16,24 +16,23 @@
 #define ADDRESS_TEXT_MAX 80
 
 static const struct table_column columns[] = {
-	{"NAMESPACE", .shrink_to = 8}, {"SERVICE", .shrink_to = 12},
-	{"ADDRESS", .shrink_to = 15},  {"PROTO"},
-	{"WEIGHT", .right = true},     {"STATE"},
-	{"ACTIVE", .right = true},     {"CONNECTS", .right = true},
-	{"FAILED", .right = true},     {"P50", .right = true},
-	{"P99", .right = true},        {"ZONE", .shrink_to = 6},
-	{"PORT", .wide = true},        {"IN A ROW", .right = true, .wide = true},
-	{"SOURCE", .wide = true},      {"INDEX", .right = true, .wide = true},
-};
-static const struct table_column rate_columns[] = {
-	{"NAMESPACE", .shrink_to = 8}, {"SERVICE", .shrink_to = 12},
-	{"ADDRESS", .shrink_to = 15},  {"PROTO"},
-	{"WEIGHT", .right = true},     {"STATE"},
-	{"ACTIVE", .right = true},     {"RATE", .right = true},
-	{"FAILED", .right = true},     {"P50", .right = true},
-	{"P99", .right = true},        {"ZONE", .shrink_to = 6},
-	{"PORT", .wide = true},        {"IN A ROW", .right = true, .wide = true},
-	{"SOURCE", .wide = true},      {"INDEX", .right = true, .wide = true},
+	{"NAMESPACE", .shrink_to = 8},
+	{"SERVICE", .shrink_to = 12},
+	{"ADDRESS", .shrink_to = 15},
+	{"PROTO", .optional = true},
+	{"WEIGHT", .right = true},
+	{"STATE"},
+	{"ACTIVE", .right = true},
+	{"RATE", .right = true},
+	{"FAILED", .right = true},
+	{"P50", .right = true, .optional = true},
+	{"P99", .right = true, .optional = true},
+	{"ZONE", .shrink_to = 6, .optional = true},
+	{"CONNECTS", .right = true, .wide = true},
+	{"IN A ROW", .right = true, .wide = true}, /* failures, the last ones */
+	{"PORT", .wide = true},
+	{"SOURCE", .wide = true},
+	{"INDEX", .right = true, .wide = true},
 };
 
 /* "10.0.1.5:8080", "[fd00::1]:8080"; without the port when there is none. */
@@ -68,23 +67,25 @@ static enum print_style style_of(const char *state)
 	return strcmp(state, "draining") == 0 ? STYLE_DIM : STYLE_WARN;
 }
 
+static uint64_t since(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
 static void add_traffic(struct table *t, const struct noun_item *item)
 {
 	uint64_t n = field_count(item->now, "/attempts"), failed = failures(item->now);
+	uint64_t grown = item->before ? since(n, field_count(item->before, "/attempts")) : 0;
 	char a[UNITS_TEXT];
 
 	table_add_text(t, units_short(field_number(item->now, "/active"), a));
-	if (item->before && item->seconds > 0) {
-		uint64_t n_before = field_count(item->before, "/attempts");
-		uint64_t failed_before = failures(item->before);
-
-		n = n > n_before ? n - n_before : 0;
-		failed = failed > failed_before ? failed - failed_before : 0;
-		table_add(t, "%s/s", units_short((double)n / item->seconds, a));
-	} else {
-		table_add_text(t, units_short((double)n, a));
-	}
-	table_add_text(t, units_percent((double)failed, (double)n, a));
+	if (item->before && item->seconds > 0)
+		table_add(t, "%s/s", units_short((double)grown / item->seconds, a));
+	else
+		table_add_text(t, "");
+	if (item->recent)
+		failed = item->before ? since(failed, failures(item->before)) : 0;
+	table_add_text(t, units_percent((double)failed, (double)(item->recent ? grown : n), a));
 	if (failed > 0)
 		table_style(t, STYLE_WARN);
 	table_add_text(t, units_seconds(field_number(item->now, "/p50Seconds"), a));
@@ -94,7 +95,7 @@ static void add_traffic(struct table *t, const struct noun_item *item)
 static void row(struct table *t, const struct noun_item *item)
 {
 	const char *state = field_text(item->now, "/state");
-	char address[ADDRESS_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX], number[UNITS_TEXT];
 
 	table_add_text(t, field_text(item->now, "/namespace"));
 	table_add_text(t, field_text(item->now, "/service"));
@@ -106,8 +107,9 @@ static void row(struct table *t, const struct noun_item *item)
 	table_style(t, style_of(state));
 	add_traffic(t, item);
 	table_add_text(t, field_text(item->now, "/zone"));
-	table_add_text(t, field_text(item->now, "/portName"));
+	table_add_text(t, units_short((double)field_count(item->now, "/attempts"), number));
 	table_add(t, "%" PRIu64, field_count(item->now, "/consecutiveFailures"));
+	table_add_text(t, field_text(item->now, "/portName"));
 	table_add_text(t, field_text(item->now, "/source"));
 	table_add(t, "%" PRIu64, field_count(item->now, "/index"));
 }
@@ -171,6 +173,14 @@ int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints)
 	return 0;
 }
 
+/* Several endpoints go by their service's name. */
+static bool is_same(yyjson_val *a, yyjson_val *b)
+{
+	return strcmp(field_text(a, "/address"), field_text(b, "/address")) == 0 &&
+	       field_count(a, "/port") == field_count(b, "/port") &&
+	       strcmp(field_text(a, "/protocol"), field_text(b, "/protocol")) == 0;
+}
+
 const struct noun noun_endpoint = {
 	.name = "endpoints",
 	.singular = "endpoint",
@@ -178,8 +188,9 @@ const struct noun noun_endpoint = {
 	.path = "/v1/backends",
 	.namespace_at = "/namespace",
 	.name_at = "/service",
+	.has_rates = true,
+	.is_same = is_same,
 	.columns = columns,
-	.rate_columns = rate_columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.row = row,
 };

@@ -20,7 +20,7 @@ static void policy_row(struct table *t, const struct noun_item *item)
 {
 	table_add_text(t, field_text(item->now, "/metadata/namespace"));
 	table_add_text(t, field_text(item->now, "/metadata/name"));
-	table_add_text(t, field_text(item->now, "/spec/loadBalancer/simple"));
+	table_add_text(t, field_text(item->now, "/spec/loadBalancer/algorithm"));
 	table_add_text(t, field_text(item->now, "/metadata/source"));
 	table_add_text(t, field_text(item->now, "/metadata/resourceVersion"));
 }

@@ -16,33 +16,18 @@ static const struct table_column columns[] = {
 	{"NAMESPACE", .shrink_to = 8},
 	{"NAME", .shrink_to = 12},
 	{"ADDRESS", .shrink_to = 15},
-	{"PORTS", .shrink_to = 10},
-	{"BACKENDS", .right = true},
-	{"USABLE", .right = true},
-	{"CONNECTS", .right = true},
-	{"FAILED", .right = true},
-	{"P50", .right = true},
-	{"P99", .right = true},
-	{"ACTIVE", .right = true, .wide = true},
-	{"POLICY", .wide = true},
-	{"SOURCE", .shrink_to = 8},
-	{"", .shrink_to = 12},
-};
-static const struct table_column rate_columns[] = {
-	{"NAMESPACE", .shrink_to = 8},
-	{"NAME", .shrink_to = 12},
-	{"ADDRESS", .shrink_to = 15},
-	{"PORTS", .shrink_to = 10},
+	{"PORTS", .shrink_to = 10, .optional = true},
 	{"BACKENDS", .right = true},
 	{"USABLE", .right = true},
 	{"RATE", .right = true},
 	{"FAILED", .right = true},
-	{"P50", .right = true},
-	{"P99", .right = true},
+	{"P50", .right = true, .optional = true},
+	{"P99", .right = true, .optional = true},
+	{"CONNECTS", .right = true, .wide = true},
 	{"ACTIVE", .right = true, .wide = true},
 	{"POLICY", .wide = true},
-	{"SOURCE", .shrink_to = 8},
-	{"", .shrink_to = 12},
+	{"SOURCE", .shrink_to = 8, .optional = true},
+	{"", .shrink_to = 12, .optional = true},
 };
 
 /* Appends ",text"; silently full at the end, which the caller's "..." shows. */
@@ -121,20 +106,21 @@ static uint64_t since(uint64_t now, uint64_t before)
 static void add_traffic(struct table *t, const struct noun_item *item)
 {
 	uint64_t n = asked(item->now), failed = failures(item->now);
+	uint64_t grown = item->before ? since(n, asked(item->before)) : 0;
 	char a[UNITS_TEXT];
 
-	if (item->before && item->seconds > 0) {
-		n = since(n, asked(item->before));
-		failed = since(failed, failures(item->before));
-		table_add(t, "%s/s", units_short((double)n / item->seconds, a));
-	} else {
-		table_add_text(t, units_short((double)n, a));
-	}
-	table_add_text(t, units_percent((double)failed, (double)n, a));
+	if (item->before && item->seconds > 0)
+		table_add(t, "%s/s", units_short((double)grown / item->seconds, a));
+	else
+		table_add_text(t, "");
+	if (item->recent)
+		failed = item->before ? since(failed, failures(item->before)) : 0;
+	table_add_text(t, units_percent((double)failed, (double)(item->recent ? grown : n), a));
 	if (failed > 0)
 		table_style(t, STYLE_WARN);
 	table_add_text(t, units_seconds(field_number(item->now, "/status/traffic/p50Seconds"), a));
 	table_add_text(t, units_seconds(field_number(item->now, "/status/traffic/p99Seconds"), a));
+	table_add_text(t, units_short((double)n, a));
 	table_add_text(t, units_short(field_number(item->now, "/status/traffic/active"), a));
 }
 
@@ -156,7 +142,7 @@ static void row(struct table *t, const struct noun_item *item)
 	add_traffic(t, item);
 	table_add_text(t, *policy ? policy : "default");
 	table_add_text(t, field_text(item->now, "/metadata/source"));
-	table_add_text(t, usable == 0 ? "none usable" : "");
+	table_add_text(t, usable == 0 ? "no usable backend" : "");
 	table_style(t, STYLE_BAD);
 }
 
@@ -284,8 +270,8 @@ const struct noun noun_service = {
 	.name_at = "/metadata/name",
 	.has_one = true,
 	.can_delete = true,
+	.has_rates = true,
 	.columns = columns,
-	.rate_columns = rate_columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.row = row,
 	.describe = describe,

@@ -30,8 +30,7 @@ static const char *title_of(int r)
 	}
 }
 
-/* What an HTTP status means to the exit code. */
-static int error_of(unsigned int status)
+int report_status_error(unsigned int status)
 {
 	switch (status) {
 	case 400:
@@ -159,7 +158,7 @@ static void print_problem(const struct ctl *c, yyjson_val *problem, unsigned int
 	if (!*detail)
 		detail = field_text(problem, "/title");
 	fprintf(c->err, "%s: ", c->program->name);
-	if (subject) {
+	if (subject && !strstr(detail, subject)) {
 		(void)print_text(c->err, subject);
 		fputs(": ", c->err);
 	}
@@ -171,15 +170,21 @@ static void print_problem(const struct ctl *c, yyjson_val *problem, unsigned int
 	print_faults(c, problem);
 }
 
+/* What RFC 9457 calls so, and says something. */
+static bool is_problem(yyjson_val *root)
+{
+	return *field_text(root, "/detail") || *field_text(root, "/title");
+}
+
 int report_response(const struct ctl *c, const struct http_response *response, const char *subject)
 {
-	int r = error_of(response->status);
+	int r = report_status_error(response->status);
 	yyjson_doc *doc = yyjson_read(response->body, response->length, 0);
 	yyjson_val *root = yyjson_doc_get_root(doc);
 
 	if (c->o.format != FORMAT_JSON) {
 		print_problem(c, root, response->status, subject);
-	} else if (yyjson_is_obj(root)) {
+	} else if (is_problem(root)) {
 		_cleanup_free_ char *text =
 			yyjson_val_write(root, YYJSON_WRITE_ESCAPE_UNICODE, NULL);
 

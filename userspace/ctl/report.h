@@ -16,6 +16,8 @@ __attribute__((format(printf, 2, 3))) int report_usage(const struct ctl *c, cons
 /* An answer that is no success; `subject` names what was asked for ("service shop/payments", NULL:
  * the answer says it). Returns what its status means. */
 int report_response(const struct ctl *c, const struct http_response *response, const char *subject);
+/* What an HTTP status that is no success means; see ctl_exit_code. */
+int report_status_error(unsigned int status);
 /* A remark on stderr that is no failure; silent with -o json. */
 __attribute__((format(printf, 2, 3))) void report_note(const struct ctl *c, const char *format,
 						       ...);

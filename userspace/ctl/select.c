@@ -192,12 +192,14 @@ static void page_path(struct ctl *c, const struct select *s, const char *next,
 static int fetch_pages(struct ctl *c, const struct select *s, yyjson_mut_doc **ret, bool *seen)
 {
 	struct client_path path;
-	char next[512] = "";
+	char next[512] = "", last[512];
 	int r = 0;
 
-	for (size_t i = 0; i < PAGES_MAX && r >= 0; i++) {
+	for (size_t i = 0; r >= 0; i++) {
 		yyjson_doc *doc = NULL;
 		yyjson_val *root;
+
+		(void)snprintf(last, sizeof(last), "%s", next);
 
 		page_path(c, s, next, &path);
 		r = client_get(c, &path, NULL, &doc);
@@ -212,6 +214,8 @@ static int fetch_pages(struct ctl *c, const struct select *s, yyjson_mut_doc **r
 		yyjson_doc_free(doc);
 		if (!*next)
 			break;
+		if (r >= 0 && (i == PAGES_MAX || strcmp(next, last) == 0))
+			r = report_error(c, -EIO, "%s: the list's pages come to no end", c->socket);
 	}
 	return r;
 }

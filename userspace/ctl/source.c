@@ -13,50 +13,65 @@
 #include "ctl/report.h"
 #include "ctl/source.h"
 
+#define SUBJECT_TEXT 192
 #define VERBOSE_MAX 1000 /* objects up to which the daemon is asked to list what it changed */
 
-static const char *metadata_text(yyjson_mut_val *item, const char *key)
+/* "service shop/payments" of a manifest's object. */
+static const char *format_subject(const struct object *o, char buf[static SUBJECT_TEXT])
 {
-	const char *text =
-		yyjson_mut_get_str(yyjson_mut_obj_get(yyjson_mut_obj_get(item, "metadata"), key));
+	bool is_service = o->kind == OBJECT_SERVICE;
 
-	return text ? text : "";
+	(void)snprintf(buf, SUBJECT_TEXT, "%s %s/%s",
+		       change_noun(is_service ? "Service" : "TrafficPolicy"),
+		       is_service ? o->service->namespace : o->policy->namespace,
+		       is_service ? o->service->name : o->policy->name);
+	return buf;
 }
 
-/* "shop.yaml: service shop/payments: " for "/upsert/3/spec/...", and what is left of the pointer.
- */
-static const char *put_origin(struct ctl *c, const struct source_change *change,
-			      const char *pointer)
+/* The daemon's own findings name the object in words: "service shop/payments: ...". */
+static const struct manifest *find_named(const struct input *in, const char *detail, size_t *ret_at)
 {
-	size_t skip = strlen(change->list), at;
-	const struct manifest *m = NULL;
-	char *end = NULL;
+	size_t length = strcspn(detail, ":");
+	const struct manifest *m;
+	char subject[SUBJECT_TEXT];
 
-	if (strncmp(pointer, change->list, skip) == 0 && isdigit((unsigned char)pointer[skip]))
-		m = input_find(change->input, strtoul(pointer + skip, &end, 10), &at);
-	if (!m)
-		return pointer;
-	(void)print_text(c->err, m->name);
-	fprintf(c->err, ": %s ",
-		change_noun(m->objects[at].kind == OBJECT_SERVICE ? "Service" : "TrafficPolicy"));
-	if (*metadata_text(m->items[at], "namespace")) {
-		(void)print_text(c->err, metadata_text(m->items[at], "namespace"));
-		fputc('/', c->err);
+	for (size_t i = 0; (m = input_find(in, i, ret_at)) != NULL; i++) {
+		(void)format_subject(&m->objects[*ret_at], subject);
+		if (strlen(subject) == length && strncmp(subject, detail, length) == 0)
+			return m;
 	}
-	(void)print_text(c->err, metadata_text(m->items[at], "name"));
-	fputs(*end ? ": " : "", c->err);
-	return end;
+	return NULL;
 }
 
+/* "shop.yaml:3: service shop/payments: spec/address: ...": where the object came from, as far as
+ * the pointer or the words tell. */
 static void put_fault(struct ctl *c, const struct source_change *change, yyjson_val *fault)
 {
-	const char *pointer = put_origin(c, change, field_text(fault, "/pointer"));
+	const char *pointer = field_text(fault, "/pointer"), *detail = field_text(fault, "/detail");
+	size_t skip = strlen(change->list), at = 0;
+	bool indexed =
+		strncmp(pointer, change->list, skip) == 0 && isdigit((unsigned char)pointer[skip]);
+	const struct manifest *m = NULL;
+	char subject[SUBJECT_TEXT], *end = NULL;
 
+	if (indexed)
+		m = input_find(change->input, strtoul(pointer + skip, &end, 10), &at);
+	else if (!*pointer)
+		m = find_named(change->input, detail, &at);
+	if (m) {
+		(void)print_text(c->err, m->name);
+		fprintf(c->err, ":%zu: ", m->lines[at]);
+	}
+	if (m && indexed) {
+		(void)print_text(c->err, format_subject(&m->objects[at], subject));
+		fputs(": ", c->err);
+		pointer = end;
+	}
 	for (; *pointer == '/'; pointer++)
 		; /* "/spec/address" reads better as "spec/address" */
 	(void)print_text(c->err, pointer);
-	fputs(*field_text(fault, "/pointer") ? ": " : "", c->err);
-	(void)print_text(c->err, field_text(fault, "/detail"));
+	fputs(*pointer ? ": " : "", c->err);
+	(void)print_text(c->err, detail);
 	fputc('\n', c->err);
 }
 
@@ -73,16 +88,19 @@ static int report_refusal(struct ctl *c, const struct source_change *change,
 	if (c->o.format == FORMAT_JSON || yyjson_arr_size(faults) == 0) {
 		r = report_response(c, response, NULL);
 		if (c->o.format != FORMAT_JSON)
-			fputs("nothing was applied\n", c->err);
+			fprintf(c->err, "nothing was %s\n", change->done);
 		yyjson_doc_free(doc);
 		return r;
 	}
 	yyjson_arr_foreach (faults, i, n, fault)
 		put_fault(c, change, fault);
-	fprintf(c->err, "nothing was applied (%zu error%s, found by the daemon)\n", n,
+	n += field_count(yyjson_doc_get_root(doc), "/moreErrors");
+	fprintf(c->err, "nothing was %s (%zu error%s, found by the daemon)\n", change->done, n,
 		n == 1 ? "" : "s");
 	yyjson_doc_free(doc);
-	return response->status == 403 ? -EACCES : -EINVAL;
+	r = report_status_error(response->status);
+	/* an object of another source, a stale generation: mistakes of the manifest, too */
+	return r == -EIO && response->status < 500 ? -EINVAL : r;
 }
 
 static int print_result(struct ctl *c, const struct http_response *response)

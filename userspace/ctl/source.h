@@ -13,6 +13,7 @@ struct source_change {
 	size_t length;
 	const struct input *input; /* where the objects came from */
 	const char *list; /* "/upsert/", "/delete/" or "/items/": how pointers to them begin */
+	const char *done; /* "applied", "deleted" */
 };
 
 /* To the source of --source; honours --dry-run and -o. < 0: told. */

@@ -133,8 +133,9 @@ static size_t measure(const struct table *t, const struct table_layout *layout, 
 	return total;
 }
 
-/* Takes from the widest column that may still give, until the line fits or none can. */
-static void shrink(const struct table *t, size_t total, size_t bound, size_t *widths)
+/* Takes from the widest column that may still give, until the line fits or none can. Returns the
+ * width that is left. */
+static size_t shrink(const struct table *t, size_t total, size_t bound, size_t *widths)
 {
 	while (bound > 0 && total > bound) {
 		size_t widest = t->n_columns;
@@ -148,10 +149,11 @@ static void shrink(const struct table *t, size_t total, size_t bound, size_t *wi
 				widest = c;
 		}
 		if (widest == t->n_columns)
-			return;
+			break;
 		widths[widest]--;
 		total--;
 	}
+	return total;
 }
 
 /* Bytes of the first `columns` characters. */
@@ -208,6 +210,18 @@ static void put_line(const struct table *t, const struct cell *cells, const size
 	fputc('\n', f);
 }
 
+/* Cutting was not enough: whole columns go. A column of no width is not shown. */
+static size_t leave_out(const struct table *t, size_t total, size_t bound, size_t *widths)
+{
+	for (size_t c = t->n_columns; c > 0 && bound > 0 && total > bound; c--) {
+		if (!t->columns[c - 1].optional || widths[c - 1] == 0)
+			continue;
+		total -= widths[c - 1] + GAP;
+		widths[c - 1] = 0;
+	}
+	return total;
+}
+
 int table_print(const struct table *t, FILE *f, const struct table_layout *layout)
 {
 	size_t widths[COLUMNS_MAX];
@@ -215,8 +229,8 @@ int table_print(const struct table *t, FILE *f, const struct table_layout *layou
 
 	if (t->no_memory)
 		return -ENOMEM;
-	total = measure(t, layout, widths);
-	shrink(t, total, layout->width, widths);
+	total = shrink(t, measure(t, layout, widths), layout->width, widths);
+	(void)leave_out(t, total, layout->width, widths);
 	if (!layout->no_header)
 		put_line(t, NULL, widths, f, layout);
 	for (size_t i = 0; i + t->n_columns <= t->n; i += t->n_columns)

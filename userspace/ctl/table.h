@@ -16,6 +16,7 @@ struct table_column {
 	const char *title;      /* "" for a remark at the end of a line */
 	bool right;             /* numbers stand at the right */
 	bool wide;              /* only with -o wide */
+	bool optional;          /* left out where there is no room, the last one first */
 	unsigned int shrink_to; /* may be cut with "..." down to this; 0: never cut */
 };
 

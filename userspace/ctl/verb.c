@@ -116,10 +116,11 @@ static const struct option_command verbs[] = {
 	 .min_operands = 1,
 	 .max_operands = -1,
 	 .run = verb_get_run,
-	 .description = "Lists objects of one kind, all or those named. A NAME without a namespace "
-			"means that name in every namespace unless -n is given.\n\n"
-			"Counts are totals since the objects were first seen by the kernel; rates "
-			"need two looks and are shown by --watch.",
+	 .description =
+		 "Lists objects of one kind, all or those named. A NAME without a namespace "
+		 "means that name in every namespace unless -n is given.\n\n"
+		 "RATE is what came in during half a second (with --watch: since the last picture). "
+		 "Counts and shares are of all connects since the kernel first saw the object.",
 	 .examples = "sinewctl get services\nsinewctl get endpoints shop/payments -o wide\n"
 		     "sinewctl get services --watch\nsinewctl get services -o json"},
 	{.name = "describe",

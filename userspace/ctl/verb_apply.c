@@ -62,12 +62,13 @@ int verb_apply_run(void *ctl)
 	_cleanup_free_ char *body = NULL;
 	struct source_change change = {.method = c->o.prune ? "PUT" : "PATCH",
 				       .input = &in,
+				       .done = "applied",
 				       .list = c->o.prune ? "/items/" : "/upsert/"};
 	int r;
 
 	if (c->o.files.n == 0)
 		return report_usage(c, "apply needs -f FILE (or -f - for standard input)");
-	r = input_read(c, &in);
+	r = input_read(c, "applied", &in);
 	if (r < 0)
 		return r;
 	if (in.n_objects == 0 && !c->o.prune)

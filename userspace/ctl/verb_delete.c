@@ -15,53 +15,106 @@
 /* --- by manifest --------------------------------------------------------------------------------
  */
 
-static bool add_delete(yyjson_mut_doc *doc, yyjson_mut_val *list, const struct object *o)
-{
-	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
-	bool is_service = o->kind == OBJECT_SERVICE;
+struct named {
+	const char *noun, *path, *kind, *namespace, *name;
+};
 
-	return yyjson_mut_obj_add_str(doc, item, "kind",
-				      is_service ? "Service" : "TrafficPolicy") &&
-	       yyjson_mut_obj_add_str(doc, item, "namespace",
-				      is_service ? o->service->namespace : o->policy->namespace) &&
-	       yyjson_mut_obj_add_str(doc, item, "name",
-				      is_service ? o->service->name : o->policy->name);
+static struct named name_of(const struct object *o)
+{
+	if (o->kind == OBJECT_SERVICE)
+		return (struct named){"service", noun_service.path, "Service",
+				      o->service->namespace, o->service->name};
+	return (struct named){"policy", noun_policy.path, "TrafficPolicy", o->policy->namespace,
+			      o->policy->name};
 }
 
-/* {"delete": [...]}; NULL: no memory. */
-static char *make_body(const struct input *in, size_t *ret_length)
+/* 1 or 0; < 0: told. */
+static int is_there(struct ctl *c, const struct named *n)
 {
-	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	yyjson_mut_val *list = yyjson_mut_obj_add_arr(doc, root, "delete");
-	char *text = NULL;
-	bool ok = list != NULL;
+	struct client_path path;
+	struct client_change get = {.method = "GET", .path = &path};
+	struct http_response response = {0};
+	int r;
 
-	for (size_t i = 0; i < in->n; i++)
-		for (size_t k = 0; k < in->manifests[i].n && ok; k++)
-			ok = add_delete(doc, list, &in->manifests[i].objects[k]);
+	client_path_init(&path, n->path);
+	client_path_segment(&path, n->namespace);
+	client_path_segment(&path, n->name);
+	r = client_exchange(c, &get, &response);
+	if (r < 0)
+		return r;
+	if (response.status == 404)
+		report_note(c, "there is no %s %s/%s", n->noun, n->namespace, n->name);
+	else if (response.status != 200)
+		r = report_response(c, &response, NULL);
+	else
+		r = 1;
+	http_response_done(&response);
+	return r;
+}
+
+/* 1: added; 0: not there, which was to be no failure; < 0: told. */
+static int add_delete(struct ctl *c, yyjson_mut_doc *doc, const struct object *o)
+{
+	yyjson_mut_val *list = yyjson_mut_obj_get(yyjson_mut_doc_get_root(doc), "delete");
+	struct named n = name_of(o);
+	int r = c->o.ignore_missing ? is_there(c, &n) : 1;
+	yyjson_mut_val *item;
+
+	if (r <= 0)
+		return r;
+	item = yyjson_mut_arr_add_obj(doc, list);
+	if (yyjson_mut_obj_add_str(doc, item, "kind", n.kind) &&
+	    yyjson_mut_obj_add_str(doc, item, "namespace", n.namespace) &&
+	    yyjson_mut_obj_add_str(doc, item, "name", n.name))
+		return 1;
+	return report_error(c, -ENOMEM, "out of memory");
+}
+
+/* {"delete": [...]}. Returns how many there are; < 0: told. */
+static int fill_body(struct ctl *c, const struct input *in, yyjson_mut_doc *doc)
+{
+	yyjson_mut_val *root = yyjson_mut_obj(doc);
+	const struct manifest *m;
+	size_t at;
+	int n = 0, r = 0;
+
 	yyjson_mut_doc_set_root(doc, root);
-	if (ok)
-		text = yyjson_mut_write(doc, 0, ret_length);
-	yyjson_mut_doc_free(doc);
-	return text;
+	(void)yyjson_mut_obj_add_arr(doc, root, "delete");
+	for (size_t i = 0; r >= 0 && (m = input_find(in, i, &at)) != NULL; i++) {
+		r = add_delete(c, doc, &m->objects[at]);
+		n += r > 0;
+	}
+	return r < 0 ? r : n;
+}
+
+static int send_deletes(struct ctl *c, const struct input *in, yyjson_mut_doc *doc)
+{
+	struct source_change change = {
+		.method = "PATCH", .input = in, .list = "", .done = "deleted"};
+	_cleanup_free_ char *body = yyjson_mut_write(doc, 0, &change.length);
+
+	if (!body)
+		return report_error(c, -ENOMEM, "out of memory");
+	change.body = body;
+	return source_send(c, &change);
 }
 
 static int delete_files(struct ctl *c)
 {
+	yyjson_mut_doc *doc;
 	struct input in = {0};
-	_cleanup_free_ char *body = NULL;
-	struct source_change change = {.method = "PATCH", .input = &in, .list = "/delete/"};
 	int r;
 
 	if (c->n_operands > 0)
 		return report_usage(c, "delete takes names or -f, not both");
-	r = input_read(c, &in);
+	r = input_read(c, "deleted", &in);
 	if (r < 0)
 		return r;
-	body = make_body(&in, &change.length);
-	change.body = body;
-	r = body ? source_send(c, &change) : report_error(c, -ENOMEM, "out of memory");
+	doc = yyjson_mut_doc_new(NULL);
+	r = doc ? fill_body(c, &in, doc) : report_error(c, -ENOMEM, "out of memory");
+	if (r > 0)
+		r = send_deletes(c, &in, doc);
+	yyjson_mut_doc_free(doc);
 	input_done(&in);
 	return r;
 }

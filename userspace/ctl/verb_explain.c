@@ -109,32 +109,100 @@ static int ask(struct ctl *c, const char *destination, const struct workload *w,
 	return client_get(c, &path, NULL, ret);
 }
 
+/* The workload that was asked about, and whether the programs run on its sockets at all. */
+struct subject {
+	const char *name; /* NULL: nobody in particular */
+	struct workload w;
+	char served[4096]; /* the cgroup that sinewd is attached to */
+	bool is_served;
+};
+
+static int ask_served(struct ctl *c, struct subject *s)
+{
+	struct client_path path;
+	yyjson_doc *doc = NULL;
+	size_t length;
+	int r;
+
+	client_path_init(&path, "/v1/status");
+	r = client_get(c, &path, NULL, &doc);
+	if (r < 0)
+		return r;
+	(void)snprintf(s->served, sizeof(s->served), "%s",
+		       field_text(yyjson_doc_get_root(doc), "/cgroup"));
+	yyjson_doc_free(doc);
+	length = strlen(s->served);
+	s->is_served = length == 0 || (strncmp(s->w.path, s->served, length) == 0 &&
+				       (s->w.path[length] == '/' || s->w.path[length] == '\0'));
+	return 0;
+}
+
+static void print_subject(struct ctl *c, const struct subject *s)
+{
+	(void)print_text(c->out, s->name);
+	fprintf(c->out, " is cgroup %" PRIu64 " (", s->w.id);
+	(void)print_text(c->out, s->w.path);
+	if (s->is_served) {
+		fputs(")\n", c->out);
+		return;
+	}
+	fputs("), which is ", c->out);
+	print_style_on(c->out, c->colour, STYLE_WARN);
+	fputs("not served", c->out);
+	print_style_off(c->out, c->colour, STYLE_WARN);
+	fputs(": sinewd is attached to ", c->out);
+	(void)print_text(c->out, s->served);
+	fputs("; its connects are left as they are. A served workload:\n", c->out);
+}
+
+/* The daemon's answer, with who was asked about. */
+static int output_answer(struct ctl *c, yyjson_val *answer, const struct subject *s)
+{
+	yyjson_mut_doc *copy = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_val_mut_copy(copy, answer), *o;
+	yyjson_doc *doc;
+	int r;
+
+	yyjson_mut_doc_set_root(copy, root);
+	if (s->name) {
+		o = yyjson_mut_obj_add_obj(copy, root, "workload");
+		(void)yyjson_mut_obj_add_str(copy, o, "name", s->name);
+		(void)yyjson_mut_obj_add_uint(copy, o, "cgroup", s->w.id);
+		(void)yyjson_mut_obj_add_str(copy, o, "path", s->w.path);
+		(void)yyjson_mut_obj_add_bool(copy, o, "served", s->is_served);
+	}
+	doc = yyjson_mut_doc_imut_copy(copy, NULL);
+	yyjson_mut_doc_free(copy);
+	if (!doc)
+		return report_error(c, -ENOMEM, "out of memory");
+	r = output_value(c, yyjson_doc_get_root(doc));
+	yyjson_doc_free(doc);
+	return r;
+}
+
 int verb_explain_run(void *ctl)
 {
 	struct ctl *c = ctl;
-	struct workload w = {0};
-	const char *who = c->n_operands == 2 ? c->operands[0] : NULL;
+	struct subject s = {.name = c->n_operands == 2 ? c->operands[0] : NULL};
 	yyjson_doc *doc = NULL;
 	int r = 0;
 
 	if (c->o.protocol && strcasecmp(c->o.protocol, "tcp") != 0 &&
 	    strcasecmp(c->o.protocol, "udp") != 0)
 		return report_usage(c, "--protocol is tcp or udp, not \"%s\"", c->o.protocol);
-	if (who)
-		r = find_workload(c, who, &w);
+	if (s.name)
+		r = find_workload(c, s.name, &s.w);
+	if (r >= 0 && s.name)
+		r = ask_served(c, &s);
 	if (r >= 0)
-		r = ask(c, c->operands[c->n_operands - 1], &w, &doc);
+		r = ask(c, c->operands[c->n_operands - 1], &s.w, &doc);
 	if (r < 0)
 		return r;
 	if (output_is_data(c)) {
-		r = output_value(c, yyjson_doc_get_root(doc));
+		r = output_answer(c, yyjson_doc_get_root(doc), &s);
 	} else {
-		if (who) {
-			(void)print_text(c->out, who);
-			fprintf(c->out, " is cgroup %" PRIu64 " (", w.id);
-			(void)print_text(c->out, w.path);
-			fputs(")\n", c->out);
-		}
+		if (s.name)
+			print_subject(c, &s);
 		print_lines(c, yyjson_doc_get_root(doc));
 	}
 	yyjson_doc_free(doc);

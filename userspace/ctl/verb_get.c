@@ -14,6 +14,8 @@
 #include "ctl/units.h"
 #include "ctl/verb.h"
 
+#define BETWEEN_MS 500 /* two looks at a list that is shown once, with rates */
+
 /* One look at a list. */
 struct look {
 	yyjson_doc *doc;
@@ -42,7 +44,8 @@ static yyjson_val *find_before(const struct noun *n, yyjson_val *item, yyjson_ar
 
 	while ((candidate = yyjson_arr_iter_next(at)) != NULL)
 		if (strcmp(noun_name(n, candidate), noun_name(n, item)) == 0 &&
-		    strcmp(noun_namespace(n, candidate), noun_namespace(n, item)) == 0)
+		    strcmp(noun_namespace(n, candidate), noun_namespace(n, item)) == 0 &&
+		    (!n->is_same || n->is_same(candidate, item)))
 			return candidate;
 	*at = from;
 	return NULL;
@@ -51,9 +54,8 @@ static yyjson_val *find_before(const struct noun *n, yyjson_val *item, yyjson_ar
 static int print_table(struct ctl *c, const struct noun *n, const struct look *now,
 		       const struct look *before)
 {
-	bool rates = before->doc && n->rate_columns;
-	_cleanup_(table_freep) struct table *t =
-		table_new(rates ? n->rate_columns : n->columns, n->n_columns);
+	bool rates = before->doc && n->has_rates;
+	_cleanup_(table_freep) struct table *t = table_new(n->columns, n->n_columns);
 	struct table_layout layout = {.width = c->o.format == FORMAT_WIDE ? 0 : c->width,
 				      .wide = c->o.format == FORMAT_WIDE,
 				      .colour = c->colour};
@@ -69,6 +71,7 @@ static int print_table(struct ctl *c, const struct noun *n, const struct look *n
 	yyjson_arr_foreach (items_of(now), i, count, item) {
 		struct noun_item x = {.now = item,
 				      .seconds = now->seconds - before->seconds,
+				      .recent = c->o.watch,
 				      .clock_ms = (uint64_t)(now_seconds(CLOCK_REALTIME) * 1000)};
 
 		x.before = rates ? find_before(n, item, &at) : NULL;
@@ -85,20 +88,30 @@ static int print_table(struct ctl *c, const struct noun *n, const struct look *n
 	return 0;
 }
 
+/* Several endpoints go by their service's name, which is told once. */
 static void print_names(struct ctl *c, const struct noun *n, yyjson_val *items)
 {
-	yyjson_val *item;
+	yyjson_val *item, *last = NULL;
 	size_t i, count;
 
 	yyjson_arr_foreach (items, i, count, item) {
 		const char *namespace = noun_namespace(n, item);
 
+		if (last && strcmp(noun_name(n, last), noun_name(n, item)) == 0 &&
+		    strcmp(noun_namespace(n, last), namespace) == 0)
+			continue;
+		last = item;
 		fprintf(c->out, "%s/", n->singular);
 		(void)print_text(c->out, namespace);
 		fputs(*namespace ? "/" : "", c->out);
 		(void)print_text(c->out, noun_name(n, item));
 		fputc('\n', c->out);
 	}
+}
+
+static bool is_table(const struct ctl *c)
+{
+	return c->o.format == FORMAT_TABLE || c->o.format == FORMAT_WIDE;
 }
 
 static int print_look(struct ctl *c, const struct select *s, const struct look *now,
@@ -124,10 +137,9 @@ static int look(struct ctl *c, const struct select *s, struct look *ret)
 	return 0;
 }
 
-static void wait_interval(const struct ctl *c)
+static void wait_ms(uint64_t ms)
 {
-	struct timespec t = {.tv_sec = (time_t)(c->o.interval_ms / 1000),
-			     .tv_nsec = (long)(c->o.interval_ms % 1000) * 1000000};
+	struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 
 	(void)nanosleep(&t, NULL);
 }
@@ -141,7 +153,7 @@ static int watch(struct ctl *c, const struct select *s)
 
 	r = look(c, s, &before);
 	while (r >= 0) {
-		wait_interval(c);
+		wait_ms(c->o.interval_ms);
 		r = look(c, s, &now);
 		if (r < 0)
 			break;
@@ -160,11 +172,31 @@ static int watch(struct ctl *c, const struct select *s)
 	return r;
 }
 
+/* One picture. A table with rates needs a second look, if there is anything to see. */
+static int show(struct ctl *c, const struct select *s)
+{
+	struct look before = {0}, now = {0};
+	int r = look(c, s, &now);
+
+	if (r >= 0 && is_table(c) && s->noun->has_rates && yyjson_arr_size(items_of(&now)) > 0) {
+		before = now;
+		now = (struct look){0};
+		wait_ms(BETWEEN_MS);
+		r = look(c, s, &now);
+	}
+	if (r >= 0 && s->n == 1 && output_is_data(c) && yyjson_arr_size(items_of(&now)) == 1)
+		r = output_value(c, yyjson_arr_get_first(items_of(&now)));
+	else if (r >= 0)
+		r = print_look(c, s, &now, &before);
+	yyjson_doc_free(before.doc);
+	yyjson_doc_free(now.doc);
+	return r;
+}
+
 int verb_get_run(void *ctl)
 {
 	struct ctl *c = ctl;
 	_cleanup_free_ struct select *s = malloc(sizeof(*s));
-	struct look none = {0}, now = {0};
 	int r;
 
 	if (!s)
@@ -175,15 +207,5 @@ int verb_get_run(void *ctl)
 	if (c->o.watch && output_is_data(c))
 		return report_usage(c,
 				    "--watch draws tables; for data follow \"events -f -o json\"");
-	if (c->o.watch)
-		return watch(c, s);
-	r = look(c, s, &now);
-	if (r < 0)
-		return r;
-	if (s->n == 1 && output_is_data(c) && yyjson_arr_size(items_of(&now)) == 1)
-		r = output_value(c, yyjson_arr_get_first(items_of(&now)));
-	else
-		r = print_look(c, s, &now, &none);
-	yyjson_doc_free(now.doc);
-	return r;
+	return c->o.watch ? watch(c, s) : show(c, s);
 }

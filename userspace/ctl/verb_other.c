@@ -3,9 +3,11 @@
  * The verbs that are about this program more than about services: version, help, completion.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <sinew/abi.h>
 #include <stdio.h>
 
+#include "base/version.h"
 #include "ctl/client.h"
 #include "ctl/field.h"
 #include "ctl/output.h"
@@ -25,12 +27,16 @@ static int version_data(struct ctl *c, yyjson_val *server)
 
 	yyjson_mut_doc_set_root(doc, root);
 	client = yyjson_mut_obj_add_obj(doc, root, "client");
-	(void)yyjson_mut_obj_add_str(doc, client, "version", SINEW_VERSION);
+	(void)yyjson_mut_obj_add_str(doc, client, "version", version_text());
+	(void)yyjson_mut_obj_add_str(doc, client, "revision", version_revision());
 	(void)yyjson_mut_obj_add_uint(doc, client, "abi", SN_ABI_VERSION);
 	if (server) {
 		other = yyjson_mut_obj_add_obj(doc, root, "server");
 		(void)yyjson_mut_obj_add_strcpy(doc, other, "version",
 						field_text(server, "/version"));
+		if (field_has(server, "/revision"))
+			(void)yyjson_mut_obj_add_strcpy(doc, other, "revision",
+							field_text(server, "/revision"));
 		(void)yyjson_mut_obj_add_uint(doc, other, "abi", field_count(server, "/abi"));
 	}
 	answer = yyjson_mut_doc_imut_copy(doc, NULL);
@@ -40,6 +46,15 @@ static int version_data(struct ctl *c, yyjson_val *server)
 	r = output_value(c, yyjson_doc_get_root(answer));
 	yyjson_doc_free(answer);
 	return r;
+}
+
+/* "0.1.0 (dac2fee32c70, abi 1)" */
+static void put_version(struct ctl *c, const char *version, const char *revision, uint64_t abi)
+{
+	(void)print_text(c->out, version);
+	fputs(" (", c->out);
+	(void)print_text(c->out, revision);
+	fprintf(c->out, "%sabi %" PRIu64 ")\n", *revision ? ", " : "", abi);
 }
 
 /* A daemon that does not answer is told after the client's own version, and is the exit code. */
@@ -52,7 +67,8 @@ int verb_version_run(void *ctl)
 	int r, written = 0;
 
 	if (!output_is_data(c)) {
-		fprintf(c->out, "client  %s (abi %u)\n", SINEW_VERSION, SN_ABI_VERSION);
+		fputs("client  ", c->out);
+		put_version(c, version_text(), version_revision(), SN_ABI_VERSION);
 		(void)fflush(c->out);
 	}
 	client_path_init(&path, "/v1/status");
@@ -62,8 +78,8 @@ int verb_version_run(void *ctl)
 		written = version_data(c, server);
 	} else if (server) {
 		fputs("server  ", c->out);
-		(void)print_text(c->out, field_text(server, "/version"));
-		fprintf(c->out, " (abi %u)\n", (unsigned int)field_count(server, "/abi"));
+		put_version(c, field_text(server, "/version"), field_text(server, "/revision"),
+			    field_count(server, "/abi"));
 	}
 	yyjson_doc_free(doc);
 	return r < 0 ? r : written;

@@ -179,6 +179,16 @@ static int check_doubles(struct parse *p)
 	return 0;
 }
 
+static int keep_lines(struct parse *p)
+{
+	p->m.lines = calloc(p->m.n + 1, sizeof(*p->m.lines));
+	if (!p->m.lines)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->m.n; i++)
+		p->m.lines[i] = p->places[i].line;
+	return 0;
+}
+
 /* --- the whole ------------------------------------------------------------------------------- */
 
 static int read_documents(struct parse *p, const char *text, size_t length)
@@ -222,6 +232,8 @@ static int parse_text(struct parse *p, const char *name, const char *text, size_
 	r = read_documents(p, text, length);
 	if (r >= 0)
 		r = check_doubles(p);
+	if (r >= 0)
+		r = keep_lines(p);
 	if (r >= 0 && !p->m.n && !p->errors.n)
 		error_add(&p->errors, (struct place){1, 1}, "there is no object in it");
 	return r;
@@ -258,6 +270,7 @@ void manifest_done(struct manifest *m)
 		object_done(&m->objects[i]);
 	error_list_done(&errors);
 	free(m->objects);
+	free(m->lines);
 	free(m->items);
 	free(m->name);
 	yyjson_mut_doc_free(m->doc);

@@ -19,6 +19,7 @@ struct manifest {
 	yyjson_mut_doc *doc; /* holds one JSON value per document, as sent to the API */
 	yyjson_mut_val **items;
 	struct object *objects; /* decoded, same length */
+	size_t *lines;          /* on which they are named, same length */
 	size_t n;
 	struct manifest_error
 		*errors; /* sorted by place; objects are not to be used if there are any */

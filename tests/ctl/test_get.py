@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""get and describe: every noun in every format, and what is shown of it."""
+import json
+import re
+
+import pytest
+import yaml
+
+import fake as fakes
+
+NOUNS = {
+    "services": ("service", "svc"), "endpoints": ("endpoint", "ep", "backends"), "policies": ("policy", "pol"),
+    "sources": ("source", "src", "registries"), "workloads": ("workload", "wl"), "flows": ("flow", "fl"),
+}
+EVERY = sorted(NOUNS)
+
+
+@pytest.mark.parametrize("noun", EVERY)
+def test_a_table_fits_120_columns_and_ends_without_blanks(ctl, noun):
+    shown = ctl("get", noun)
+    assert (shown.code, shown.err) == (0, ""), shown
+    assert len(shown.lines) >= 2
+    assert max(map(len, shown.lines)) <= 120
+    assert [line for line in shown.lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("noun", EVERY)
+def test_wide_shows_at_least_the_columns_of_the_table(ctl, noun):
+    narrow, wide = ctl("get", noun), ctl("get", noun, "-o", "wide")
+    assert wide.code == 0
+    assert set(re.split(r"  +", narrow.lines[0])) <= set(re.split(r"  +", wide.lines[0]))
+
+
+@pytest.mark.parametrize("noun", EVERY)
+def test_json_and_yaml_are_the_same_list(ctl, noun):
+    as_json, as_yaml = ctl("get", noun, "-o", "json"), ctl("get", noun, "-o", "yaml")
+    value = json.loads(as_json.out)
+    assert value["apiVersion"] == "sinew/v1" and value["kind"].endswith("List") and value["items"]
+    assert yaml.safe_load(as_yaml.out) == value
+    assert as_json.err == as_yaml.err == ""
+
+
+@pytest.mark.parametrize("noun", EVERY)
+def test_names_can_be_given_back(ctl, noun):
+    names = ctl("get", noun, "-o", "name").lines
+    assert names and len(names) == len(set(names))
+    again = ctl("get", *names, "-o", "name")
+    assert (again.code, again.lines) == (0, names)
+
+
+@pytest.mark.parametrize("noun", EVERY)
+def test_every_spelling_means_the_same(ctl, noun):
+    want = ctl("get", noun, "-o", "json").out
+    for spelling in NOUNS[noun]:
+        assert ctl("get", spelling, "-o", "json").out == want
+
+
+def test_services_show_rate_failures_and_what_is_missing(ctl, fake):
+    busy = json.loads(json.dumps(fakes.SERVICES))
+    busy[0]["status"]["traffic"]["attempts"] += 600
+    looks = [fakes.SERVICES, busy]
+    fake.on("GET", "/v1/services", lambda query, body: (200, fakes.list_of(
+        "ServiceList", looks.pop(0) if len(looks) > 1 else looks[0])))
+    shown = ctl("get", "services")
+    assert shown.lines[0].split() == ["NAMESPACE", "NAME", "ADDRESS", "PORTS", "BACKENDS", "USABLE", "RATE", "FAILED",
+                                      "P50", "P99", "SOURCE"]
+    cells = shown.lines[1].split()
+    assert cells[2].startswith("10.96.0.10,") and cells[:2] + cells[3:6] == ["shop", "payments", "80/TCP", "3", "2"]
+    assert re.fullmatch(r"[\d.]+k?/s", cells[6]) and cells[6] != "0/s"
+    assert cells[7:] == ["<0.01%", "22us", "180us", "kubernetes"]
+    assert shown.lines[2].split()[:5] == ["shop", "mail", "127.128.44.9", "25/TCP", "1"]
+    assert "  consul/dc1  no usable" in shown.lines[2]
+    assert " 100% " in shown.lines[2]
+
+
+def test_policies_show_their_algorithm(ctl):
+    assert ctl("get", "policies").lines[1].split() == ["shop", "gentle", "random", "manifest"]
+
+
+def test_sources_show_how_long_ago_they_changed(ctl):
+    assert re.search(r"manifest +2 +1 +3 +\d+d ago$", ctl("get", "sources").lines[1])
+
+
+def test_one_name_is_one_object(ctl):
+    assert json.loads(ctl("get", "service", "shop/payments", "-o", "json").out)["kind"] == "Service"
+    assert len(ctl("get", "services", "shop/payments", "shop/mail", "-o", "name").lines) == 2
+    assert ctl("get", "service", "payments", "-n", "shop", "-o", "name").lines == ["service/shop/payments"]
+    assert ctl("get", "service/shop/mail", "-o", "name").lines == ["service/shop/mail"]
+
+
+def test_a_namespace_is_asked_for_and_kept_to(ctl, fake):
+    assert ctl("get", "services", "-n", "shop", "-o", "name").code == 0
+    assert fake.seen[-1][2] == {"namespace": "shop"}
+    nothing = ctl("get", "services", "-n", "other")
+    assert (nothing.code, nothing.out, nothing.err) == (0, "", "no services in namespace other\n")
+
+
+def test_pages_become_one_list(ctl, fake):
+    def page(query, body):
+        first = fakes.list_of("ServiceList", [fakes.SERVICES[0]])
+        first["metadata"] = {"continue": "shop/mail"}
+        return 200, fakes.list_of("ServiceList", [fakes.SERVICES[1]]) if "continue" in query else first
+    fake.on("GET", "/v1/services", page)
+    whole = json.loads(ctl("get", "services", "-o", "json").out)
+    assert [item["metadata"]["name"] for item in whole["items"]] == ["payments", "mail"]
+    assert "continue" not in whole.get("metadata", {})
+
+
+def test_flows_are_bounded(ctl, fake):
+    ctl("get", "flows", "-l", "7")
+    assert fake.seen[-1][2] == {"limit": "7"}
+    assert ctl("get", "flows", "-l", "0").code == 2
+
+
+def test_a_name_that_is_not_there_is_told_once_and_is_exit_4(ctl):
+    missing = ctl("get", "service", "shop/paymets")
+    assert (missing.code, missing.out) == (4, "")
+    assert missing.err == "sinewctl: there is no service shop/paymets\n"
+
+
+def test_watch_draws_again_and_refuses_data(ctl, fake):
+    asked = []
+
+    def look(query, body):
+        asked.append(1)
+        return (200, fakes.list_of("ServiceList", fakes.SERVICES)) if len(asked) < 4 else fakes.problem(503, "enough")
+    fake.on("GET", "/v1/services", look)
+    shown = ctl("get", "services", "--watch", "-i", "100ms")
+    assert shown.code == 1 and shown.err == "sinewctl: enough\n"
+    assert shown.out.count("NAMESPACE") == 2
+    assert ctl("get", "services", "--watch", "-o", "json").code == 2
+
+
+def test_describe_a_service_says_everything(ctl):
+    text = ctl("describe", "service", "shop/payments").out
+    for part in ("payments", "team=billing", "10.96.0.10", "80/TCP  http", "gentle", "188,310 connects", "refused 9",
+                 "10.0.1.5:8080", "[fd00::9]:8080", "draining", "9/0/0/0", "FAILED (refused/timeout/unreachable/reset)"):
+        assert part in text, part
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_describe_says_that_connects_will_be_refused(ctl):
+    text = ctl("describe", "service", "shop/mail").out
+    assert "0 usable: connects get EHOSTUNREACH" in text
+    assert "7 connects found none usable" in text
+    assert "allocated from the pool" in text
+
+
+@pytest.mark.parametrize("noun", EVERY)
+def test_describe_knows_every_noun(ctl, noun):
+    text = ctl("describe", noun)
+    assert text.code == 0 and text.out and text.err == ""
+    assert json.loads(ctl("describe", noun, "-o", "json").out)["items"]
+
+
+def test_control_characters_of_a_name_never_reach_a_terminal(ctl, fake):
+    evil = json.loads(json.dumps(fakes.SERVICES[0]))
+    evil["metadata"]["source"] = "a\x1b[2Jb\u202ec\nd"
+    evil["metadata"]["labels"] = {"x": "\x07\x9b31m"}
+    fake.on("GET", "/v1/services", (200, fakes.list_of("ServiceList", [evil])))
+    for words in (("get", "services"), ("describe", "services"), ("get", "services", "-o", "yaml")):
+        shown = ctl(*words)
+        assert shown.code == 0
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown.out)
+    assert "a\\x1b[2Jb\\u202ec\\nd" in ctl("get", "services").out
+
+
+def test_a_daemon_of_another_version_may_leave_things_out(ctl, fake):
+    for path, kind in (("services", "ServiceList"), ("backends", "BackendList"), ("policies", "TrafficPolicyList"),
+                       ("sources", "SourceList"), ("workloads", "WorkloadList"), ("flows", "FlowList")):
+        fake.on("GET", "/v1/" + path, (200, fakes.list_of(kind, [{}, {"metadata": 7, "spec": [], "status": None}])))
+    for noun in EVERY:
+        for form in ("table", "wide", "json", "yaml", "name"):
+            assert ctl("get", noun, "-o", form).code == 0
+        assert ctl("describe", noun).code == 0
