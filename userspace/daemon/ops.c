@@ -20,6 +20,14 @@
  * kernel has it. */
 #define DURABLE_SOURCE "manifest"
 
+static uint64_t now_ms(clockid_t clock)
+{
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 static const struct store *op_store(void *arg)
 {
 	return ((struct daemon *)arg)->store;
@@ -80,6 +88,7 @@ static int op_apply(void *arg, const struct control_order *order, struct problem
 		plan_done(ret_plan);
 		return r;
 	}
+	ret_plan->changed_ms = now_ms(CLOCK_REALTIME);
 	store_commit(d->store, ret_plan);
 	if (removed)
 		watch_sweep_soon(d);
@@ -135,14 +144,6 @@ static int op_explain(void *arg, struct sn_explain *e)
 	return read_explain(&((struct daemon *)arg)->kernel, e);
 }
 
-static uint64_t now_ms(clockid_t clock)
-{
-	struct timespec t;
-
-	(void)clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static void op_status(void *arg, struct control_program_facts *ret)
 {
 	static struct utsname host; /* does not change while we run */
@@ -151,7 +152,8 @@ static void op_status(void *arg, struct control_program_facts *ret)
 
 	(void)uname(&host);
 	*ret = (struct control_program_facts){
-		.version = SINEW_VERSION,
+		.version = version_text(),
+		.revision = version_revision(),
 		.abi = SN_ABI_VERSION,
 		.pid = (int32_t)getpid(),
 		.started_ms = d->started_ms,

@@ -173,7 +173,9 @@ int statefile_write(const struct statefile *f, const char *folder)
 	return fsync(dir) < 0 ? -errno : 0;
 }
 
-static int load_list(struct store *store, yyjson_val *root, struct problems *problems)
+/* The file's age is that of what it declares. */
+static int load_list(struct store *store, yyjson_val *root, uint64_t changed_ms,
+		     struct problems *problems)
 {
 	const char *source = yyjson_get_str(yyjson_obj_get(root, "source"));
 	uint64_t generation = yyjson_get_uint(yyjson_obj_get(root, "generation"));
@@ -188,6 +190,7 @@ static int load_list(struct store *store, yyjson_val *root, struct problems *pro
 	if (r >= 0)
 		r = store_plan(store, &change, problems, &plan);
 	if (r >= 0) {
+		plan.changed_ms = changed_ms;
 		store_commit(store, &plan);
 		r = store_set_generation(store, source, generation);
 	}
@@ -198,7 +201,7 @@ static int load_list(struct store *store, yyjson_val *root, struct problems *pro
 	return r;
 }
 
-static int read_text(const char *path, char **ret, size_t *ret_length)
+static int read_text(const char *path, char **ret, size_t *ret_length, uint64_t *ret_changed_ms)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
@@ -216,6 +219,8 @@ static int read_text(const char *path, char **ret, size_t *ret_length)
 	if (n != st.st_size)
 		return n < 0 ? -errno : -EIO;
 	*ret_length = (size_t)n;
+	*ret_changed_ms =
+		(uint64_t)st.st_mtim.tv_sec * 1000 + (uint64_t)st.st_mtim.tv_nsec / 1000000;
 	*ret = TAKE_PTR(text);
 	return 0;
 }
@@ -225,16 +230,17 @@ int statefile_read(const char *path, struct store *store)
 	_cleanup_free_ char *text = NULL;
 	struct problems problems = {};
 	yyjson_doc *doc;
+	uint64_t changed_ms = 0;
 	size_t length = 0;
 	int r;
 
-	r = read_text(path, &text, &length);
+	r = read_text(path, &text, &length, &changed_ms);
 	if (r < 0)
 		return r;
 	doc = yyjson_read(text, length, 0);
 	if (!doc)
 		return -EINVAL;
-	r = load_list(store, yyjson_doc_get_root(doc), &problems);
+	r = load_list(store, yyjson_doc_get_root(doc), changed_ms, &problems);
 	if (r < 0 && problems.n)
 		log_err("%s: %s: %s", path, problems.items[0].pointer, problems.items[0].message);
 	problems_done(&problems);
