@@ -41,9 +41,11 @@ static __always_inline int sn_sendmsg(struct bpf_sock_addr *ctx, const struct sn
 	choice.service = sn_resolve(dest, &choice.index);
 	cookie = bpf_get_socket_cookie(ctx);
 	flow = sn_flow_find(cookie, ctx->sk);
+	if (flow && flow->state == SN_FLOW_UDP_CONNECTED && !ctx->sk->dst_port)
+		flow->state = SN_FLOW_UDP_UNCONNECTED; /* by AF_UNSPEC, which passes no door */
 	if (!choice.service) {
 		if (flow)
-			sn_datagram_direct(flow, dest);
+			sn_datagram_direct(flow, cookie, dest);
 		return 0;
 	}
 	reason = sn_admit(ctx->sk->mark, sn_ctx_is_kernel());

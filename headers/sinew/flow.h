@@ -21,6 +21,9 @@ enum sn_flow_state {
 
 #define SN_FLOW_DIRECT 0x01 /* the last datagram went to the backend by its own address */
 #define SN_FLOW_MANY 0x02   /* the socket talks to several services: see sn_reverse */
+#define SN_FLOW_LENT 0x04   /* the last datagram to the backend was another service's: sn_reverse */
+/* The socket also sends to what is no service: an unknown source need not be a forgotten one. */
+#define SN_FLOW_ELSEWHERE 0x08
 
 struct sn_flow {
 	__u64 cookie;
@@ -55,10 +58,11 @@ struct sn_reverse_key {
 };
 SN_LAYOUT(struct sn_reverse_key, 32);
 
+#define SN_REVERSE_DIRECT 1 /* last sent to by its own address: replies keep it */
 struct sn_reverse {
 	struct sn_addr addr;
 	__be16 port_be;
-	__u16 incarnation; /* of the backend, way forth */
+	__u16 incarnation; /* way forth: of the backend; way back: 0 or SN_REVERSE_DIRECT */
 	__u32 backend;
 };
 SN_LAYOUT(struct sn_reverse, 24);
