@@ -71,7 +71,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/sinew.a
 test: ## every ring: scripts/test
 	scripts/test
 
-check: $(O)/gen/sinew.bpf.o $(MAN) ## format, include rules, names, sizes, layouts, scripts, man pages
+check: $(O)/gen/sinew.bpf.o $(O)/sinewctl $(MAN) ## format, include rules, names, sizes, layouts, scripts, man pages
 	@O=$(O) CLANG=$(CLANG) BPFTOOL=$(BPFTOOL) CC="$(CC)" tests/check/run.sh
 
 analyze: ## gcc -fanalyzer over user space (slow, for reading)

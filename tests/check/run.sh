@@ -33,34 +33,13 @@ check_python() {
 	return $bad
 }
 
-# What mandoc says about paragraphs and dates is scdoc's own affair. A setting without a word in
-# sinewd(8), or the other way round, is ours.
-check_man() {
-	local page bad=0 name
-	for page in userspace/man/*.scd; do
-		[[ -e $page ]] || continue
-		name=${O:-build}/man/$(basename "$page" .scd)
-		[[ -e $name ]] || { echo "$page:1: not built: make" && bad=1 && continue; }
-		mandoc -T lint -W warning "$name" 2>&1 | grep -v 'paragraph macro\|missing date\|cannot parse date' |
-			sed "s|^mandoc: [^:]*:\([0-9]*\):[0-9]*:|$page:\1 of the page:|" | grep . && bad=1
-	done
-	while read -r name; do
-		grep -qF "*$name*" userspace/man/sinewd.8.scd && continue
-		echo "userspace/man/sinewd.8.scd:1: does not tell of the setting $name" && bad=1
-	done < <(grep -oE '"[a-z]+\.[a-zA-Z0-9]+", "SINEWD_' userspace/daemon/setting.c | cut -d'"' -f2)
-	while read -r name; do
-		grep -qF "\"$name\"" userspace/daemon/setting.c && continue
-		echo "userspace/man/sinewd.8.scd:1: tells of the setting $name, which does not exist" && bad=1
-	done < <(grep -oE '^\*[a-z]+\.[a-zA-Z0-9]+\*' userspace/man/sinewd.8.scd | tr -d '*')
-	return $bad
-}
-
 check_format() { $here/format.sh; }
 check_includes() { $here/includes.py; }
 check_names() { $here/names.py; }
 check_lengths() { $here/lengths.py; }
 check_layout() { $here/layout.py check; }
 check_abi() { $here/abi.sh; }
+check_man() { $here/man.sh; }
 check_docs() { $here/docs.sh; }
 check_selftest() { $here/selftest.sh; }
 

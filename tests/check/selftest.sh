@@ -157,6 +157,33 @@ expect docs.sh 'README.md:1: names make none'
 printf '## What does not work yet\n`make all`\n' >"$root/README.md"
 expect docs.sh 'README.md:2: says that make all does not work yet'
 
+# The program is the real one where it is built: only the page of the small tree is wrong.
+fresh
+mkdir -p "$root/userspace/man" "$root/build/man"
+real=${O:-build}
+export O=build
+printf '#!/bin/sh\necho "## get NOUN"; echo "*-o*, *--output* _FORMAT_"; echo "text"\n' >"$root/build/sinewctl"
+chmod +x "$root/build/sinewctl"
+page=$root/userspace/man/sinewctl.1.scd
+printf 'sinewctl(1)\n\n# NAME\n\nx - y\n\n## get NOUN\n\n*-o*, *--output* _FORMAT_\n' >"$page"
+printf '.TH "sinewctl" "1" "2026-01-01"\n.SH NAME\nx \\- y\n' >"$root/build/man/sinewctl.1"
+passes man.sh
+echo '*-x*, *--gone*' >>"$page"
+expect man.sh 'sinewctl.1.scd:10: tells of what is not there: \*-x\*'
+sed -i '/--gone/d; /--output/d' "$page"
+expect man.sh 'does not tell of: \*-o\*, \*--output\*'
+printf '.TH x 1\n.SH NAME\n\\[x\\] - y\n' >"$root/build/man/sinewctl.1"
+expect man.sh 'sinewctl.1.scd: of the page made of it, line 3'
+printf 'static const struct codec_shape shape = {\n\t"Service.spec", {"address",\n\t\t"weight"}, 2};\n' >"$root/userspace/model/codec.c"
+printf '*address*\n' >"$root/userspace/man/sinew.yaml.5.scd"
+expect man.sh 'does not tell of the key weight'
+mkdir -p "$root/userspace/daemon"
+printf '{"log.level", "SINEWD_LOG_LEVEL"}\n' >"$root/userspace/daemon/setting.c"
+printf '*log.form* (auto)\n' >"$root/userspace/man/sinewd.8.scd"
+expect man.sh 'does not tell of the setting log.level'
+expect man.sh 'tells of the setting log.form, which does not exist'
+O=$real
+
 # A padded key loads without complaint and misses every look-up.
 bad 'layout.py check' 'padding' headers/sinew/a.h <<<$'#include <sinew/abi.h>\nstruct sn_a {\n\t__u8 b;\n\t__u32 c;\n};'
 # The same number with another layout; the object is the real one, so only the headers differ.

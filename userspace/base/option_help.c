@@ -171,10 +171,8 @@ static void man_group(FILE *f, const struct option_group *group)
 static void man_command(FILE *f, const struct option_command *command)
 {
 	fprintf(f, "## %s", command->name);
-	if (command->operands) {
-		fputs(" ", f);
-		print_escaped(f, command->operands);
-	}
+	if (command->operands) /* scdoc takes a heading as it stands */
+		fprintf(f, " %s", command->operands);
 	fputs("\n\n", f);
 	print_escaped(f, command->description ? command->description : command->summary);
 	fputs("\n\n", f);

@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The manuals tell of everything that there is, and of nothing else: sinewd(8) of each setting, sinewctl(1) of
+# each command with its operands and options, sinew.yaml(5) of each key that the codec reads. And mandoc has
+# nothing to say about them. Argument: the tree to check; environment: O, the build folder.
+set -uo pipefail
+cd "${1:-$(dirname "$0")/../..}" || exit 2
+O=${O:-build}
+pages=userspace/man
+bad=0
+
+say() {
+	echo "$@"
+	bad=1
+}
+
+# What mandoc says about paragraphs and dates is scdoc's own affair.
+lint() {
+	local page name line
+	for page in "$pages"/*.scd; do
+		[[ -e $page ]] || continue
+		name=$O/man/$(basename "$page" .scd)
+		[[ -e $name ]] || {
+			say "$page:1: not built: make"
+			continue
+		}
+		while read -r line; do
+			say "$page: of the page made of it, $line"
+		done < <(mandoc -T lint -W warning "$name" 2>&1 | sed 's|^mandoc: [^:]*:\([0-9]*:[0-9]*\):|line \1:|' |
+			grep -v 'paragraph macro\|missing date\|cannot parse date')
+	done
+}
+
+settings() {
+	local page=$pages/sinewd.8.scd table=userspace/daemon/setting.c name
+	[[ -e $page && -e $table ]] || return
+	while read -r name; do
+		grep -qF "*$name*" "$page" || say "$page:1: does not tell of the setting $name"
+	done < <(grep -oE '"[a-z]+\.[a-zA-Z0-9]+", "SINEWD_' "$table" | cut -d'"' -f2)
+	while read -r name; do
+		grep -qF "\"$name\"" "$table" || say "$page:1: tells of the setting $name, which does not exist"
+	done < <(grep -oE '^\*[a-z]+\.[a-zA-Z0-9]+\*' "$page" | tr -d '*')
+}
+
+# The page is written by people, its headings and the names of its options are the program's, in its order.
+commands() {
+	local page=$pages/sinewctl.1.scd line
+	[[ -e $page ]] || return
+	[[ -x $O/sinewctl ]] || {
+		say "$page:1: nothing to compare it with: make"
+		return
+	}
+	while read -r line; do
+		case $line in
+		'< '*) say "$page:1: does not tell of: ${line#< }" ;;
+		'> '*) say "$page:$(grep -nxF -- "${line#> }" "$page" | head -n 1 | cut -d: -f1): tells of what is not there: ${line#> }" ;;
+		esac
+	done < <(diff <("$O/sinewctl" help --man | grep -E '^(## |\*-)') <(grep -E '^(## |\*-)' "$page"))
+}
+
+keys() {
+	local page=$pages/sinew.yaml.5.scd name
+	[[ -e $page ]] || return
+	while read -r name; do
+		grep -qE "\*$name\*" "$page" || say "$page:1: does not tell of the key $name"
+	done < <(cat userspace/model/codec*.c | tr -d '\n\t' | grep -oE 'codec_shape shape = \{"[^}]*\}' |
+		sed 's/.*{//' | grep -oE '[a-zA-Z]+' | sort -u)
+}
+
+lint
+settings
+commands
+keys
+exit $bad
