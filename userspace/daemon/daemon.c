@@ -62,7 +62,7 @@ static int find_cgroup(struct daemon *d)
 
 static int explain_kernel_error(const struct daemon *d, int r, int pid)
 {
-	const char *missing = probe_missing();
+	const char *missing = lockdown_may_start() ? probe_missing() : NULL;
 
 	if (r == -EBUSY && pid)
 		log_err("another sinewd (pid %d) tends %s; stop it first, or use another bpffs.dir",
@@ -82,7 +82,7 @@ static int explain_kernel_error(const struct daemon *d, int r, int pid)
 		log_err("%s", d->kernel.trouble);
 	else if (missing)
 		log_err("%s", missing);
-	else if (r == -EPERM || r == -EACCES)
+	else if (r == -EPERM || r == -EACCES || !lockdown_may_start())
 		log_err_r(
 			r,
 			"the kernel refused our programs: sinewd needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON");

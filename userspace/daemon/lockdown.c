@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -16,16 +18,27 @@
 
 #define SET (CAPNG_EFFECTIVE | CAPNG_PERMITTED)
 
+/* What of these we have: started by somebody else than root, that may be less. */
 static int keep_capabilities(const int *caps, size_t n)
 {
+	uint64_t had = 0;
+
+	if (capng_get_caps_process() < 0)
+		return -EPERM;
+	for (size_t i = 0; i < n; i++)
+		if (capng_have_capability(CAPNG_PERMITTED, (unsigned int)caps[i]))
+			had |= 1ull << caps[i];
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < n; i++)
-		if (capng_update(CAPNG_ADD, SET | CAPNG_BOUNDING_SET, (unsigned int)caps[i]) < 0)
+		if ((had >> caps[i] & 1) &&
+		    capng_update(CAPNG_ADD, SET | CAPNG_BOUNDING_SET, (unsigned int)caps[i]) < 0)
 			return -EINVAL;
 	/* The bounding set can only be narrowed with CAP_SETPCAP; the sets that count always can.
 	 */
 	if (capng_apply(CAPNG_SELECT_BOTH) < 0 && capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return -EPERM;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
@@ -158,7 +171,19 @@ static const int allowed[] = {
 	SCMP_SYS(bpf),
 };
 
-static int load_filter(void)
+/* The helper enters namespaces, asks sock_diag about sockets, and connects to the canary. */
+static int allow_helper(scmp_filter_ctx filter)
+{
+	static const unsigned int families[] = {AF_INET, AF_NETLINK};
+	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setns), 0);
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(families); i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_EQ, families[i]));
+	return r;
+}
+
+static int load_filter(bool is_helper)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r = 0;
@@ -171,18 +196,32 @@ static int load_filter(void)
 	if (r >= 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	if (r >= 0 && is_helper)
+		r = allow_helper(filter);
 	if (r >= 0)
 		r = seccomp_load(filter);
 	seccomp_release(filter);
 	return r;
 }
 
+static const int needed[] = {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON};
+
+bool lockdown_may_start(void)
+{
+	if (capng_get_caps_process() < 0)
+		return true; /* the kernel will say */
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		if (!capng_have_capability(CAPNG_EFFECTIVE, (unsigned int)needed[i]) &&
+		    !capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+			return false;
+	return true;
+}
+
 int lockdown_daemon(void)
 {
-	static const int caps[] = {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON};
-	int r = keep_capabilities(caps, ARRAY_SIZE(caps));
+	int r = keep_capabilities(needed, ARRAY_SIZE(needed));
 
-	return r < 0 ? r : load_filter();
+	return r < 0 ? r : load_filter(false);
 }
 
 int lockdown_helper(void)
@@ -190,5 +229,7 @@ int lockdown_helper(void)
 	static const int caps[] = {CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
 				   CAP_BPF,       CAP_NET_ADMIN,  CAP_PERFMON};
 
-	return keep_capabilities(caps, ARRAY_SIZE(caps));
+	int r = keep_capabilities(caps, ARRAY_SIZE(caps));
+
+	return r < 0 ? r : load_filter(true);
 }

@@ -4,8 +4,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
+/* Do we have the three capabilities that loading and attaching needs? */
+bool lockdown_may_start(void);
+
 /* The daemon: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, no new privileges, and a filter of system calls
  * that knows no network sockets, no exec, no setns. Before any thread starts. */
 int lockdown_daemon(void);
-/* The evict helper: also CAP_SYS_ADMIN and what finding namespaces needs. */
+/* The evict helper: also CAP_SYS_ADMIN and what finding namespaces needs, and in the filter setns,
+ * IPv4 sockets for the canary and sock_diag. */
 int lockdown_helper(void);
