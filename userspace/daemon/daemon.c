@@ -219,25 +219,49 @@ static void tell_fixed_settings(const struct settings *old, const struct setting
 				 setting_table[i].key);
 }
 
-/* The settings that may change while running go into the running config; strings of the others are
- * still borrowed from the first settings, which therefore stay. */
-static int take_over_settings(struct daemon *d, struct daemon *fresh)
+/* What may change while running changes places; strings of the other settings are still borrowed
+ * from the first ones, which therefore stay. */
+static void swap_config(struct config *a, struct config *b)
+{
+	struct config old = *a;
+
+	a->bypass_mark = b->bypass_mark;
+	a->kernel_sockets = b->kernel_sockets;
+	a->bypass_cgroups = b->bypass_cgroups;
+	a->n_bypass_cgroups = b->n_bypass_cgroups;
+	a->log_level = b->log_level;
+	a->log_format = b->log_format;
+	b->bypass_mark = old.bypass_mark;
+	b->kernel_sockets = old.kernel_sockets;
+	b->bypass_cgroups = old.bypass_cgroups;
+	b->n_bypass_cgroups = old.n_bypass_cgroups;
+	b->log_level = old.log_level;
+	b->log_format = old.log_format;
+}
+
+/* For whoever asks what is in force, and why. */
+static void swap_settings(struct settings *a, struct settings *b)
+{
+	char origin[sizeof(a->origin[0])];
+
+	for (int i = 0; i < _SETTING_MAX; i++) {
+		char *text = a->text[i];
+
+		if (!setting_table[i].reloads)
+			continue;
+		a->text[i] = b->text[i];
+		b->text[i] = text;
+		memcpy(origin, a->origin[i], sizeof(origin));
+		memcpy(a->origin[i], b->origin[i], sizeof(origin));
+		memcpy(b->origin[i], origin, sizeof(origin));
+	}
+}
+
+static int apply_settings(struct daemon *d, bool knob, uint32_t levels)
 {
 	struct kernel_config kernel;
-	uint32_t levels = watch_levels(d);
-	bool knob = is_kernel_knob_changed(&d->config, &fresh->config);
-	char **cgroups = d->config.bypass_cgroups;
-	size_t n = d->config.n_bypass_cgroups;
-	int r;
+	int r = watch_read_workloads(d);
 
-	d->config.bypass_mark = fresh->config.bypass_mark;
-	d->config.kernel_sockets = fresh->config.kernel_sockets;
-	d->config.bypass_cgroups = fresh->config.bypass_cgroups;
-	d->config.n_bypass_cgroups = fresh->config.n_bypass_cgroups;
-	fresh->config.bypass_cgroups = cgroups;
-	fresh->config.n_bypass_cgroups = n;
-	log_init("sinewd", fresh->config.log_level, fresh->config.log_format);
-	r = watch_read_workloads(d);
 	if (r >= 0)
 		r = watch_workloads(d);
 	if (r < 0 || (!knob && levels == watch_levels(d)))
@@ -252,6 +276,24 @@ static int take_over_settings(struct daemon *d, struct daemon *fresh)
 	return 0;
 }
 
+static int take_over_settings(struct daemon *d, struct daemon *fresh)
+{
+	bool knob = is_kernel_knob_changed(&d->config, &fresh->config);
+	int r;
+
+	swap_config(&d->config, &fresh->config);
+	r = apply_settings(d, knob, watch_levels(d));
+	if (r < 0) {
+		swap_config(&d->config, &fresh->config);
+		if (watch_read_workloads(d) >= 0)
+			(void)watch_workloads(d);
+		return r;
+	}
+	swap_settings(&d->settings, &fresh->settings);
+	log_init("sinewd", d->config.log_level, d->config.log_format);
+	return 0;
+}
+
 int daemon_reload(struct daemon *d)
 {
 	struct daemon fresh = {.config_file = d->config_file,
@@ -259,7 +301,7 @@ int daemon_reload(struct daemon *d)
 			       .overrides = d->overrides};
 	int r;
 
-	notify_send("RELOADING=1");
+	notify_send("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)(uv_hrtime() / 1000));
 	r = load_settings(&fresh);
 	if (r < 0) {
 		log_err("the settings have errors; the old ones stay in force");

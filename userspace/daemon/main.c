@@ -75,6 +75,18 @@ static int override(struct settings *s, enum setting_key key, const char *text, 
 	return text ? setting_set(s, key, text, flag) : 0;
 }
 
+static int fail_set(const char *assignment, const char *equals)
+{
+	_cleanup_free_ char *key =
+		equals ? strndup(assignment, (size_t)(equals - assignment)) : NULL;
+	const char *near = key ? setting_suggest(key) : NULL;
+
+	(void)fprintf(stderr,
+		      "sinewd: --set %s: expected KEY=VALUE with a setting of sinewd(8)%s%s%s\n",
+		      assignment, near ? "; did you mean \"" : "", near ?: "", near ? "\"?" : "");
+	return -EINVAL;
+}
+
 static int override_any(struct settings *s, const char *assignment)
 {
 	const char *equals = strchr(assignment, '=');
@@ -83,9 +95,7 @@ static int override_any(struct settings *s, const char *assignment)
 		if (strlen(setting_table[i].key) == (size_t)(equals - assignment) &&
 		    !strncmp(setting_table[i].key, assignment, (size_t)(equals - assignment)))
 			return setting_set(s, (enum setting_key)i, equals + 1, "--set");
-	(void)fprintf(stderr, "sinewd: --set %s: expected KEY=VALUE with a setting of sinewd(8)\n",
-		      assignment);
-	return -EINVAL;
+	return fail_set(assignment, equals);
 }
 
 static int take_arguments(struct daemon *d, const struct arguments *a)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 const struct setting setting_table[_SETTING_MAX] = {
 	[SETTING_CONTROL_SOCKET] = {"control.socket", "SINEWD_CONTROL_SOCKET",
@@ -76,6 +77,15 @@ void setting_done(struct settings *s)
 	*s = (struct settings){};
 }
 
+const char *setting_suggest(const char *key)
+{
+	const char *keys[_SETTING_MAX];
+
+	for (int i = 0; i < _SETTING_MAX; i++)
+		keys[i] = setting_table[i].key;
+	return text_suggest(key, keys, _SETTING_MAX);
+}
+
 static int find_key(const char *key)
 {
 	for (int i = 0; i < _SETTING_MAX; i++)
@@ -132,6 +142,14 @@ static int read_value(struct fy_node *node, char *ret, size_t size)
 	return 0;
 }
 
+static void log_unknown(const char *origin, const char *key)
+{
+	const char *near = setting_suggest(key);
+
+	log_err("%s: unknown setting \"%s\"; %s%s%s", origin, key,
+		near ? "did you mean \"" : "sinewd(8) lists them", near ?: "", near ? "\"?" : "");
+}
+
 static int read_setting(struct settings *s, struct place *place, const char *key,
 			struct fy_node *key_node, struct fy_node *value)
 {
@@ -139,8 +157,7 @@ static int read_setting(struct settings *s, struct place *place, const char *key
 	char text[4096];
 
 	if (index < 0) {
-		log_err("%s: unknown setting \"%s\" (sinewd(8) lists them)",
-			place_of(place, key_node), key);
+		log_unknown(place_of(place, key_node), key);
 		return -EINVAL;
 	}
 	r = read_value(value, text, sizeof(text));
@@ -177,9 +194,46 @@ static int read_mapping(struct settings *s, struct place *place, const char *pre
 	return r;
 }
 
+/* Errors are collected, not printed. */
+static void on_output(struct fy_diag *diag, void *user, const char *text, size_t length)
+{
+}
+
+static void log_syntax(const char *file, struct fy_diag *diag)
+{
+	void *at = NULL;
+	const struct fy_diag_error *e = fy_diag_errors_iterate(diag, &at);
+
+	if (e && e->msg)
+		log_err("%s:%d:%d: %s", file, e->line < 1 ? 1 : e->line,
+			e->column < 1 ? 1 : e->column, e->msg);
+	else
+		log_err("%s: this is no YAML", file);
+}
+
+static struct fy_document *parse_file(const char *file)
+{
+	struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG};
+	struct fy_document *doc;
+	struct fy_diag_cfg diag;
+
+	fy_diag_cfg_default(&diag);
+	diag.fp = NULL;
+	diag.output_fn = on_output;
+	diag.level = FYET_ERROR;
+	config.diag = fy_diag_create(&diag);
+	if (!config.diag)
+		return NULL;
+	fy_diag_set_collect_errors(config.diag, true);
+	doc = fy_document_build_from_file(&config, file);
+	if (!doc)
+		log_syntax(file, config.diag);
+	fy_diag_destroy(config.diag);
+	return doc;
+}
+
 static int load_file(struct settings *s, const char *file, bool must)
 {
-	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET};
 	struct place place = {.file = file};
 	struct fy_document *doc;
 	struct fy_node *root;
@@ -187,11 +241,9 @@ static int load_file(struct settings *s, const char *file, bool must)
 
 	if (access(file, R_OK) < 0)
 		return errno == ENOENT && !must ? 0 : log_err_r(-errno, "cannot read %s", file);
-	doc = fy_document_build_from_file(&cfg, file);
-	if (!doc) {
-		log_err("%s is not valid YAML", file);
+	doc = parse_file(file);
+	if (!doc)
 		return -EINVAL;
-	}
 	root = fy_document_root(doc);
 	r = !root ? 0 : fy_node_is_mapping(root) ? read_mapping(s, &place, "", root) : -EINVAL;
 	if (root && !fy_node_is_mapping(root))

@@ -50,6 +50,8 @@ struct settings {
 		   [160]; /* "default", "/etc/sinew/sinewd.yaml:3", "SINEWD_X", "--socket" */
 };
 
+/* The key most like a mistyped one; NULL: none is near. */
+const char *setting_suggest(const char *key);
 /* Sets one value; takes a copy. */
 int setting_set(struct settings *s, enum setting_key key, const char *text, const char *origin);
 /* Defaults, then the file (which may be missing unless `must`), then the environment. Errors are
