@@ -177,8 +177,13 @@ static void check_counter(struct doctor *doctor, enum sn_reason reason, const ch
 static void check_state(struct doctor *doctor)
 {
 	struct daemon *d = doctor->d;
+	size_t aside = persist_aside(&d->persist);
 
-	if (!d->persist.failures)
+	if (!d->persist.failing && aside)
+		hint(add(doctor, "state", CHECK_WARN, "%zu state files below %s could not be read",
+			 aside, d->config.state),
+		     "they are kept as .bad; the kernel keeps what they declared until their source is declared again");
+	else if (!d->persist.failing)
 		(void)add(doctor, "state", CHECK_OK, "declared services are on disk below %s",
 			  d->config.state);
 	else

@@ -33,6 +33,7 @@ struct persist_source {
 	char *name;
 	bool dirty; /* changed since the running write took its snapshot */
 	bool writing;
+	bool failing;                 /* the last write failed */
 	struct persist_wait *waiting; /* for the next write */
 	struct persist_wait *covered; /* by the running write */
 	uv_work_t work;
@@ -41,10 +42,11 @@ struct persist_source {
 	struct persist_source *next;
 };
 
-#define LATE_MS 250 /* changes that nobody waits for share a write */
+#define LATE_MS 250   /* changes that nobody waits for share a write */
+#define RETRY_MS 5000 /* after a write that failed */
 
 static void start_write(struct persist_source *s);
-static void start_write_late(struct persist *p);
+static void start_write_late(struct persist *p, uint64_t delay_ms);
 
 static struct persist_source *find_source(struct persist *p, const char *name)
 {
@@ -85,6 +87,28 @@ static void on_work(uv_work_t *work)
 	s->r = statefile_write(&s->file, s->p->folder);
 }
 
+/* What could not be written is tried again by itself: a full disk may not stay full. */
+static void note_result(struct persist_source *s)
+{
+	struct persist *p = s->p;
+
+	if (s->r < 0) {
+		p->failures++;
+		s->dirty = true;
+	}
+	if (s->r < 0 && !s->failing)
+		log_err_r(
+			s->r,
+			"cannot write the state of source %s below %s; it is applied, but a restart would "
+			"forget it; trying again every %d s",
+			s->name, p->folder, RETRY_MS / 1000);
+	else if (s->r >= 0 && s->failing)
+		log_notice("the state of source %s below %s is written again", s->name, p->folder);
+	if ((s->r < 0) != s->failing)
+		p->failing += s->failing ? -1 : 1;
+	s->failing = s->r < 0;
+}
+
 static void on_written(uv_work_t *work, int status)
 {
 	struct persist_source *s = container_of(work, struct persist_source, work);
@@ -93,19 +117,12 @@ static void on_written(uv_work_t *work, int status)
 	s->writing = false;
 	statefile_done(&s->file);
 	(void)malloc_trim(0); /* a large source was a large text for a moment */
-	if (s->r < 0) {
-		s->p->failures++;
-		log_err_r(
-			s->r,
-			"cannot write the state of source %s below %s; it is applied, but a restart would "
-			"forget it; the next change writes again",
-			s->name, s->p->folder);
-	}
+	note_result(s);
 	answer(covered, s->r);
 	if (s->waiting)
 		start_write(s);
 	else if (s->dirty)
-		start_write_late(s->p);
+		start_write_late(s->p, s->failing ? RETRY_MS : LATE_MS);
 }
 
 static void start_write(struct persist_source *s)
@@ -135,10 +152,14 @@ static void on_late(uv_timer_t *timer)
 			start_write(s);
 }
 
-static void start_write_late(struct persist *p)
+static void start_write_late(struct persist *p, uint64_t delay_ms)
 {
-	if (!uv_is_closing((uv_handle_t *)&p->late) && !uv_is_active((uv_handle_t *)&p->late))
-		(void)uv_timer_start(&p->late, on_late, LATE_MS, 0);
+	uv_timer_t *late = &p->late;
+
+	if (uv_is_closing((uv_handle_t *)late))
+		return;
+	if (!uv_is_active((uv_handle_t *)late) || uv_timer_get_due_in(late) > delay_ms)
+		(void)uv_timer_start(late, on_late, delay_ms, 0);
 }
 
 void persist_change(struct persist *p, const char *source, control_applied_fn done, void *arg)
@@ -158,7 +179,7 @@ void persist_change(struct persist *p, const char *source, control_applied_fn do
 	}
 	s->dirty = true;
 	if (!done)
-		start_write_late(p);
+		start_write_late(p, LATE_MS);
 	else if (!s->writing)
 		start_write(s);
 }
@@ -224,6 +245,26 @@ static void move_aside(const char *path)
 		(void)rename(path, bad);
 }
 
+static bool is_aside(const char *name)
+{
+	size_t n = strlen(name), suffix = strlen(STATEFILE_BAD);
+
+	return n > suffix && !strcmp(name + n - suffix, STATEFILE_BAD);
+}
+
+size_t persist_aside(const struct persist *p)
+{
+	DIR *dir = opendir(p->folder);
+	struct dirent *entry;
+	size_t n = 0;
+
+	while (dir && (entry = readdir(dir)))
+		n += is_aside(entry->d_name);
+	if (dir)
+		(void)closedir(dir);
+	return n;
+}
+
 static int load_one(struct persist *p, struct store *store, const char *name, bool *ret_bad)
 {
 	_cleanup_free_ char *path = NULL;
@@ -259,6 +300,8 @@ int persist_load(struct persist *p, struct store *store, bool *ret_bad)
 
 		if (n > 5 && !strcmp(entry->d_name + n - 5, ".json"))
 			r = load_one(p, store, entry->d_name, ret_bad);
+		else if (is_aside(entry->d_name))
+			*ret_bad = true; /* of an earlier start, not declared again since */
 		else if (n > 4 && !strcmp(entry->d_name + n - 4, ".tmp"))
 			(void)unlinkat(dirfd(dir), entry->d_name, 0);
 	}

@@ -21,12 +21,16 @@ struct persist {
 	struct persist_source *sources;
 	uv_timer_t late;   /* for changes that nobody waits for */
 	uint64_t failures; /* writes that failed; the state in memory and kernel is unharmed */
+	int failing;       /* sources whose last write failed; tried again by itself */
 };
 
 int persist_init(struct persist *p, uv_loop_t *loop, const char *state, const struct store *store);
 /* Reads every source's file into the store. A file that cannot be read or has errors is moved aside
- * (.bad), logged, and *ret_bad is set: its services must not be taken from the kernel. */
+ * (.bad), logged, and *ret_bad is set: its services must not be taken from the kernel, now and at
+ * later starts, until the source is declared again. */
 int persist_load(struct persist *p, struct store *store, bool *ret_bad);
+/* Files moved aside whose source was not declared again. */
+size_t persist_aside(const struct persist *p);
 /* The source has changed: done is called when it is on disk. NULL: nobody waits, and it is written
  * a moment later, together with what else changes until then. */
 void persist_change(struct persist *p, const char *source, control_applied_fn done, void *arg);

@@ -151,6 +151,16 @@ static int replace_file(int dir, const char *name, const char *text, size_t leng
 	return r;
 }
 
+/* The source is declared again, so what could not be read is no longer waited for. */
+static void settle_bad(int dir, const char *name)
+{
+	char bad[NAME_MAX + 1], old[NAME_MAX + 1];
+
+	if (snprintf(bad, sizeof(bad), "%s" STATEFILE_BAD, name) < NAME_MAX &&
+	    snprintf(old, sizeof(old), "%s.json.old", name) < NAME_MAX)
+		(void)renameat(dir, bad, dir, old);
+}
+
 int statefile_write(const struct statefile *f, const char *folder)
 {
 	_cleanup_close_ int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -170,6 +180,7 @@ int statefile_write(const struct statefile *f, const char *folder)
 	r = replace_file(dir, name, text, length);
 	if (r < 0)
 		return r;
+	settle_bad(dir, name);
 	return fsync(dir) < 0 ? -errno : 0;
 }
 

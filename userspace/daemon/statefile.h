@@ -6,6 +6,10 @@
 
 #include "model/store.h"
 
+/* How the name of a file ends that could not be read; renamed to .old once its source is written
+ * anew. */
+#define STATEFILE_BAD ".json.bad"
+
 /* References to what is to be written; may be used on another thread while the store moves on. */
 struct statefile {
 	char *source;
