@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -73,6 +74,21 @@ class Daemon:
         """As systemctl stop does; returns the exit status."""
         self.child.terminate()
         return self.child.wait(timeout=20)
+
+    def reload(self, settings, seconds=10):
+        """As systemctl reload does, with these settings in its file: {key: text}; returns when they are in force."""
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write("log.format: text\n")
+            for key, text in settings.items():
+                f.write(f"{key}: {json.dumps(text)}\n")
+        done = self.log().count("settings reloaded")
+        self.child.send_signal(signal.SIGHUP)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.log().count("settings reloaded") > done:
+                return
+            time.sleep(0.02)
+        raise SandboxError(f"sinewd did not take over {settings}: {self.log()[-600:]}")
 
     def log(self):
         with open(self.child.log, encoding="utf-8", errors="replace") as f:

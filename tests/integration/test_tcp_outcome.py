@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How each TCP connect ended, by backend and by reason; and that what was counted as open is counted as closed.
 
-Two namespaces: `namespace` with clients and near servers, and behind a cable one that forwards nothing: it swallows
-packets to 10.7.0.0/24 and fd07::/64, and answers those to 10.8.0.0/24, fd08::/64 and fd18::/64 with ICMP errors.
-Each row has a service of its own, so its counters tell about it alone.
+Clients and near servers live in `namespace`; what is silent or unreachable is behind a cable (far.py). Each row has a service of its own, so its counters tell about it alone.
 """
 import errno
 import os
@@ -16,7 +14,7 @@ import pytest
 
 from harness import raw
 from harness.daemon import Events
-from harness.sandbox import Namespace
+from harness.far import make_far
 from harness.service import ask_tcp, family, put, reset_on_close, serve_tcp, service
 
 OUTCOMES = ("connected", "refused", "timeout", "unreachable", "reset", "aborted", "not_sent", "error")
@@ -25,21 +23,7 @@ PATIENCE = 3  # s: a caller who gives up sooner blames nobody
 
 @pytest.fixture(scope="module", autouse=True)
 def world(sandbox, namespace):
-    far = Namespace(sandbox, addresses=())
-    namespace.run(["ip", "link", "add", "cable", "type", "veth", "peer", "name", "end", "netns", str(far.keeper.pid)])
-    for place, device, host in ((namespace, "cable", 1), (far, "end", 2)):
-        place.run(["ip", "link", "set", device, "up"])
-        place.run(["ip", "address", "add", f"10.9.0.{host}/24", "dev", device])
-        place.run(["ip", "address", "add", f"fd09::{host}/64", "dev", device, "nodad"])
-    for prefix in ("10.7.0.0/24", "10.8.0.0/24"):
-        namespace.run(["ip", "route", "add", prefix, "via", "10.9.0.2"])
-    for prefix in ("fd07::/64", "fd08::/64", "fd18::/64"):
-        namespace.run(["ip", "route", "add", prefix, "via", "fd09::2"])
-    far.run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
-             "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"])
-    for kind, prefix in (("blackhole", "10.7.0.0/24"), ("blackhole", "fd07::/64"), ("unreachable", "10.8.0.0/24"),
-                         ("unreachable", "fd08::/64"), ("prohibit", "fd18::/64")):
-        far.run(["ip", "route", "add", kind, prefix])
+    make_far(sandbox, namespace)
     namespace.run(["sysctl", "-qw", "net.ipv4.tcp_syn_retries=1"])  # gives up after 1 s + 2 s
     sandbox.spawn(serve_tcp, "10.1.0.1", 8080, namespace=namespace)
     sandbox.spawn(serve_tcp, "fd00::1", 8080, namespace=namespace)
