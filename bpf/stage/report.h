@@ -26,9 +26,12 @@ static __always_inline void sn_report_flow(const struct sn_flow *flow, __u16 typ
 					   __u64 now)
 {
 	struct sn_event *event = sn_event_new(type, reason, now);
+	struct sn_backend *backend = sn_backend_at(flow->backend);
 
 	if (!event)
 		return;
+	if (backend && backend->incarnation == flow->incarnation)
+		event->service = backend->service; /* a removed one is no endpoint any more */
 	event->cookie = flow->cookie;
 	event->orig = flow->orig;
 	event->peer = flow->peer;

@@ -136,7 +136,8 @@ static int start_state(struct daemon *d)
 	r = publish_adopt(d->publish, services, n, bad, &removed);
 	if (r < 0)
 		return log_err_r(r, "cannot bring the kernel's maps to the declared state");
-	if (removed)
+	/* The last daemon may have been killed between a change and its sweep. */
+	if (removed || d->kernel.took_over)
 		watch_sweep_soon(d);
 	log_info("%zu services declared; %s %s", n,
 		 d->kernel.took_over ? "took over the maps and links below"

@@ -43,6 +43,16 @@ __attribute__((format(printf, 2, 3))) static void hint(struct control_check *c, 
 	va_end(args);
 }
 
+static const char *datagram_hint(const struct daemon *d)
+{
+	if (d->evict_lost)
+		return "the helper process that ends them is gone: restart sinewd to have it back";
+	if (d->config.datagrams_end == EVICT_OFF)
+		return "datagrams.end is off";
+	return "needs bpf_sock_destroy (Linux 6.5) or CONFIG_INET_DIAG_DESTROY; until then "
+	       "restart clients that keep a connected UDP socket";
+}
+
 static void check_kernel(struct doctor *doctor)
 {
 	struct utsname host;
@@ -57,10 +67,7 @@ static void check_kernel(struct doctor *doctor)
 	}
 	hint(add(doctor, "kernel", CHECK_WARN, "%s: stale datagram sockets are not ended",
 		 host.release),
-	     doctor->d->config.datagrams_end == EVICT_OFF
-		     ? "datagrams.end is off"
-		     : "needs bpf_sock_destroy (Linux 6.5) or CONFIG_INET_DIAG_DESTROY; until then "
-		       "restart clients that keep a connected UDP socket");
+	     "%s", datagram_hint(doctor->d));
 }
 
 static void check_cgroup(struct doctor *doctor)

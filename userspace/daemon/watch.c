@@ -154,6 +154,7 @@ static void on_evict_answer(uv_poll_t *poll, int status, int events)
 			"the helper that ends stale datagram sockets is gone; restart sinewd to have it back");
 		(void)uv_poll_stop(poll);
 		evict_stop(&d->evict);
+		d->evict_lost = true;
 		return;
 	}
 	if (answer.verb != EVICT_SWEEP) {

@@ -81,13 +81,11 @@ static int sweep_here(struct sweep *s)
 	return n < 0 ? -errno : 0;
 }
 
-static bool is_seen(struct sweep *s, uint64_t inode)
+static bool is_seen(const struct sweep *s, uint64_t inode)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (s->seen[i] == inode)
 			return true;
-	if (s->n < EVICT_NAMESPACES)
-		s->seen[s->n++] = inode;
 	return false;
 }
 
@@ -102,8 +100,11 @@ static void sweep_path(struct sweep *s, const char *path)
 		return;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	r = fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : sweep_here(s);
-	if (r == -ENOENT || r == -EINVAL)
-		return; /* the process has gone, or the file is no namespace */
+	if (r == -EINVAL || (r < 0 && stat(path, &st) < 0))
+		return; /* the file is no namespace, or the process has gone: another one may lead
+			   to its namespace */
+	if (s->n < EVICT_NAMESPACES)
+		s->seen[s->n++] = st.st_ino;
 	if (r < 0) {
 		s->answer.failed++;
 		s->answer.r = s->answer.r ? s->answer.r : r;
