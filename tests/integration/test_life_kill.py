@@ -95,12 +95,12 @@ def declared_generation(daemon):
     return seen.pop()
 
 
-def kill_in_update(daemon, generation):
-    """kill -9 somewhere in the middle of an update. Had it been acknowledged?"""
+def kill_in_update(daemon, generation, span):
+    """kill -9 somewhere in an update, or right after it. Had it been acknowledged?"""
     said = []
     update = threading.Thread(target=lambda: said.append(try_put(daemon, "/v1/sources/manifest", snapshot(generation))))
     update.start()
-    time.sleep(random.uniform(0, 0.006))
+    time.sleep(random.uniform(0, span))
     daemon.kill()
     update.join()
     assert said[0] in (0, 200), said
@@ -111,12 +111,14 @@ def test_p71_kill_at_random_points_of_updates_loses_no_connect_and_no_half_servi
     daemon.put("/v1/sources/manifest", snapshot(0))
     before = census(BUILD, daemon)
     load = Load(sandbox, namespace, daemon)
-    low, kills, acknowledged = 0, 0, 0
+    low, kills, acknowledged = 1, 0, 0
     began = time.monotonic()
+    daemon.put("/v1/sources/manifest", snapshot(low))
+    span = 1.3 * (time.monotonic() - began)
     while kills < KILLS or attempts(daemon, "fixed") * (SERVICES + 1) < CONNECTS * 1.1:
         assert kills < KILLS * 10, "too few connects"
         generation = low + 1
-        was_acknowledged = kill_in_update(daemon, generation)
+        was_acknowledged = kill_in_update(daemon, generation, span)
         kills += 1
         acknowledged += was_acknowledged
         dead = census(BUILD, daemon)
@@ -140,6 +142,32 @@ def test_p71_kill_at_random_points_of_updates_loses_no_connect_and_no_half_servi
     assert done >= CONNECTS
     assert attempts(daemon, "fixed") == connects["done"][0], "counters survive, every connect is counted once"
     assert daemon.get("/v1/status")["node"]["bad_map"] == 0
+
+
+def test_p71_kill_while_it_starts_or_swaps_its_programs_loses_no_connect(sandbox, namespace, daemon):
+    """The other two times at which it changes what the kernel runs."""
+    daemon.put("/v1/sources/manifest", snapshot(3))
+    before, counted = census(BUILD, daemon), attempts(daemon, "fixed")
+    load = Load(sandbox, namespace, daemon)
+    for turn in range(1, (100 if FULL else 12) + 1):
+        with open(daemon.config, "w", encoding="utf-8") as f:
+            f.write(f"log: {{format: text}}\nbypass: {{mark: {turn}}}\n")
+        if turn % 2:
+            daemon.child.send_signal(signal.SIGHUP)
+            time.sleep(random.uniform(0, 0.08))
+        else:
+            daemon.child = sandbox.start(daemon.command())
+            time.sleep(random.uniform(0, 0.12))
+        daemon.kill()
+        dead = census(BUILD, daemon)
+        assert generation_of(dead, 3, 3) == {3} and links(dead) == links(before)
+        if not turn % 2:
+            daemon.start()
+    connects, held = load.end()
+    print(f"{turn} kills, {sum(connects['done'])} connects, failed {connects['failed']}, held {held['failed']}")
+    assert (connects["failed"], connects["first"], held["failed"]) == (0, "", 0)
+    assert attempts(daemon, "fixed") == counted + connects["done"][0]
+    assert len(names(daemon)) == SERVICES + 2
 
 
 def test_p69_programs_swapped_under_connects_lose_none(sandbox, namespace, daemon):
