@@ -112,7 +112,7 @@ $(O)/gen/revision.h: FORCE
 	@mkdir -p $(@D)
 	@echo '#define SINEW_REVISION "$(REVISION)"' | cmp -s - $@ || echo '#define SINEW_REVISION "$(REVISION)"' > $@
 $(patsubst %.c,$(O)/%.o,$(wildcard userspace/base/version.c)): $(O)/gen/revision.h
-FORCE:
+.PHONY: FORCE
 
 # The programs and the tests link what they need out of this one; what a room may call is checked
 # by `make check` (includes), so sinewctl draws in no libbpf.

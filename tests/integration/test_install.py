@@ -62,6 +62,16 @@ def test_the_unit_starts_what_was_installed(sandbox, installed):
     assert [line for line in judged.stderr.splitlines() if "sinewd.service" in line] == [], judged.stderr
 
 
+def test_a_running_daemon_says_which_commit_it_is(daemon):
+    """Also after a commit without a clean build."""
+    head = subprocess.run(["git", "-C", TREE, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True,
+                          check=False).stdout.strip() or "unknown"
+    said = subprocess.run([daemon.program, "--version"], capture_output=True, text=True, check=True).stdout
+    assert f"({head})" in said
+    assert daemon.get("/v1/status")["revision"] == head
+    assert f'revision="{head}"' in daemon.request("GET", "/metrics").decode()
+
+
 def commands():
     """The manifest and the commands of README's "By hand", as they are written there."""
     with open(os.path.join(TREE, "README.md"), encoding="utf-8") as f:
