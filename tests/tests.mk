@@ -45,7 +45,7 @@ endef
 RINGS_C := unit scenario bpf control ctl integration peers
 $(foreach r,$(RINGS_C),$(eval $(call ring_rules,$(r))))
 
-$(O)/tests/integration/uring_connect: LIBS_all += -luring
+$(O)/tests/integration/uring_connect $(O)/tests/integration/datagrams: LIBS_all += -luring
 
 $(O)/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c Makefile
 	$(say) BPF $<

@@ -104,6 +104,7 @@ static __always_inline struct sn_flow *sn_flow_spill_new(__u64 cookie, void *sk)
 		return NULL;
 	if (!flow->cookie)
 		__sync_fetch_and_add(spilled, 1);
+	flow->state = SN_FLOW_FREE;
 	flow->cookie = cookie;
 	sn_count_node(SN_R_FLOW_SPILLED);
 	return flow;
@@ -121,8 +122,10 @@ static __always_inline struct sn_flow *sn_flow_claim(__u64 cookie, void *sk)
 		return flow;
 	}
 	flow = sn_flow_slot(cookie);
-	if (flow && !flow->cookie && !__sync_val_compare_and_swap(&flow->cookie, 0, cookie))
+	if (flow && !flow->cookie && !__sync_val_compare_and_swap(&flow->cookie, 0, cookie)) {
+		flow->state = SN_FLOW_FREE; /* it still says what its last socket was */
 		return flow;
+	}
 	return sn_flow_spill_new(cookie, sk);
 }
 
