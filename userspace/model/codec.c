@@ -294,7 +294,9 @@ int codec_decode_list(yyjson_val *json, const char *source, struct problems *pro
 	struct json_at root = {.key = "", .length = 0};
 	struct json_at at = codec_at_key(&root, "kind");
 	yyjson_val *values[CODEC_KEYS_MAX];
+	struct object *objects;
 	int bad = codec_read_members(&c, &root, json, &shape, values), r;
+	size_t n;
 
 	if (!yyjson_is_obj(json))
 		return bad;
@@ -305,10 +307,16 @@ int codec_decode_list(yyjson_val *json, const char *source, struct problems *pro
 	at = codec_at_key(&root, "items");
 	if (!values[3])
 		return codec_refuse(&c, &root, "items is missing");
-	r = decode_items(&c, &at, values[3], ret, ret_n);
-	if (r >= 0 && bad < 0)
-		object_free_list(*ret, *ret_n);
-	return r < 0 ? r : bad;
+	r = decode_items(&c, &at, values[3], &objects, &n);
+	if (r < 0)
+		return r;
+	if (bad < 0) {
+		(void)object_free_list(objects, n);
+		return bad;
+	}
+	*ret = objects;
+	*ret_n = n;
+	return 0;
 }
 
 struct object *object_free_list(struct object *objects, size_t n)

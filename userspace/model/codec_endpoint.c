@@ -31,12 +31,13 @@ int codec_read_address(struct codec *c, const struct json_at *at, yyjson_val *js
 
 /* --- one endpoint ---------------------------------------------------------------------------- */
 
-static size_t find_port(const struct service *s, const char *name)
+/* The port that the key names; n_ports: none, as for a key with a NUL byte in it. */
+static size_t find_port(const struct service *s, yyjson_val *key)
 {
 	size_t i;
 
 	for (i = 0; i < s->n_ports; i++)
-		if (!strcmp(s->ports[i].name, name))
+		if (yyjson_equals_str(key, s->ports[i].name))
 			break;
 	return i;
 }
@@ -71,7 +72,7 @@ static int read_named(struct codec *c, const struct json_at *up, yyjson_val *jso
 	yyjson_obj_foreach (json, i, n, key, value) {
 		struct json_at here = {
 			.up = &at, .key = yyjson_get_str(key), .length = yyjson_get_len(key)};
-		size_t which = find_port(&d->s, here.key);
+		size_t which = find_port(&d->s, key);
 		uint64_t number = 0;
 
 		if (which == d->s.n_ports)
