@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The cgroup that sinewd is attached to, those below and above it, and programs of other owners on it."""
+import concurrent.futures
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
-from harness.daemon import Daemon, UnixConnection
+from harness.daemon import Daemon, UnixConnection, family
 from harness.life import BPFTOOL, census, checks, eventually, names, run_refused, start_foreign
 from harness.sandbox import Sandbox, SandboxError
 from harness.service import ask_tcp, connect_errno, put, serve_tcp, service
@@ -99,6 +102,7 @@ def test_p44_a_cgroup_that_vanishes_is_told_and_repaired_when_it_is_back(served,
     level, text, hint = checks(served)["cgroup"]
     assert level == "fail" and "0 of 10" in text and served.cgroup in text and hint
     assert eventually(lambda: events.find("cgroup.lost"), SLACK)
+    assert "No such file or directory" in json.dumps(events.find("cgroup.lost"))
     os.mkdir(served.cgroup)
     assert eventually(lambda: served.get("/v1/status")["cgroupOk"], SLACK), "repaired"
     status = served.get("/v1/status")
@@ -330,6 +334,48 @@ def test_p43_the_canary_leaves_nothing(served):
     assert eventually(lambda: events.find("service.added"), SLACK), "the stream works"
     assert "canary" not in json.dumps(events.seen) and "127.255" not in json.dumps(events.seen)
     events.close()
+
+
+def doctor_and_go(daemon):
+    """Asks the doctor and does not wait for the answer."""
+    connection = UnixConnection(daemon.status_socket)
+    connection.request("GET", "/v1/doctor")
+    connection.close()
+
+
+def test_doctor_answers_whatever_its_helper_does(served):
+    """The helper hangs, many ask at once, some go away, it dies: each who waits gets an answer, in about a second."""
+    child = next(pid for pid in family(served.child.pid) if pid != served.child.pid)
+    os.kill(child, signal.SIGSTOP)
+    began = time.monotonic()
+    doctor_and_go(served)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(lambda _: checks(served)["cgroup"], range(8)))
+    assert time.monotonic() - began < 1 + SLACK
+    assert all(level == "ok" and "no connect could be tried" in text for level, text, _ in seen), seen
+    assert served.get("/v1/status")["pid"] == served.child.pid, "the loop never waited"
+    assert census(BUILD, served)["services"].keys() == {"10.96.0.10:80"}, "the canary is gone"
+    os.kill(child, signal.SIGCONT)
+    assert eventually(lambda: "canary was translated" in checks(served)["cgroup"][1], SLACK)
+    os.kill(child, signal.SIGKILL)
+    assert eventually(lambda: checks(served)["kernel"][0] == "warn", SLACK)
+    assert "restart sinewd" in checks(served)["kernel"][2]
+    assert eventually(lambda: not os.path.exists(f"/proc/{child}")), "no zombie"
+    assert names(served) == ["test/shop"]
+
+
+def test_stop_and_uninstall_in_the_middle_of_a_doctors_look(served):
+    child = next(pid for pid in family(served.child.pid) if pid != served.child.pid)
+    os.kill(child, signal.SIGSTOP)
+    doctor_and_go(served)
+    time.sleep(0.2)
+    assert served.stop() == 0
+    served.start()
+    assert census(BUILD, served)["services"].keys() == {"10.96.0.10:80"}
+    doctor_and_go(served)
+    served.request("POST", "/v1/uninstall")
+    assert served.child.wait(timeout=10) == 0
+    assert not os.path.exists(served.pins)
 
 
 def test_p42_traffic_that_does_not_come_from_a_socket_of_this_host_is_documented():

@@ -292,7 +292,8 @@ def test_the_unit_for_systemd_verifies(sandbox):
         pytest.skip("systemd-analyze is not installed")
     ours = [line for line in (done.stdout + done.stderr).splitlines() if "sinewd" in line]
     assert not ours, ours
-    assert "sinewd" in text and "Type=notify" in text and "/usr/local/sbin/sinewd" in text
+    assert "Type=notify" in text and "/usr/local/sbin/sinewd" in text
+    assert "\nRestart=on-failure\n" in text, "sinewctl uninstall ends it with 0, and it must not come back"
 
 
 def test_a_stranger_on_the_control_path_is_not_removed(sandbox, daemon):

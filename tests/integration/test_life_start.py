@@ -5,6 +5,7 @@ import glob
 import os
 import shutil
 import subprocess
+import time
 from datetime import datetime
 
 import pytest
@@ -266,6 +267,18 @@ def test_uninstall_by_a_client_removes_every_trace(sandbox, namespace, daemon, v
     assert not os.path.exists(gone.socket) and not os.path.exists(gone.status_socket)
     assert sandbox.call(connect_errno, *vip, namespace=namespace, cgroup=gone.cgroup) != 0
     assert eventually(lambda: not ours & loaded(), 10), "the kernel still holds programs"
+
+
+def test_uninstall_is_not_lost_among_the_sweeps_after_a_change(sandbox):
+    """A backend goes, its datagram sockets are looked for at once and again 0.4 s later; meanwhile: uninstall."""
+    for pause in (0, 0.05, 0.2):
+        gone = Daemon(sandbox, BUILD, f"sweeps{int(pause * 100)}", sandbox.cgroup(f"sweeps{int(pause * 100)}"))
+        put(gone, service("shop", "10.96.0.10", [("10.1.0.1", 8080), ("10.1.0.2", 8080)]))
+        put(gone, service("shop", "10.96.0.10", [("10.1.0.1", 8080)]))
+        time.sleep(pause)
+        gone.request("POST", "/v1/uninstall")
+        assert gone.child.wait(timeout=10) == 0
+        assert not os.path.exists(gone.pins)
 
 
 def test_uninstall_without_a_daemon_removes_every_trace(sandbox, namespace, daemon, vip):

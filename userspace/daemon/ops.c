@@ -238,8 +238,8 @@ static int op_uninstall(void *arg)
 
 	log_notice("uninstall was asked for; detaching");
 	d->uninstall = true;
-	(void)uv_timer_stop(&d->tick);
-	return uv_timer_start(&d->sweep, watch_on_uninstall, 100, 0);
+	/* The heartbeat's timer: nothing is looked after any more, and nobody else starts it. */
+	return uv_timer_start(&d->tick, watch_on_uninstall, 100, 0);
 }
 
 void ops_init(struct daemon *d)

@@ -99,8 +99,7 @@ static void look_after_links(struct daemon *d)
 		d->cgroup_lost = true;
 		log_err("programs are not attached: %s; trying again every %d ms",
 			d->kernel.trouble, TICK_MS);
-		control_publish_note(d->control, "cgroup.lost", d->cgroup,
-				     "the attached cgroup is gone; its sockets are not served");
+		control_publish_note(d->control, "cgroup.lost", d->cgroup, d->kernel.trouble);
 	} else if (r >= 0) {
 		d->cgroup_lost = false;
 	}

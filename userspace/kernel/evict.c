@@ -334,5 +334,7 @@ int evict_receive(struct evict *e, struct evict_answer *ret)
 void evict_stop(struct evict *e)
 {
 	closep(&e->fd); /* the helper reads end of file and exits */
+	if (e->pid > 0)
+		(void)waitpid(e->pid, NULL, WNOHANG); /* if it is dead already */
 	*e = (struct evict){.fd = -1};
 }
