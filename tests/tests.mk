@@ -45,7 +45,7 @@ endef
 RINGS_C := unit scenario bpf control ctl integration peers
 $(foreach r,$(RINGS_C),$(eval $(call ring_rules,$(r))))
 
-$(O)/tests/integration/uring_connect $(O)/tests/integration/datagrams: LIBS_all += -luring
+$(addprefix $(O)/tests/,integration/uring_connect integration/datagrams peers/uring_http): LIBS_all += -luring
 
 $(O)/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c Makefile
 	$(say) BPF $<

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every test with real clients gets. Before it: tests/harness/fixtures.py, peer.py. After it: test_*.py."""
+import os
+import subprocess
+
+import pytest
+
+from harness.fixtures import BUILD, daemon, inside, namespace, sandbox  # noqa: F401 pylint: disable=unused-import
+from harness.peer import need
+
+HERE = os.path.dirname(__file__)
+
+
+@pytest.fixture(scope="session")
+def go_client():
+    """main.go, built; what the Go tool keeps is kept below the build folder."""
+    go = need("go")
+    folder = os.path.join(os.path.realpath(BUILD), "peers")
+    os.makedirs(folder, exist_ok=True)
+    env = {**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off", "GOTOOLCHAIN": "local", "GOPROXY": "off",
+           "GOCACHE": os.path.join(folder, "go-cache"), "GOPATH": os.path.join(folder, "go")}
+    env.pop("GOFLAGS", None)
+    program = os.path.join(folder, "go-client")
+    built = subprocess.run([go, "build", "-o", program, os.path.join(HERE, "main.go")], capture_output=True, text=True,
+                           env=env, cwd=folder, timeout=600, check=False)
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+@pytest.fixture(scope="module")
+def client(sandbox, namespace, daemon):  # noqa: F811
+    """client(WORDS...): what a program says that runs in the served cgroup."""
+    def run(*words, seconds=60):
+        return sandbox.run(list(words), namespace=namespace, cgroup=daemon.cgroup, seconds=seconds)
+    return run
