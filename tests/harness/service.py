@@ -9,10 +9,13 @@ import struct
 
 
 def service(name, address, endpoints, port=80, protocol="TCP", namespace="test", **spec):
-    """A Service object. `endpoints`: (address, port) or (address, port, weight); port None: as the service's.
-    `address`: one, a list, or None."""
+    """A Service object. `endpoints`: (address, port) or (address, port, weight); port None: as the service's;
+    or as a manifest has it. `address`: one, a list, or None."""
     ends = []
     for end in endpoints:
+        if isinstance(end, dict):
+            ends.append(end)
+            continue
         ends.append({"address": end[0], **({"port": end[1]} if end[1] else {})})
         if len(end) > 2:
             ends[-1]["weight"] = end[2]

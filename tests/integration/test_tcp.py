@@ -31,6 +31,8 @@ def world(sandbox, namespace, daemon):
         service("any", ["127.200.0.1", "fd73:696e:6577::1"], [("10.1.0.3", None), ("fd00::3", None)], port=0),
         service("any-to-one", ["127.200.0.2", "fd73:696e:6577::2"], [ENDS4[0], ENDS6[0]], port=0),
         service("any-empty", ["127.200.0.3", "fd73:696e:6577::3"], [], port=0),
+        service("mixed", "127.200.0.4", [{"address": "10.1.0.2", "ports": {"web": 8080}}],
+                ports=[{"name": "any", "port": 0}, {"name": "web", "port": 80}]),
         service("datagrams", "10.96.0.15", ENDS4[:1], protocol="UDP"))
 
 
@@ -49,6 +51,9 @@ SERVED = [
     ("any-port-to-one-v4", "127.200.0.2", 1, V4, V4, "10.1.0.1"),
     ("any-port-to-one-v6", "fd73:696e:6577::2", 65535, V6, V6, "fd00::1"),
     ("any-port-to-one-mapped", "127.200.0.2", 4242, V6, V6, "10.1.0.1"),
+    ("own-port-beside-any-port", "127.200.0.4", 80, V4, V4, "10.1.0.2"),
+    ("any-port-beside-own-port", "127.200.0.4", 8080, V4, V4, "10.1.0.2"),
+    ("any-port-keeps-the-port", "127.200.0.4", 81, V4, V4, errno.ECONNREFUSED),
     ("any-port-refused", "127.200.0.1", 8081, V4, V4, errno.ECONNREFUSED),
     ("p20-empty-v4", "10.96.0.13", 80, V4, V4, errno.EHOSTUNREACH),
     ("p20-empty-v6", "fd96::13", 80, V6, V6, errno.EHOSTUNREACH),
