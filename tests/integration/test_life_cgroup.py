@@ -160,6 +160,34 @@ def test_p43_only_the_served_cgroup_and_those_below_are_translated(served, ask, 
     os.rmdir(served.cgroup + "/deep")
 
 
+def test_p43_in_a_cgroup_namespace_the_mount_seen_there_is_served(sandbox, namespace, place):
+    """As in a container (kind, Docker in Docker): what looks like the top is somewhere below the host's. Without
+    cgroup.path that is what is served; bypass works there, too, although depths differ."""
+    made = Daemon(sandbox, BUILD, "container", place, start=False)
+    os.makedirs(place + "/below/pod")
+    mount = sandbox.path("cgroup2")
+    os.mkdir(mount)
+    words = made.command()
+    del words[words.index("--cgroup"):words.index("--cgroup") + 2]
+    words += ["--set", f"bypass.cgroups={mount}/below/pod"]
+    script = 'while umount -l "$0" 2>/dev/null; do :; done; mount -t cgroup2 none "$1" && shift && exec "$@"'
+    made.child = sandbox.start(["unshare", "-C", "-m", "sh", "-c", script, Sandbox.find_cgroup2(), mount, *words],
+                               cgroup=place)
+    assert eventually(lambda: "ready:" in made.log(), 20), made.log()
+    assert made.get("/v1/status")["cgroup"] == mount
+    assert {link["cgroup"] for link in census(BUILD, made)["links"].values()} == {os.stat(place).st_ino}
+    put(made, service("shop", "10.96.0.10", [("10.1.0.1", 8080)]))
+
+    def client(cgroup):
+        return sandbox.call(connect_errno, "10.96.0.10", 80, namespace=namespace, cgroup=cgroup)
+
+    assert client(place) == client(place + "/below") == 0
+    assert client(place + "/below/pod") != 0, "bypassed"
+    assert client(sandbox.cgroup_root) != 0, "not ours"
+    assert "canary was translated" in checks(made)["cgroup"][1]
+    assert made.stop() == 0
+
+
 def test_p45_programs_of_others_survive_start_stop_and_uninstall(sandbox, namespace, place):
     """One was there first, one comes last; neither is touched, and each still does its work."""
     cgroup = place + "/below"

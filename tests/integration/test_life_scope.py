@@ -89,6 +89,26 @@ def test_p40_a_workload_that_comes_later_is_bypassed_from_its_start(daemon, insi
     settings(daemon, "")
 
 
+def test_p40_a_workload_named_by_another_path_is_bypassed_too(sandbox, daemon, inside):
+    """Through a link, and with dots: the kernel knows it by its id."""
+    odd = daemon.cgroup + "/odd"
+    os.mkdir(odd)
+    link = sandbox.path("cgroup-link")
+    os.symlink(odd, link)
+    for path in (link, daemon.cgroup + "/../" + os.path.basename(daemon.cgroup) + "/odd", odd + "/"):
+        settings(daemon, f"bypass: {{cgroups: ['{path}']}}\n")
+        assert inside(ask_tcp, VIP, 80, cgroup=odd)[0] == VIP, path
+        settings(daemon, "")
+        assert inside(ask_tcp, VIP, 80, cgroup=odd)[0] == "10.1.0.1"
+
+
+def test_p40_a_workload_too_deep_to_be_looked_for_is_told(daemon):
+    deep = daemon.cgroup + "/d" * 16
+    settings(daemon, f"bypass: {{cgroups: [{deep}]}}\n")
+    assert f"bypass.cgroups: {deep} lies" in daemon.log() and "it is served" in daemon.log()
+    settings(daemon, "")
+
+
 def test_p40_no_translation_for_the_whole_host_but_one_cgroup(sandbox, namespace, daemon):
     """cgroup.path is the other way round: only those below are served."""
     outside = sandbox.cgroup("outside")

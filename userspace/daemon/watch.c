@@ -29,10 +29,18 @@ uint32_t watch_levels(const struct daemon *d)
 {
 	uint32_t levels = 0, depth;
 
+	if (d->n_workloads && !workload_sees_top())
+		return WORKLOAD_LEVELS_ALL;
 	for (size_t i = 0; i < d->n_workloads; i++) {
 		depth = workload_depth(d->cgroup_mount, d->workloads[i].path);
-		if (depth < 16)
+		if (depth == WORKLOAD_DEPTH_UNKNOWN)
+			return WORKLOAD_LEVELS_ALL;
+		if (depth < WORKLOAD_LEVELS)
 			levels |= 1u << depth;
+		else
+			log_warn(
+				"bypass.cgroups: %s lies %u levels deep; the programs look at %u, it is served",
+				d->workloads[i].path, depth, WORKLOAD_LEVELS);
 	}
 	return levels;
 }

@@ -8,6 +8,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "sinew.skel.h"
 
@@ -41,13 +42,23 @@ int workload_set(const struct kernel *k, const uint64_t *ids, size_t n)
 	return 0;
 }
 
+#define CGROUP_NS_INIT 0xEFFFFFFBul /* PROC_CGROUP_INIT_INO of the kernel's proc_ns.h */
+
+bool workload_sees_top(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/cgroup", &st) < 0 || st.st_ino == CGROUP_NS_INIT;
+}
+
 uint32_t workload_depth(const char *mount, const char *path)
 {
 	size_t skip = strlen(mount);
 	uint32_t depth = 0;
 
-	if (strncmp(path, mount, skip) != 0)
-		return 0;
+	if (strncmp(path, mount, skip) != 0 || (path[skip] && path[skip] != '/') ||
+	    strstr(path, "/."))
+		return WORKLOAD_DEPTH_UNKNOWN;
 	for (const char *p = path + skip; *p; p++)
 		depth += p[0] == '/' && p[1] && p[1] != '/';
 	return depth;
