@@ -6,7 +6,8 @@
  *   datagrams mmsg FAMILY ADDRESS PORT [ADDRESS PORT]...   sendmmsg, one to each; recvmmsg
  *   datagrams gso FAMILY ADDRESS PORT connected|unconnected   16 datagrams by UDP_SEGMENT
  *   datagrams uring FAMILY ADDRESS PORT plain|async|sqpoll    sendmsg and recvmsg by io_uring
- *   datagrams storm ADDRESS PORT THREADS SOCKETS   the threads send at once over each new socket
+ *   datagrams storm ADDRESS PORT THREADS SOCKETS DATAGRAMS   the threads send so many at once over
+ * each new socket
  *
  * FAMILY is 4, 6, or m: an IPv6 socket and mapped addresses. Prints "SOURCE PORT DATA" for each
  * datagram that came back, storm {"sent": N, "failed": N}; "none" if the kernel lacks the way.
@@ -262,7 +263,7 @@ static int by_uring(const char *family, int argc, char **argv)
 
 struct storm {
 	struct address to;
-	unsigned int threads, sockets;
+	unsigned int threads, sockets, datagrams;
 	int fd;             /* of the socket whose turn it is */
 	unsigned long turn; /* sockets that were opened */
 	unsigned long done; /* calls that returned */
@@ -277,6 +278,15 @@ static void storm_await(const unsigned long *count, unsigned long wanted)
 		(void)sched_yield();
 }
 
+static void storm_send(struct storm *s)
+{
+	const struct sockaddr *to = (struct sockaddr *)&s->to.name;
+
+	for (unsigned int i = 0; i < s->datagrams; i++)
+		if (sendto(s->fd, "x", 1, 0, to, s->to.length) != 1)
+			(void)__atomic_fetch_add(&s->failed, 1, __ATOMIC_RELAXED);
+}
+
 static void *storm_sender(void *arg)
 {
 	struct storm *s = arg;
@@ -288,8 +298,7 @@ static void *storm_sender(void *arg)
 			(void)__atomic_fetch_add(&s->turn, 1, __ATOMIC_RELEASE);
 		}
 		storm_await(&s->turn, i);
-		if (sendto(s->fd, "x", 1, 0, (struct sockaddr *)&s->to.name, s->to.length) != 1)
-			(void)__atomic_fetch_add(&s->failed, 1, __ATOMIC_RELAXED);
+		storm_send(s);
 		(void)__atomic_fetch_add(&s->done, 1, __ATOMIC_ACQ_REL);
 		storm_await(&s->done, i * s->threads);
 		if (leads)
@@ -303,10 +312,11 @@ static int storm(int argc, char **argv)
 	static struct storm s;
 	pthread_t threads[MESSAGES];
 
-	if (argc != 4 || !address_parse("4", argv[0], argv[1], &s.to))
+	if (argc != 5 || !address_parse("4", argv[0], argv[1], &s.to))
 		return 2;
 	s.threads = (unsigned int)strtoul(argv[2], NULL, 10);
 	s.sockets = (unsigned int)strtoul(argv[3], NULL, 10);
+	s.datagrams = (unsigned int)strtoul(argv[4], NULL, 10);
 	if (s.threads > MESSAGES)
 		return 2;
 	for (unsigned int i = 0; i < s.threads; i++)
@@ -314,7 +324,8 @@ static int storm(int argc, char **argv)
 			return fail("pthread_create");
 	for (unsigned int i = 0; i < s.threads; i++)
 		(void)pthread_join(threads[i], NULL);
-	(void)printf("{\"sent\": %lu, \"failed\": %lu}\n", s.done - s.failed, s.failed);
+	(void)printf("{\"sent\": %lu, \"failed\": %lu}\n", s.done * s.datagrams - s.failed,
+		     s.failed);
 	return 0;
 }
 

@@ -234,11 +234,112 @@ def test_p02_opened_before_sinewd_was_killed_and_started_again(sandbox, namespac
     held = hold_all(sandbox, daemon, (namespace, other), "restart")
     daemon.kill()
     daemon.start()
+    time.sleep(0.7)  # whoever takes over sweeps, and finds nothing to end
     assert all(read_when_there(path, 0) == "lives" for _, path, _ in held)
     for six in BOTH:
         delete(daemon, six, None)
     assert [read_when_there(path) for _, path, _ in held] == [str(errno.ECONNABORTED)] * len(held)
     end_all(sandbox, held)
+
+
+def restart(daemon):
+    daemon.kill()
+    daemon.start()
+
+
+def swap_programs(daemon):
+    """A changed setting of the programs: new ones take the links of the old, whose iterator the helper has."""
+    said = daemon.log().count("settings reloaded")
+    with open(daemon.config, "w", encoding="utf-8") as f:
+        f.write(f"log: {{format: text}}\nbypass: {{kernelSockets: {str(said % 2 == 1).lower()}}}\n")
+    daemon.child.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 10
+    while daemon.log().count("settings reloaded") == said and time.monotonic() < end:
+        time.sleep(0.02)
+    assert daemon.log().count("settings reloaded") == said + 1
+
+
+def hold_unconnected(way, path, turns):
+    """An unconnected socket that asks each time that a file of turns appears; writes down who answered."""
+    with open_socket(way) as sock:
+        for i in range(turns):
+            end = time.monotonic() + 30
+            while not os.path.exists(f"{path}.ask{i}") and time.monotonic() < end:
+                time.sleep(0.01)
+            reply = ask(sock, way, VIP[is_v6(way)], 53)
+            with open(f"{path}.new", "w", encoding="ascii") as f:
+                f.write(f"{reply.server} {reply.source[0]} {sock.getsockname()[1]}")
+            os.rename(f"{path}.new", f"{path}.told{i}")
+            if i == 0:
+                yield
+        time.sleep(60)
+
+
+@pytest.mark.parametrize("disturb", [restart, swap_programs])
+def test_p02_what_a_socket_got_outlives_the_daemon_and_its_programs(sandbox, namespace, daemon, disturb):
+    """An unconnected socket keeps its backend, a connected one lives, and is ended afterwards."""
+    held = hold_all(sandbox, daemon, (namespace,), f"outlive.{disturb.__name__}")
+    asking = []
+    for way in WAYS:
+        path = sandbox.path(f"{disturb.__name__}.loose.{way}")
+        sandbox.write(f"{path}.ask0", "")
+        asking.append((sandbox.spawn(hold_unconnected, way, path, 2, namespace=namespace, cgroup=daemon.cgroup), path))
+    disturb(daemon)
+    for _, path in asking:
+        sandbox.write(f"{path}.ask1", "")
+        assert read_when_there(f"{path}.told1") == read_when_there(f"{path}.told0")
+    assert all(read_when_there(path, 0) == "lives" for _, path, _ in held)
+    for six in BOTH:
+        delete(daemon, six, None)
+    assert [read_when_there(path) for _, path, _ in held] == [str(errno.ECONNABORTED)] * len(held)
+    end_all(sandbox, held + asking)
+
+
+def leave_any_port(daemon):
+    with open_socket("inet") as sock:
+        connect(sock, "inet", "127.128.9.9", PORT)
+        ask_connected(sock)
+        daemon.request("DELETE", "/v1/services/test/any")
+        return error_within(sock)
+
+
+def test_p01_socket_of_an_any_port_service_is_ended(inside, daemon):
+    anyport = service("any", "127.128.9.9", [("10.1.0.1", 1)], port=0, protocol="UDP")
+    del anyport["spec"]["endpoints"][0]["port"]
+    put(daemon, anyport)
+    assert inside(leave_any_port, daemon) == errno.ECONNABORTED
+
+
+def connect_while_it_flips(daemon, seconds):
+    """Connects all the time while another thread changes the set; then each socket's end: its error or its server."""
+    pair, stop, held = ends_of(False), threading.Event(), []
+
+    def flip():
+        while not stop.is_set():
+            for ends in (pair[:1], pair, pair[1:]):
+                declare(daemon, False, ends)
+    flipper = threading.Thread(target=flip)
+    flipper.start()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and len(held) < 8000:
+        sock = open_socket("inet", 5)
+        connect(sock, "inet", VIP[False], 53)
+        held.append(sock)
+        time.sleep(0.0001)
+    stop.set()
+    flipper.join()
+    time.sleep(PATIENCE)
+    fates = [sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for sock in held]
+    alive = [sock for sock, fate in zip(held, fates) if not fate]
+    return len(held), set(fates), len(alive), {ask_connected(sock).server for sock in alive[-50:]}
+
+
+def test_p01_no_connect_that_races_a_removal_stays_on_the_old_backend(inside, daemon):
+    made, fates, alive, servers = inside(connect_while_it_flips, daemon, 1.5)
+    assert fates <= {0, errno.ECONNABORTED} and made > 100
+    assert servers <= {ends_of(False)[1][0]}
+    flows = daemon.get("/v1/flows")["items"]
+    assert flows == [], (made, alive)
 
 
 def helper_of(daemon):

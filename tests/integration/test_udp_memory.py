@@ -58,13 +58,15 @@ def world(sandbox, namespace, daemon, small):
     for address in ADDRESSES:
         sandbox.spawn(serve_udp, address, PORT, namespace=namespace)
     sandbox.spawn(serve_on_cue, "10.1.0.3", CUED, namespace=namespace)
-    sandbox.spawn(sink, "10.1.0.3", SINK, namespace=namespace)
+    for address in ADDRESSES[:3]:
+        sandbox.spawn(sink, address, SINK, namespace=namespace)
     for one in (daemon, small):
         for six in (False, True):
             backends = ADDRESSES[3:] if six else ADDRESSES[:3]
             put(one, service(f"first{int(six)}", FIRST[six], [(backends[0], PORT)], port=53, protocol="UDP"),
                 service(f"second{int(six)}", SECOND[six], [(backends[1], PORT)], port=53, protocol="UDP"))
         put(one, service("late", LATE, [("10.1.0.3", CUED)], port=53, protocol="UDP"))
+        put(one, service("flips", "10.96.4.7", [(ADDRESSES[0], SINK)], port=53, protocol="UDP"))
         for i, address in enumerate(SINKS):
             put(one, service(f"sink{i}", address, [("10.1.0.3", SINK)], port=53, protocol="UDP"))
 
@@ -317,10 +319,15 @@ def test_p03_sockets_that_move_are_active_once(inside, daemon, way):
     assert is_balanced(traffic(daemon))
 
 
-def storm(sandbox, namespace, daemon, threads):
-    said = sandbox.run([os.path.join(BUILD, "tests", "integration", "datagrams"), "storm", FIRST[False], "53",
-                        str(threads), "5000"], namespace=namespace, cgroup=daemon.cgroup)
-    return json.loads(said)
+def start_storm(sandbox, namespace, daemon, address, *numbers):
+    """Threads, sockets, datagrams: every thread sends so many over each new socket, all at once."""
+    return sandbox.start([os.path.join(BUILD, "tests", "integration", "datagrams"), "storm", address, "53",
+                          *map(str, numbers)], namespace=namespace, cgroup=daemon.cgroup)
+
+
+def check_storm(storm, sent):
+    said, _ = storm.communicate(timeout=60)
+    assert json.loads(said) == {"sent": sent, "failed": 0}
 
 
 def test_threads_that_send_over_one_new_socket_make_one_flow(sandbox, namespace, daemon, small):
@@ -328,11 +335,27 @@ def test_threads_that_send_over_one_new_socket_make_one_flow(sandbox, namespace,
     for one in (daemon, small):
         before = traffic(one)
         for threads in (2, 4):
-            assert storm(sandbox, namespace, one, threads) == {"sent": threads * 5000, "failed": 0}
+            check_storm(start_storm(sandbox, namespace, one, FIRST[False], threads, 5000, 1), threads * 5000)
         after = traffic(one)
         assert is_balanced(after), after
         assert spilled(one) == 0
         assert 2 * 5000 <= after["attempts"] - before["attempts"] <= (2 + 4) * 5000
+
+
+def test_p66_threads_that_share_a_socket_while_its_backends_flip(sandbox, namespace, daemon, small):
+    """Several of them notice at once that the backend is gone; one leaves it, and it is left once."""
+    for one in (daemon, small):
+        storm = start_storm(sandbox, namespace, one, "10.96.4.7", 3, 100, 400)
+        flips = 0
+        while storm.poll() is None and flips < 100000:
+            for ends in ((0, 1), (1, 2), (2, 0)):
+                put(one, service("flips", "10.96.4.7", [(ADDRESSES[i], SINK) for i in ends], port=53, protocol="UDP"))
+                flips += 1
+        check_storm(storm, 3 * 100 * 400)
+        assert flips > 20
+        assert is_balanced(traffic(one)), (flips, traffic(one))
+        assert one.get("/v1/flows")["items"] == []
+        assert spilled(one) == 0
 
 
 def test_p12_cost_at_high_rates():
