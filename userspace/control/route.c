@@ -150,12 +150,14 @@ static bool type_is_json(const char *type)
 	       (!type[n] || strchr("; \t", type[n]));
 }
 
+/* Also a body that nobody asked for is waited for and thrown away: not an endless one. */
 static int body_check(struct request *q)
 {
 	const char *length = header_get(q, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	uint64_t n = 0;
 
-	if (!type_is_json(header_get(q, MHD_HTTP_HEADER_CONTENT_TYPE)))
+	if (route_takes_body(q->route) &&
+	    !type_is_json(header_get(q, MHD_HTTP_HEADER_CONTENT_TYPE)))
 		return answer_problem(q, 415, "the body must be application/json");
 	if (length && (number_parse(length, &n) < 0 || n > LIMIT_BODY))
 		return answer_problem(q, 413, "a body is at most %u MiB", LIMIT_BODY >> 20);
@@ -229,7 +231,7 @@ int route_begin(struct request *q, const char *method)
 	r = query_check(q, mark ? mark : "");
 	if (r >= 0 && !q->answered)
 		r = form_check(q);
-	if (r >= 0 && !q->answered && q->route->flags & ROUTE_BODY)
+	if (r >= 0 && !q->answered)
 		r = body_check(q);
 	return r;
 }
