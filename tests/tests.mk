@@ -33,6 +33,8 @@ $(O)/tests/%.o: tests/%.c Makefile tests/tests.mk
 # Tests look into maps and programs, too. What is in the skeleton is in their dependency files later.
 $(patsubst %.c,$(O)/%.o,$(filter-out %.bpf.c,$(wildcard tests/*/*.c))): | $(SKEL)
 
+$(O)/tests/control/test_route.o: $(O)/gen/openapi.inc
+
 # Within a ring every program links the same helpers: the .c files without a main and without a prefix.
 define ring_rules
 RING_OTHER_$(1) := $$(filter-out tests/$(1)/test_% %.bpf.c,$$(wildcard tests/$(1)/*.c))
