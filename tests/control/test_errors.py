@@ -78,7 +78,7 @@ def test_errors_in_a_list_point_into_it(empty):
 @pytest.mark.parametrize("body", [
     {"apiVersion": "sinew/v1", "kind": "List"}, {"apiVersion": "sinew/v1", "items": []}, {"kind": "List", "items": []},
     {"apiVersion": "sinew/v1", "kind": "List", "items": {}}, {**as_list(), "itmes": []}, {**as_list(), "items ": []},
-    {**as_list(), "": 1}, {"apiVersion": 1, "kind": 2, "items": 3}])
+    {**as_list(), "": 1}, {**as_list(), "metadata": []}, {"apiVersion": 1, "kind": 2, "items": 3}])
 def test_a_list_must_be_a_list(empty, body):
     empty.ask("PUT", SOURCE, body).problem(422)
 

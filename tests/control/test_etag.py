@@ -67,8 +67,11 @@ def test_lists_of_tags_and_weak_ones(fake, path):
     tag = fake.put(path, FIRST[path]).etag
     assert fake.put(path, FIRST[path], if_match=f'"x", {tag}, "y"').status == 200
     tag = fake.ask("GET", path).etag
-    for header in (f"W/{tag}", '"x", "y"', tag.strip('"'), '"', '"' + "a" * 300 + '"', f'"x{tag}'):
+    for header in (f"W/{tag}", '"x", "y"', '"' + "a" * 300 + '"', '""', f'"x{tag[1:]}'):
         fake.ask("PUT", path, changed(path, 1), if_match=header).problem(412)
+    for header in (tag.strip('"'), '"', f'"x{tag}', f"{tag},", "", f"{tag} {tag}", "*, *", '"a b"', "w/" + tag):
+        fake.ask("PUT", path, changed(path, 1), if_match=header).problem(400)
+        fake.ask("PUT", path, changed(path, 1), if_none_match=header).problem(400)
     assert fake.ask("GET", path).etag == tag
 
 

@@ -164,6 +164,16 @@ def test_filters(shared):
     assert len(names("source=synthetic")) == 20
 
 
+@pytest.mark.parametrize("query", ["namespace=", "namespace=Shop", "namespace=a/b", "source=", "source=Bad", "label=",
+                                   "namespace=" + "a" * 64, "source=" + "a" * 128, "source=a/b/c", "namespace=-a"])
+def test_filters_that_nothing_can_match_are_400(shared, query):
+    shared.ask("GET", "/v1/services?" + query).problem(400)
+    if query.startswith("namespace"):
+        for path in ("/v1/backends?", "/v1/flows?", "/v1/events?"):
+            shared.ask("GET", path + query).problem(400)
+            shared.ask("GET", path + query.replace("namespace", "service")).problem(400)
+
+
 def test_backends_are_every_endpoint_at_every_port(shared):
     services = shared.get("/v1/services")["items"]
     backends = shared.get("/v1/backends")["items"]

@@ -173,6 +173,8 @@ static void list_head_check(yyjson_val *json, struct problems *problems)
 		problem_add(problems, "/apiVersion", "must be \"" API_VERSION "\"");
 	if (!yyjson_equals_str(kind, "List"))
 		problem_add(problems, "/kind", "must be \"List\"");
+	if (yyjson_obj_get(json, "metadata") && !yyjson_is_obj(yyjson_obj_get(json, "metadata")))
+		problem_add(problems, "/metadata", "must be a mapping");
 	if (!yyjson_obj_get(json, "items"))
 		problem_add(problems, "", "\"items\" is missing");
 }

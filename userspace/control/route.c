@@ -11,6 +11,7 @@
 #include "control/accept.h"
 #include "control/answer.h"
 #include "control/handler.h"
+#include "control/name.h"
 #include "control/route.h"
 #include "model/limits.h"
 
@@ -176,18 +177,56 @@ static int form_check(struct request *q)
 			      q->route->flags & ROUTE_LINES ? TYPE_NDJSON : TYPE_JSON);
 }
 
+/* Arguments that name something must have the form of a name. */
+static void names_check(const struct query *query, struct problems *problems)
+{
+	for (size_t i = 0; i < query->n; i++) {
+		const struct query_arg *a = &query->args[i];
+		bool object = strcmp(a->name, "namespace") == 0 || strcmp(a->name, "service") == 0;
+
+		if (object && !name_is_label(a->value))
+			problem_add(
+				problems, "",
+				"query parameter %s is a name (an RFC 1123 label), not \"%.60s\"",
+				a->name, a->value);
+		if (strcmp(a->name, "source") == 0 && !name_is_source(a->value))
+			problem_add(problems, "",
+				    "query parameter source is a source, not \"%.60s\"", a->value);
+		if (strcmp(a->name, "label") == 0 && !*a->value)
+			problem_add(problems, "", "query parameter label is empty");
+	}
+}
+
 static int query_check(struct request *q, const char *text)
 {
 	struct problems problems = {};
 	int r = query_parse(text, q->route->query, &problems, &q->query);
 
-	if (r == -EINVAL)
+	if (r >= 0)
+		names_check(&q->query, &problems);
+	if (problems_any(&problems))
 		r = answer_problem(q, 400, "%s",
 				   problems.n ? problems.items[0].message : "bad query");
 	else if (r < 0)
 		r = answer_error(q, r, NULL);
 	problems_done(&problems);
 	return r;
+}
+
+/* A condition that cannot be read must not count as one that holds. */
+static int tags_check(struct request *q)
+{
+	static const char *const names[] = {MHD_HTTP_HEADER_IF_MATCH,
+					    MHD_HTTP_HEADER_IF_NONE_MATCH};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *text = header_get(q, names[i]);
+
+		if (q->route->flags & ROUTE_ADMIN && text && !name_is_tags(text))
+			return answer_problem(
+				q, 400, "%s is \"*\" or a list of entity tags in quotes", names[i]);
+	}
+	return 0;
 }
 
 static int refuse(struct request *q, int error, const char *method)
@@ -231,6 +270,8 @@ int route_begin(struct request *q, const char *method)
 	r = query_check(q, mark ? mark : "");
 	if (r >= 0 && !q->answered)
 		r = form_check(q);
+	if (r >= 0 && !q->answered)
+		r = tags_check(q);
 	if (r >= 0 && !q->answered)
 		r = body_check(q);
 	return r;

@@ -12,17 +12,17 @@
 #include "control/answer.h"
 #include "control/body.h"
 #include "control/handler.h"
+#include "control/name.h"
 #include "control/view.h"
 #include "control/write.h"
 
 #define SOURCE_DEFAULT "manifest"
-#define SOURCE_MAX 127
 
 struct write {
 	struct stream stream;    /* the answer, once there is one */
 	struct request *request; /* NULL: the client has gone */
 	struct plan plan;
-	char source[SOURCE_MAX + 1];
+	char source[NAME_SOURCE_MAX + 1];
 	uint64_t generation;
 	bool dry_run, show, created, begun;
 	bool applying, applied; /* the callback came before apply returned */
@@ -134,7 +134,7 @@ static void head_write(struct write *w)
 {
 	struct bytes *out = &w->stream.out;
 
-	/* A source's name holds nothing that JSON would escape: see source_is_valid. */
+	/* A source's name holds nothing that JSON would escape: see name.h. */
 	bytes_format(out,
 		     "{\"apiVersion\":\"" API_VERSION
 		     "\",\"kind\":\"ChangeResult\",\"source\":\"%s\","
@@ -331,31 +331,39 @@ static bool precondition_holds(struct request *q, const struct wish *wish)
 	       (!none || !tags_name(none, wish->current));
 }
 
+/* ?dryRun and ?verbose. */
+static int switches_read(struct request *q, struct write *w)
+{
+	struct problems problems = {};
+	bool verbose = false;
+	int r = 0;
+
+	(void)query_bool(&q->query, "dryRun", &problems, &w->dry_run);
+	(void)query_bool(&q->query, "verbose", &problems, &verbose);
+	w->show = verbose || w->dry_run;
+	if (problems_any(&problems))
+		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
+	problems_done(&problems);
+	return r;
+}
+
 static int change_make(struct request *q, struct wish *wish)
 {
 	const struct store *store = q->control->ops.store(q->control->ops.arg);
-	struct problems problems = {};
-	struct write *w;
-	bool verbose = false;
+	struct write *w = calloc(1, sizeof(*w));
+	int r;
 
-	if (!precondition_holds(q, wish))
-		return answer_problem(q, 412,
-				      wish->current
-					      ? "it was changed by somebody else; read it again"
-					      : "it does not exist");
-	w = calloc(1, sizeof(*w));
 	if (!w)
 		return -ENOMEM;
-	(void)query_bool(&q->query, "dryRun", &problems, &w->dry_run);
-	(void)query_bool(&q->query, "verbose", &problems, &verbose);
-	if (problems_any(&problems)) {
-		int r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
-
-		problems_done(&problems);
+	r = switches_read(q, w);
+	if (r >= 0 && !q->answered && !precondition_holds(q, wish))
+		r = answer_problem(q, 412,
+				   wish->current ? "it was changed by somebody else; read it again"
+						 : "it does not exist");
+	if (r < 0 || q->answered) {
 		free(w);
 		return r;
 	}
-	w->show = verbose || w->dry_run;
 	w->created = wish->created && !w->dry_run;
 	(void)snprintf(w->source, sizeof(w->source), "%s", wish->change.source);
 	if (MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match") &&
@@ -368,24 +376,12 @@ static int change_make(struct request *q, struct wish *wish)
 
 /* --- handlers --------------------------------------------------------------------------------- */
 
-/* "manifest", "consul/dc1": RFC 1123 labels and dots, at most one slash. */
-static bool source_is_valid(const char *source)
-{
-	const char *slash = strchr(source, '/');
-
-	if (!*source || strlen(source) > SOURCE_MAX || slash == source || (slash && !slash[1]) ||
-	    (slash && strchr(slash + 1, '/')))
-		return false;
-	return source[strspn(source, "abcdefghijklmnopqrstuvwxyz0123456789._-/")] == 0 &&
-	       !strchr("._-", source[0]);
-}
-
 static int source_refuse(struct request *q, const char *source)
 {
 	return answer_problem(q, 400,
 			      "\"%.60s\" is no name of a source: lower-case letters, digits and "
 			      "\"._-\", at most one \"/\", at most %d bytes",
-			      source, SOURCE_MAX);
+			      source, NAME_SOURCE_MAX);
 }
 
 static int body_refuse(struct request *q, int error, struct problems *problems)
@@ -459,7 +455,7 @@ static int object_put(struct request *q, enum object_kind kind)
 	char tag[24];
 	int r;
 
-	if (!source_is_valid(source))
+	if (!name_is_source(source))
 		return source_refuse(q, source);
 	r = body_decode_object(q->body.data, q->body.length, source, &problems, &body);
 	if (r < 0)
@@ -485,7 +481,7 @@ static int object_delete(struct request *q, enum object_kind kind)
 	struct wish wish = {};
 	char tag[24];
 
-	if (!source_is_valid(source))
+	if (!name_is_source(source))
 		return source_refuse(q, source);
 	wish.current = current_tag(q, kind, tag);
 	if (!wish.current)
@@ -532,7 +528,7 @@ static int source_put(struct request *q, bool whole)
 	char tag[24];
 	int r;
 
-	if (!source_is_valid(q->params[0]))
+	if (!name_is_source(q->params[0]))
 		return source_refuse(q, q->params[0]);
 	r = (whole ? body_decode_list : body_decode_delta)(q->body.data, q->body.length,
 							   q->params[0], &problems, &body);
@@ -566,7 +562,7 @@ int write_source_delete(struct request *q)
 	struct wish wish = {};
 	char tag[24];
 
-	if (!source_is_valid(q->params[0]))
+	if (!name_is_source(q->params[0]))
 		return source_refuse(q, q->params[0]);
 	wish.current = generation_tag(q, tag);
 	if (!wish.current)
