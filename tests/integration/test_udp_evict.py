@@ -6,6 +6,7 @@ them; this file uses the one that this kernel has.
 """
 import contextlib
 import errno
+import json
 import os
 import signal
 import socket
@@ -293,6 +294,67 @@ def test_p02_what_a_socket_got_outlives_the_daemon_and_its_programs(sandbox, nam
         delete(daemon, six, None)
     assert [read_when_there(path) for _, path, _ in held] == [str(errno.ECONNABORTED)] * len(held)
     end_all(sandbox, held + asking)
+
+
+def outlive_under_churn(daemon):
+    """The error of a socket whose backend goes while other services' backends come and go without a pause."""
+    stop, flips = threading.Event(), []
+
+    def churn(number):
+        while not stop.is_set():
+            put(daemon, service(f"churn{number}", f"10.96.3.{20 + number}", [("10.1.0.1", 1000 + len(flips) % 7)],
+                                port=53, protocol="UDP"))
+            flips.append(0)
+    flippers = [threading.Thread(target=churn, args=(number,)) for number in range(6)]
+    with open_socket("inet") as sock:
+        connect(sock, "inet", VIP[False], 53)
+        ask_connected(sock)
+        for flipper in flippers:
+            flipper.start()
+        time.sleep(0.3)
+        delete(daemon, False, None)
+        try:
+            return error_within(sock), len(flips)
+        finally:
+            stop.set()
+            for flipper in flippers:
+                flipper.join()
+
+
+def test_p01_changes_without_a_pause_do_not_put_the_sweep_off(inside, daemon):
+    error, flips = inside(outlive_under_churn, daemon)
+    assert error == errno.ECONNABORTED and flips > 10
+
+
+SNAPSHOT = {"apiVersion": "sinew/v1", "kind": "List"}
+SOURCE = "/v1/sources/elsewhere"
+CHANGES = {
+    "snapshot": lambda daemon, rest: daemon.put(SOURCE, {**SNAPSHOT, "items": [rest]}),
+    "empty snapshot": lambda daemon, rest: daemon.put(SOURCE, {**SNAPSHOT, "items": []}),
+    "upsert": lambda daemon, rest: daemon.request("PATCH", SOURCE, json.dumps({"upsert": [rest]}).encode()),
+    "delete": lambda daemon, rest: daemon.request("PATCH", SOURCE, json.dumps({"delete": [
+        {"kind": "Service", "namespace": "test", "name": "sourced"}]}).encode()),
+    "end of the source": lambda daemon, rest: daemon.request("DELETE", SOURCE),
+    "one service": lambda daemon, rest: daemon.put("/v1/services/test/sourced?source=elsewhere", rest),
+}
+
+
+def outlive_change(daemon, change):
+    def sourced(*ends):
+        return service("sourced", "10.96.3.5", ends, port=53, protocol="UDP")
+    daemon.put(SOURCE, {**SNAPSHOT, "items": [sourced(("10.1.0.1", PORT))]})
+    with open_socket("inet") as sock:
+        connect(sock, "inet", "10.96.3.5", 53)
+        ask_connected(sock)
+        CHANGES[change](daemon, sourced(("10.1.0.2", PORT)))
+        error = error_within(sock)
+    daemon.request("DELETE", SOURCE)
+    return error
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_p01_every_kind_of_change_is_followed_by_a_sweep(inside, daemon, change):
+    assert inside(outlive_change, daemon, change) == errno.ECONNABORTED
 
 
 def leave_any_port(daemon):

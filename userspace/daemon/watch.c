@@ -143,7 +143,11 @@ void watch_sweep_soon(struct daemon *d)
 	if (d->evict.fd < 0)
 		return;
 	d->sweeps_left = 2;
-	if (!d->sweep_running)
+	if (d->sweep_running)
+		return;
+	/* Changes that come without a pause must not put it off for ever. */
+	if (!uv_is_active((uv_handle_t *)&d->sweep) ||
+	    uv_timer_get_due_in(&d->sweep) > SWEEP_SOON_MS)
 		(void)uv_timer_start(&d->sweep, on_sweep, SWEEP_SOON_MS, 0);
 }
 
