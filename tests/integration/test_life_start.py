@@ -298,6 +298,16 @@ def test_uninstall_without_a_daemon_removes_every_trace(sandbox, namespace, daem
     assert again.returncode == 0, "nothing to remove is no error"
 
 
+def test_uninstall_of_a_named_instance_never_turns_to_another(sandbox, daemon):
+    """Nobody answers at that socket; the settings of its sinewd are not known here, and the default ones are not its."""
+    done = subprocess.run([os.path.join(BUILD, "sinewctl"), "--socket", sandbox.path("nobody.sock"), "uninstall",
+                           "--yes"], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 3 and done.stdout == ""
+    assert "nobody.sock" in done.stderr and "with the settings that it had" in done.stderr
+    assert "running sinewd" not in done.stderr
+    assert daemon.get("/v1/status")["programs"]["attached"] == 10
+
+
 def test_uninstall_asks_first_when_nobody_can_answer(daemon):
     done = subprocess.run([os.path.join(BUILD, "sinewctl"), "--socket", daemon.socket, "uninstall"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)

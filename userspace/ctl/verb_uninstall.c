@@ -70,6 +70,13 @@ int verb_uninstall_run(void *ctl)
 	client_path_init(&path, "/v1/uninstall");
 	r = client_send(c, &change, &doc);
 	yyjson_doc_free(doc);
+	if (r == -ENOTCONN && c->o.socket) {
+		/* Without settings it would remove what belongs to another instance. */
+		report_note(
+			c,
+			"if it has stopped: run \"sinewd --uninstall\" with the settings that it had");
+		return r;
+	}
 	if (r == -ENOTCONN)
 		return run_daemon(c);
 	if (r < 0)
