@@ -249,6 +249,7 @@ int manifest_parse(const char *name, const char *text, size_t length, struct man
 	r = parse_text(&p, name, text, length);
 	if (r >= 0 && p.errors.no_memory)
 		r = -ENOMEM;
+	error_clamp(&p.errors, text, length);
 	error_sort(&p.errors);
 	p.m.errors = p.errors.items;
 	p.m.n_errors = p.errors.n;

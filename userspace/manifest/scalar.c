@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See scalar.h. Before: yaml.c found a plain scalar. Quoted ones never come here.
+ * See scalar.h. Before: yaml.c found a plain scalar, or one in single quotes.
  */
 #include "manifest/scalar.h"
 
@@ -103,4 +103,38 @@ yyjson_mut_val *scalar_resolve(yyjson_mut_doc *doc, const char *text, size_t len
 	if (integer_base(word) || is_real(word))
 		return number_value(doc, word, integer_base(word));
 	return yyjson_mut_strcpy(doc, word);
+}
+
+/* Blanks and line breaks from `i` on, until text follows. Returns the number of breaks (a CR with
+ * its LF is one). */
+static size_t skip_breaks(const char *text, size_t length, size_t *i)
+{
+	size_t breaks = 0;
+
+	for (; *i < length && strchr(" \t\r\n", text[*i]); ++*i)
+		breaks += text[*i] == '\n' ||
+			  (text[*i] == '\r' && (*i + 1 == length || text[*i + 1] != '\n'));
+	return breaks;
+}
+
+size_t scalar_unquote(const char *text, size_t length, char *ret)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < length;) {
+		size_t at = i, breaks = skip_breaks(text, length, &i);
+
+		/* one break is a blank, of several the first one goes */
+		if (breaks)
+			ret[n++] = breaks == 1 ? ' ' : '\n';
+		for (; breaks > 2; breaks--)
+			ret[n++] = '\n';
+		for (; !breaks && at < i; at++)
+			ret[n++] = text[at];
+		if (i == length)
+			break;
+		ret[n++] = text[i];
+		i += text[i] == '\'' ? 2 : 1;
+	}
+	return n;
 }

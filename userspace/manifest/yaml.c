@@ -36,7 +36,6 @@ struct yaml {
 	yyjson_mut_doc *doc;
 	struct error_list *errors;
 	const char *text;
-	size_t length;
 	struct yaml_node *nodes;
 	size_t n, capacity;
 	size_t total; /* nodes of all documents so far */
@@ -45,6 +44,7 @@ struct yaml {
 	struct anchor anchors[LIMIT_ANCHORS];
 	size_t n_anchors;
 	struct place last; /* of the last event that had one */
+	char *unquoted;    /* text of the last scalar in single quotes */
 };
 
 /* --- places ---------------------------------------------------------------------------------- */
@@ -65,28 +65,9 @@ static struct place event_place(struct yaml *y, struct fy_event *e)
 	return y->last;
 }
 
-/* An error at the end of the text is told where the last line ends, not on the line behind it. */
-static struct place clamp_place(const struct yaml *y, struct place place)
-{
-	size_t lines = 1, start = 0, column = 1;
-
-	for (size_t i = 0; i + 1 < y->length; i++)
-		if (y->text[i] == '\n') {
-			lines++;
-			start = i + 1;
-		}
-	for (size_t i = start; i < y->length && !strchr("\r\n", y->text[i]);) {
-		i += text_utf8_length(y->text + i, y->length - i);
-		column++;
-	}
-	place.line = place.line ? place.line : 1;
-	place.column = place.column ? place.column : 1;
-	return place.line > lines ? (struct place){lines, column} : place;
-}
-
 static int fail(struct yaml *y, struct place place, const char *message)
 {
-	error_add(y->errors, clamp_place(y, place), "%s", message);
+	error_add(y->errors, place, "%s", message);
 	return -EBADMSG;
 }
 
@@ -111,8 +92,8 @@ static int reserve(struct yaml *y, size_t more)
 	struct yaml_node *nodes;
 
 	if (y->total + more > LIMIT_NODES) {
-		error_add(y->errors, clamp_place(y, y->last),
-			  "more than %d values, aliases written out", LIMIT_NODES);
+		error_add(y->errors, y->last, "more than %d values, aliases written out",
+			  LIMIT_NODES);
 		return -EBADMSG;
 	}
 	if (y->n + more <= y->capacity)
@@ -304,6 +285,27 @@ static void check_tag(struct yaml *y, struct fy_event *e, const char *allowed, s
 		  (int)(length < 64 ? length : 64), text ? text : "");
 }
 
+/* The text of a scalar, valid until the event is freed or the next call. libfyaml loses memory over
+ * doubled single quotes, so these are read here. NULL: no memory. */
+static const char *scalar_text(struct yaml *y, struct fy_event *e, size_t *ret_length)
+{
+	struct fy_token *token = fy_event_get_token(e);
+	const struct fy_mark *start = fy_event_start_mark(e), *end = fy_event_end_mark(e);
+	size_t length;
+
+	*ret_length = 0;
+	if (!token)
+		return "";
+	if (fy_token_scalar_style(token) != FYSS_SINGLE_QUOTED)
+		return fy_token_get_text(token, ret_length);
+	length = end->input_pos - start->input_pos;
+	free(y->unquoted);
+	y->unquoted = malloc(length + 1);
+	if (y->unquoted)
+		*ret_length = scalar_unquote(y->text + start->input_pos, length, y->unquoted);
+	return y->unquoted;
+}
+
 static bool is_utf8(const char *text, size_t length)
 {
 	for (size_t i = 0, n; i < length; i += n) {
@@ -319,7 +321,7 @@ static int on_scalar(struct yaml *y, struct fy_event *e)
 	struct fy_token *token = fy_event_get_token(e);
 	struct place place = event_place(y, e);
 	size_t length = 0;
-	const char *text = token ? fy_token_get_text(token, &length) : "";
+	const char *text = scalar_text(y, e, &length);
 	bool plain = (!token || fy_token_scalar_style(token) == FYSS_PLAIN) &&
 		     !has_tag(e, "tag:yaml.org,2002:str");
 	int r;
@@ -433,7 +435,6 @@ int yaml_open(const char *text, size_t length, yyjson_mut_doc *doc, struct error
 	y->doc = doc;
 	y->errors = errors;
 	y->text = text;
-	y->length = length;
 	y->last = (struct place){1, 1};
 	fy_diag_cfg_default(&diag);
 	diag.fp = NULL;
@@ -459,6 +460,7 @@ struct yaml *yaml_close(struct yaml *y)
 		fy_parser_destroy(y->parser);
 	if (y->diag)
 		fy_diag_destroy(y->diag);
+	free(y->unquoted);
 	free(y->nodes);
 	free(y);
 	return NULL;
