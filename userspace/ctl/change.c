@@ -240,24 +240,31 @@ static int diff_section(struct ctl *c, const char *section, yyjson_val *old, yyj
 	return r < 0 ? report_error(c, r, "out of memory") : 0;
 }
 
-/* Every section of the new object, then those that only the old one had. */
-static int diff_sections(struct ctl *c, yyjson_val *old, yyjson_val *new)
+/* The sections of `all`, compared with those of `other`. `news`: all is the new object; otherwise
+ * only what the other has not is shown. */
+static int diff_side(struct ctl *c, yyjson_val *all, yyjson_val *other, bool news)
 {
-	yyjson_val *key, *value;
+	yyjson_val *key, *value, *twin;
 	size_t i, n;
 	int r = 0;
 
-	yyjson_obj_foreach (new, i, n, key, value) {
-		if (r >= 0)
-			r = diff_section(c, yyjson_get_str(key),
-					 old ? yyjson_obj_get(old, yyjson_get_str(key)) : NULL,
-					 value);
-	}
-	yyjson_obj_foreach (old, i, n, key, value) {
-		if (r >= 0 && !(new &&yyjson_obj_get(new, yyjson_get_str(key))))
+	if (!yyjson_is_obj(all))
+		return 0;
+	yyjson_obj_foreach (all, i, n, key, value) {
+		twin = other ? yyjson_obj_get(other, yyjson_get_str(key)) : NULL;
+		if (r >= 0 && news)
+			r = diff_section(c, yyjson_get_str(key), twin, value);
+		else if (r >= 0 && !twin)
 			r = diff_section(c, yyjson_get_str(key), value, NULL);
 	}
 	return r;
+}
+
+static int diff_sections(struct ctl *c, yyjson_val *old, yyjson_val *new)
+{
+	int r = diff_side(c, new, old, true);
+
+	return r < 0 ? r : diff_side(c, old, new, false);
 }
 
 static int diff_object(struct ctl *c, yyjson_val *change)

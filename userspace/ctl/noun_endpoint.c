@@ -55,6 +55,8 @@ static uint64_t failures(yyjson_val *item)
 	size_t i, n;
 	uint64_t sum = 0;
 
+	if (!yyjson_is_obj(failed))
+		return 0;
 	yyjson_obj_foreach (failed, i, n, key, value)
 		sum += yyjson_get_uint(value);
 	return sum;

@@ -162,6 +162,8 @@ static void print_labels(struct ctl *c, yyjson_val *item)
 	yyjson_val *key, *value;
 	size_t i, n;
 
+	if (!yyjson_is_obj(labels))
+		return;
 	yyjson_obj_foreach (labels, i, n, key, value) {
 		fprintf(c->out, "%-12s", i == 0 ? "Labels" : "");
 		(void)print_text(c->out, yyjson_get_str(key));
@@ -203,6 +205,8 @@ static void print_counts(struct ctl *c, const char *title, yyjson_val *counts)
 	size_t i, n, shown = 0;
 	char a[UNITS_TEXT];
 
+	if (!yyjson_is_obj(counts))
+		return;
 	yyjson_obj_foreach (counts, i, n, key, value) {
 		if (yyjson_get_uint(value) == 0 || yyjson_equals_str(key, "no_backend"))
 			continue;

@@ -161,6 +161,8 @@ static yyjson_mut_doc *new_list(yyjson_val *page)
 	if (!root)
 		return NULL;
 	yyjson_mut_doc_set_root(list, root);
+	if (!yyjson_is_obj(page))
+		return list; /* take_page tells it */
 	yyjson_obj_foreach (page, i, n, key, value) {
 		yyjson_mut_val *name = yyjson_val_mut_copy(list, key);
 		yyjson_mut_val *copy = yyjson_equals_str(key, "items")

@@ -65,8 +65,8 @@ const char *units_seconds(double s, char buf[static UNITS_TEXT])
 
 	if (!(s > 0))
 		return strcpy(buf, "-");
-	if (s >= 120)
-		return units_age((uint64_t)(s * 1000), buf);
+	if (s >= 120) /* above the bound it is no time any more, and would not fit */
+		return units_age((uint64_t)((s < 1e15 ? s : 1e15) * 1000), buf);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		double v = s / steps[i].size;
 
