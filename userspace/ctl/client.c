@@ -138,8 +138,6 @@ static int exchange(struct ctl *c, const struct http_request *q, struct http_res
 		return r;
 	r = http_send(c->http, q, ret);
 	if (may_fall_back(c, q, r)) {
-		_cleanup_(http_closep) struct http *control = TAKE_PTR(c->http);
-
 		r = connect_to(c, CTL_STATUS_SOCKET_DEFAULT);
 		if (r < 0)
 			return r;

@@ -22,8 +22,6 @@ struct entry *entry_free(struct entry *e)
 	free(e);
 	return NULL;
 }
-DEFINE_CLEANUP(struct entry *, entry_free);
-
 struct entry *entry_find(const struct publish *p, const struct sn_frontend *key)
 {
 	struct entry *e;

@@ -26,7 +26,8 @@ static struct problem *problem_next(struct problems *p)
 	return p->items ? &p->items[p->n] : NULL;
 }
 
-static void problem_write(struct problems *p, const char *pointer, const char *format, va_list ap)
+__attribute__((format(printf, 3, 0))) static void
+problem_write(struct problems *p, const char *pointer, const char *format, va_list ap)
 {
 	_cleanup_free_ char *where = NULL, *message = NULL;
 	struct problem *item = problem_next(p);
