@@ -211,40 +211,59 @@ static void log_syntax(const char *file, struct fy_diag *diag)
 		log_err("%s: this is no YAML", file);
 }
 
-static struct fy_document *parse_file(const char *file)
+/* *ret is NULL when the file holds nothing, or comments only. */
+static int parse_with(struct fy_diag *diag, const char *file, struct fy_document **ret)
 {
-	struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG};
-	struct fy_document *doc;
-	struct fy_diag_cfg diag;
+	struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG, .diag = diag};
+	struct fy_parser *parser = fy_parser_create(&config);
+	bool failed;
 
-	fy_diag_cfg_default(&diag);
-	diag.fp = NULL;
-	diag.output_fn = on_output;
-	diag.level = FYET_ERROR;
-	config.diag = fy_diag_create(&diag);
-	if (!config.diag)
-		return NULL;
-	fy_diag_set_collect_errors(config.diag, true);
-	doc = fy_document_build_from_file(&config, file);
-	if (!doc)
-		log_syntax(file, config.diag);
-	fy_diag_destroy(config.diag);
-	return doc;
+	if (!parser)
+		return -ENOMEM;
+	*ret = NULL;
+	failed = fy_parser_set_input_file(parser, file) < 0;
+	if (!failed)
+		*ret = fy_parse_load_document(parser);
+	failed = failed || (!*ret && fy_parser_get_stream_error(parser));
+	fy_parser_destroy(parser);
+	if (failed)
+		log_syntax(file, diag);
+	return failed ? -EINVAL : 0;
+}
+
+static int parse_file(const char *file, struct fy_document **ret)
+{
+	struct fy_diag_cfg config;
+	struct fy_diag *diag;
+	int r;
+
+	fy_diag_cfg_default(&config);
+	config.fp = NULL;
+	config.output_fn = on_output;
+	config.level = FYET_ERROR;
+	diag = fy_diag_create(&config);
+	if (!diag)
+		return -ENOMEM;
+	fy_diag_set_collect_errors(diag, true);
+	r = parse_with(diag, file, ret);
+	fy_diag_destroy(diag);
+	return r;
 }
 
 static int load_file(struct settings *s, const char *file, bool must)
 {
 	struct place place = {.file = file};
-	struct fy_document *doc;
+	struct fy_document *doc = NULL;
 	struct fy_node *root;
 	int r;
 
 	if (access(file, R_OK) < 0)
 		return errno == ENOENT && !must ? 0 : log_err_r(-errno, "cannot read %s", file);
-	doc = parse_file(file);
-	if (!doc)
-		return -EINVAL;
+	r = parse_file(file, &doc);
+	if (r < 0 || !doc)
+		return r;
 	root = fy_document_root(doc);
+	root = root && fy_node_is_null(root) ? NULL : root;
 	r = !root ? 0 : fy_node_is_mapping(root) ? read_mapping(s, &place, "", root) : -EINVAL;
 	if (root && !fy_node_is_mapping(root))
 		log_err("%s: expected settings as \"key: value\"", file);
