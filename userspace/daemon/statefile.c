@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "model/limits.h"
 
 static int take_services(struct statefile *f, const struct store *store)
@@ -71,10 +72,14 @@ void statefile_done(struct statefile *f)
 	*f = (struct statefile){};
 }
 
-/* "consul/dc1" -> "consul%2Fdc1": a source's name must not become a path. */
+#define NAME_BYTES 200 /* of a file's name without its ending */
+
+/* "consul/dc1" -> "consul%2Fdc1": a source's name must not become a path. What gets too long for a
+ * file's name ends in a hash instead; it is read back from inside the file. */
 static char *file_name(const char *source)
 {
 	char *name = malloc(strlen(source) * 3 + 1), *at = name;
+	uint64_t hash = text_hash(source, strlen(source), 0);
 
 	if (!name)
 		return NULL;
@@ -84,6 +89,8 @@ static char *file_name(const char *source)
 		else
 			at += snprintf(at, 4, "%%%02X", *c);
 	*at = '\0';
+	if (at - name > NAME_BYTES)
+		(void)snprintf(name + NAME_BYTES - 17, 18, "+%016llx", (unsigned long long)hash);
 	return name;
 }
 
@@ -221,7 +228,7 @@ static int read_text(const char *path, char **ret, size_t *ret_length, uint64_t 
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_size > LIMIT_BODY)
+	if (st.st_size > LIMIT_STATE)
 		return -E2BIG;
 	text = malloc((size_t)st.st_size + 1);
 	if (!text)

@@ -20,6 +20,7 @@
 #define LIMIT_SOURCES 64
 #define LIMIT_BODY (32u << 20)              /* bytes of a request body */
 #define LIMIT_BODIES (96u << 20)            /* bytes of all request bodies being received */
+#define LIMIT_STATE (1u << 30)              /* bytes of a state file; all that fits is less */
 #define LIMIT_MANIFEST (16u << 20)          /* bytes of a manifest file */
 #define LIMIT_DOCUMENTS 20000               /* documents of one manifest */
 #define LIMIT_NODES 1000000                 /* values of one manifest, aliases written out */
