@@ -32,11 +32,11 @@ void exposition_head(const struct exposition *e, const struct metric_head *m)
 	static const char *const open[] = {"counter", "gauge", "histogram", "info"};
 	const char *suffix = e->openmetrics ? "" : type_suffix(m->type);
 
+	bytes_format(e->out, "# HELP %s%s %s\n", m->name, suffix, m->help);
 	bytes_format(e->out, "# TYPE %s%s %s\n", m->name, suffix,
 		     e->openmetrics ? open[m->type] : classic[m->type]);
 	if (e->openmetrics && m->unit[0])
 		bytes_format(e->out, "# UNIT %s %s\n", m->name, m->unit);
-	bytes_format(e->out, "# HELP %s%s %s\n", m->name, suffix, m->help);
 }
 
 static void series_append(const struct exposition *e, const char *name, const char *suffix,

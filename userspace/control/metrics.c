@@ -34,6 +34,7 @@ struct scrape {
 	size_t n;
 	size_t metric, next; /* row of the table; service in it */
 	struct sum other;
+	uint64_t written;       /* series of a row whose services have different numbers of them */
 	uint64_t folded;        /* services summed under "other" in this row */
 	uint64_t folded_series; /* in all rows */
 	struct control_program_facts facts;
@@ -47,9 +48,7 @@ struct metric {
 	void (*fill_service)(struct scrape *s, const struct metric *m, struct metric_label *labels,
 			     const struct sum *v);
 	unsigned int series;
-	/* Opt-in, each service's backends; always whole, never folded. */
-	void (*fill_backends)(struct scrape *s, const struct metric *m,
-			      const struct service *service);
+	bool per_backend; /* opt-in: for each backend */
 };
 
 /* --- per service ------------------------------------------------------------------------------ */
@@ -128,38 +127,58 @@ static void fill_duration(struct scrape *s, const struct metric *m, struct metri
 /* --- per backend, opt-in ------------------------------------------------------------------------
  */
 
-static void fill_backend(struct scrape *s, const struct metric *m, struct view_place at)
+static void outcomes_write(struct scrape *s, const struct metric *m, const struct traffic *t,
+			   const char *const values[4])
 {
-	const struct control *c = s->stream.control;
-	const struct service_port *p = &at.service->ports[at.port];
-	struct backend_traffic b;
-	char address[ADDRESS_TEXT], port[16];
-	uint16_t target = service_target(at.service, at.endpoint, at.port);
-	struct metric_label labels[] = {{"namespace", at.service->namespace},
-					{"service", at.service->name},
-					{"port", port},
-					{"backend", address},
-					{"reason", NULL},
-					{}};
+	struct metric_label labels[] = {{"namespace", values[0]}, {"service", values[1]},
+					{"port", values[2]},      {"backend", values[3]},
+					{"reason", NULL},         {}};
 
-	if (c->ops.backend_traffic(c->ops.arg, at.service, at.endpoint, at.port, &b) < 0)
-		return;
-	(void)snprintf(port, sizeof(port), "%u/%s", p->port, view_proto(p->proto));
-	address_format_port(&at.service->endpoints[at.endpoint].addr, target ? target : p->port,
-			    address);
 	for (unsigned int i = 0; i < SN_R_BACKEND_MAX; i++) {
 		labels[4].value = view_reason(i);
-		exposition_count(&s->text, &m->head, labels, b.traffic.outcome[i]);
+		exposition_count(&s->text, &m->head, labels, t->outcome[i]);
 	}
 }
 
-static void fill_backends(struct scrape *s, const struct metric *m, const struct service *service)
+static void backend_write(struct scrape *s, const struct metric *m, struct view_place at,
+			  const struct traffic *t)
 {
+	const struct service_port *p = &at.service->ports[at.port];
+	uint16_t target = service_target(at.service, at.endpoint, at.port);
+	char address[ADDRESS_TEXT], port[16];
+
+	(void)snprintf(port, sizeof(port), "%u/%s", p->port, view_proto(p->proto));
+	address_format_port(&at.service->endpoints[at.endpoint].addr, target ? target : p->port,
+			    address);
+	outcomes_write(
+		s, m, t,
+		(const char *const[]){at.service->namespace, at.service->name, port, address});
+}
+
+/* All of a service's backends, or none of them. */
+static void backends_step(struct scrape *s, const struct metric *m, const struct service *service)
+{
+	const struct control *c = s->stream.control;
+	uint64_t series = (uint64_t)service->n_endpoints * service->n_ports * SN_R_BACKEND_MAX;
+	bool fold = c->series_budget && s->written + series + SN_R_BACKEND_MAX > c->series_budget;
 	struct view_place at = {service, 0, 0};
 
-	for (; at.endpoint < service->n_endpoints; at.endpoint++)
-		for (at.port = 0; at.port < service->n_ports; at.port++)
-			fill_backend(s, m, at);
+	for (; at.endpoint < service->n_endpoints; at.endpoint++) {
+		for (at.port = 0; at.port < service->n_ports; at.port++) {
+			struct backend_traffic b;
+
+			if (c->ops.backend_traffic(c->ops.arg, service, at.endpoint, at.port, &b) <
+			    0)
+				continue;
+			if (fold)
+				traffic_add(&s->other.traffic, &b.traffic);
+			else
+				backend_write(s, m, at, &b.traffic);
+		}
+	}
+	s->folded += fold && series;
+	s->folded_series += fold ? series : 0;
+	s->written += fold ? 0 : series;
 }
 
 /* --- the node --------------------------------------------------------------------------------- */
@@ -344,11 +363,11 @@ static void fill_start(struct scrape *s, const struct metric *m)
 
 #define NODE(name, type, unit, help, fill)                                                         \
 	{                                                                                          \
-		{name, METRIC_##type, unit, help}, fill, NULL, 0, NULL                             \
+		{name, METRIC_##type, unit, help}, fill, NULL, 0, false                            \
 	}
 #define SERVICE(name, type, unit, help, fill, series)                                              \
 	{                                                                                          \
-		{name, METRIC_##type, unit, help}, NULL, fill, series, NULL                        \
+		{name, METRIC_##type, unit, help}, NULL, fill, series, false                       \
 	}
 
 static const struct metric table[] = {
@@ -372,7 +391,7 @@ static const struct metric table[] = {
 	 NULL,
 	 NULL,
 	 0,
-	 fill_backends},
+	 true},
 	NODE("sinew_source_services", GAUGE, "", "Services that a source has declared.",
 	     fill_sources),
 	NODE("sinew_node_events", COUNTER, "", "Conditions of the datapath's own machinery.",
@@ -494,12 +513,15 @@ static void service_step(struct scrape *s, const struct metric *m)
 
 static void metric_end(struct scrape *s, const struct metric *m)
 {
-	if (s->folded) {
+	if (s->folded && m->per_backend) {
+		outcomes_write(s, m, &s->other.traffic,
+			       (const char *const[]){"other", "other", "other", "other"});
+	} else if (s->folded) {
 		service_fill(s, m, "other", &s->other, "other");
 		s->folded_series += s->folded * m->series;
 	}
 	s->other = (struct sum){};
-	s->folded = 0;
+	s->folded = s->written = 0;
 	s->next = 0;
 	s->metric++;
 }
@@ -515,7 +537,7 @@ static int scrape_step(struct stream *stream)
 		exposition_end(&s->text);
 		return 1;
 	}
-	if (m->fill_backends && !stream->control->backend_label) {
+	if (m->per_backend && !stream->control->backend_label) {
 		s->metric++;
 		return 0;
 	}
@@ -526,8 +548,8 @@ static int scrape_step(struct stream *stream)
 		s->metric++;
 	} else if (s->next == s->n) {
 		metric_end(s, m);
-	} else if (m->fill_backends) {
-		m->fill_backends(s, m, s->services[s->next++]);
+	} else if (m->per_backend) {
+		backends_step(s, m, s->services[s->next++]);
 	} else {
 		service_step(s, m);
 	}
