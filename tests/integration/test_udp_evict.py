@@ -404,12 +404,15 @@ def test_p01_no_connect_that_races_a_removal_stays_on_the_old_backend(inside, da
     assert flows == [], (made, alive)
 
 
-def helper_of(daemon):
-    """The process id of a running sinewd's helper; None: it has none."""
-    for pid in family(daemon.child.pid)[1:]:
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/comm", encoding="ascii") as f:
-            if f.read() == "sinewd-evict\n":
-                return pid
+def helper_of(daemon, seconds=5):
+    """The process id of a running sinewd's helper, which may still be naming itself; None: it has none."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for pid in family(daemon.child.pid)[1:]:
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                if f.read() == "sinewd-evict\n":
+                    return pid
+        time.sleep(0.02)
     return None
 
 

@@ -335,11 +335,11 @@ def test_threads_that_send_over_one_new_socket_make_one_flow(sandbox, namespace,
     for one in (daemon, small):
         before = traffic(one)
         for threads in (2, 4):
-            check_storm(start_storm(sandbox, namespace, one, FIRST[False], threads, 5000, 1), threads * 5000)
+            check_storm(start_storm(sandbox, namespace, one, FIRST[False], threads, 1500, 1), threads * 1500)
         after = traffic(one)
         assert is_balanced(after), after
         assert spilled(one) == 0
-        assert 2 * 5000 <= after["attempts"] - before["attempts"] <= (2 + 4) * 5000
+        assert 2 * 1500 <= after["attempts"] - before["attempts"] <= (2 + 4) * 1500
 
 
 def test_p66_threads_that_share_a_socket_while_its_backends_flip(sandbox, namespace, daemon, small):
