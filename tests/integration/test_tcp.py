@@ -5,7 +5,10 @@ A row is asked for in the served cgroup. What is no service must end exactly as 
 are asked for in both.
 """
 import errno
+import json
+import os
 import socket
+import subprocess
 
 import pytest
 
@@ -143,6 +146,15 @@ def test_p20_refusal_is_counted_with_its_reason(inside, daemon, kind):
     assert (refused, after["attempts"] - before["attempts"]) == ((0, 5) if kind == "four" else (5, 0))
 
 
+@pytest.mark.parametrize("door", ["sn_connect4", "sn_connect6", "sn_sendmsg4", "sn_sendmsg6"])
+def test_p20_program_in_the_kernel_sets_the_errno(daemon, door):
+    """Not compiled out, not replaced: the loaded program calls the helper without which a refusal is EPERM."""
+    def bpftool(*words):
+        return subprocess.run(["bpftool", *words], capture_output=True, text=True, check=True).stdout
+    link = json.loads(bpftool("-j", "link", "show", "pinned", os.path.join(daemon.pins, "v1", "links", door)))
+    assert "bpf_set_retval" in bpftool("prog", "dump", "xlated", "id", str(link["prog_id"]))
+
+
 @pytest.mark.parametrize("family,address", [(V4, "10.96.0.13"), (V6, "fd96::13"), (V6, "10.96.0.13")])
 def test_p20_non_blocking_connect_fails_at_once(inside, family, address):
     def ask():
@@ -214,7 +226,6 @@ def give_route():
         f.write("0 0")
     with socket.socket(V4, socket.SOCK_DGRAM) as sock:
         if raw.connect(sock, raw.sockaddr("10.97.0.1", 9)) == errno.ENETUNREACH:
-            import subprocess  # pylint: disable=import-outside-toplevel
             subprocess.run(["ip", "route", "add", "10.96.0.0/12", "dev", "lo"], check=True)
 
 

@@ -305,3 +305,23 @@ def test_p51_socket_that_was_handed_over_is_its_creators(sandbox, namespace, dae
         assert seen == (0, ("10.96.0.60", 80), 0, "10.96.0.60")
         assert counted["attempts"] == 0
     daemon.request("DELETE", f"/v1/services/test/{name}")
+
+
+@pytest.mark.parametrize("bypassed", ["creator", "user", "neither"])
+def test_p51_bypass_and_workload_go_by_the_process_that_connects(sandbox, namespace, daemon, bypassed):
+    name = f"caller-{bypassed}"
+    put(daemon, service(name, "10.96.0.60", [("10.1.0.1", 7000)]))
+    places = {who: os.path.join(daemon.cgroup, f"{bypassed}-{who}") for who in ("creator", "user")}
+    for path in places.values():
+        os.mkdir(path)
+    daemon.reload({"bypass.cgroups": places.get(bypassed, "")})
+
+    def ask(sock):
+        assert raw.connect(sock, raw.sockaddr("10.96.0.60", 80)) == 0
+        return [flow["workload"] for flow in daemon.get(f"/v1/flows?service={name}")["items"]]
+    try:
+        seen = hand_over(sandbox, namespace, places["creator"], places["user"], ask)
+    finally:
+        daemon.reload({"bypass.cgroups": ""})
+        daemon.request("DELETE", f"/v1/services/test/{name}")
+    assert seen == ([] if bypassed == "user" else [os.stat(places["user"]).st_ino & 0xffffffff])
