@@ -9,8 +9,9 @@
  *   datagrams storm ADDRESS PORT THREADS SOCKETS DATAGRAMS   the threads send so many at once over
  * each new socket
  *
- * FAMILY is 4, 6, or m: an IPv6 socket and mapped addresses. Prints "SOURCE PORT DATA" for each
- * datagram that came back, storm {"sent": N, "failed": N}; "none" if the kernel lacks the way.
+ * A storm ends after 3 s if it has not before. FAMILY is 4, 6, or m: an IPv6 socket and mapped
+ * addresses. Prints "SOURCE PORT DATA" for each datagram that came back, storm {"sent": N,
+ * "failed": N}; "none" if the kernel lacks the way.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +25,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MESSAGES 16
@@ -268,6 +270,8 @@ struct storm {
 	unsigned long turn; /* sockets that were opened */
 	unsigned long done; /* calls that returned */
 	unsigned long failed;
+	time_t end;
+	bool over;
 	unsigned int leader; /* 0: not chosen yet */
 };
 
@@ -294,10 +298,13 @@ static void *storm_sender(void *arg)
 
 	for (unsigned long i = 1; i <= s->sockets; i++) {
 		if (leads) {
+			s->over = time(NULL) > s->end;
 			s->fd = socket_open("4");
 			(void)__atomic_fetch_add(&s->turn, 1, __ATOMIC_RELEASE);
 		}
 		storm_await(&s->turn, i);
+		if (s->over)
+			return NULL;
 		storm_send(s);
 		(void)__atomic_fetch_add(&s->done, 1, __ATOMIC_ACQ_REL);
 		storm_await(&s->done, i * s->threads);
@@ -316,6 +323,7 @@ static int storm(int argc, char **argv)
 		return 2;
 	s.threads = (unsigned int)strtoul(argv[2], NULL, 10);
 	s.sockets = (unsigned int)strtoul(argv[3], NULL, 10);
+	s.end = time(NULL) + 3;
 	s.datagrams = (unsigned int)strtoul(argv[4], NULL, 10);
 	if (s.threads > MESSAGES)
 		return 2;
