@@ -132,7 +132,8 @@ def test_flag_beats_environment_beats_file_beats_default(sandbox):
     ("- a\n- b\n", "expected settings as"),
     ("log.level: {deep: {deeper: 1}}\n", ':1:13: unknown setting "log.level.deep"; did you mean "log.level"?'),
     ("log.level: info\nlog.level: debug\n", ":2:"),
-    ("\x00\x01\x02", ": this is no YAML"),
+    ("\x00\x01\x02", ": a NUL byte: this is no YAML"),
+    ("log.level: info\n\x00bypass.mark: 5\n", ": a NUL byte: this is no YAML"),
 ])
 def test_a_mistyped_setting_is_an_error_with_its_place(sandbox, text, expected):
     made = Daemon.__new__(Daemon)

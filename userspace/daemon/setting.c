@@ -250,6 +250,19 @@ static int parse_file(const char *file, struct fy_document **ret)
 	return r;
 }
 
+/* The parser takes a NUL byte for the end, and what follows would be ignored in silence. */
+static bool is_text(const char *file)
+{
+	_cleanup_fclose_ FILE *f = fopen(file, "re");
+	char part[4096];
+	size_t n;
+
+	while (f && (n = fread(part, 1, sizeof(part), f)))
+		if (memchr(part, '\0', n))
+			return false;
+	return true;
+}
+
 static int load_file(struct settings *s, const char *file, bool must)
 {
 	struct place place = {.file = file};
@@ -259,6 +272,10 @@ static int load_file(struct settings *s, const char *file, bool must)
 
 	if (access(file, R_OK) < 0)
 		return errno == ENOENT && !must ? 0 : log_err_r(-errno, "cannot read %s", file);
+	if (!is_text(file)) {
+		log_err("%s: a NUL byte: this is no YAML", file);
+		return -EINVAL;
+	}
 	r = parse_file(file, &doc);
 	if (r < 0 || !doc)
 		return r;
