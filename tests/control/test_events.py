@@ -74,6 +74,31 @@ def test_filters_let_only_their_service_through(start):
             pass
 
 
+def recent(fake, query):
+    answer = fake.ask("GET", "/v1/events" + query)
+    assert answer.status == 200 and answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.body.splitlines()]
+
+
+def test_the_last_events_are_remembered_without_anybody_listening(start):
+    fake = start(services=20, events=2000)
+    assert until(lambda: len(recent(fake, "?recent=256")) == 256)
+    cookies = [line["cookie"] for line in recent(fake, "?recent=100")]
+    assert len(cookies) == 100 and cookies == list(range(cookies[0], cookies[0] + 100)), "the oldest first"
+    mine = recent(fake, "?recent=3&namespace=shop-3&service=service-00003")
+    assert len(mine) == 3 and {line["service"] for line in mine} == {"service-00003"}
+    assert recent(fake, "?recent=5&service=none") == []
+    for bad in ("0", "257", "-1", "", "many"):
+        fake.ask("GET", "/v1/events?recent=" + bad).problem(400)
+
+
+def test_no_events_are_an_empty_answer_and_changes_are_remembered(fake):
+    assert recent(fake, "?recent=10") == []
+    fake.put("/v1/sources/x", as_list(service("a")))
+    line, = recent(fake, "?recent=10")
+    assert (line["type"], line["object"]) == ("source.changed", "x")
+
+
 def test_a_quiet_stream_has_a_heartbeat(start):
     fake = start(services=0, heartbeat_ms=300, receive_ms=1000, answer_s=1)
     with Subscriber(fake) as one:

@@ -101,6 +101,7 @@ static void control_release(struct control *c)
 		return;
 	if (c->done)
 		c->done(c->done_arg);
+	free(c->recent);
 	free(c);
 }
 

@@ -109,11 +109,10 @@ static void subscriber_send(struct subscriber *s, const char *line, size_t lengt
 	subscriber_wake(s);
 }
 
-static bool subscriber_wants(const struct subscriber *s, const struct service *about)
+static bool is_about(const struct event_record *r, const char *namespace, const char *service)
 {
-	if (s->namespace && (!about || strcmp(about->namespace, s->namespace) != 0))
-		return false;
-	return !s->service || (about && strcmp(about->name, s->service) == 0);
+	return (!namespace || strcmp(r->namespace, namespace) == 0) &&
+	       (!service || strcmp(r->service, service) == 0);
 }
 
 static int filter_copy(struct subscriber *s, const struct query *query)
@@ -130,6 +129,8 @@ static int filter_copy(struct subscriber *s, const struct query *query)
 	}
 	return 0;
 }
+
+static int recent_answer(struct request *q);
 
 static int subscriber_new(struct request *q, struct subscriber **ret)
 {
@@ -164,6 +165,8 @@ int event_get(struct request *q)
 	struct subscriber *s;
 	int r;
 
+	if (query_get(&q->query, "recent"))
+		return recent_answer(q);
 	if (q->control->n_subscribers >= LIMIT_SUBSCRIBERS)
 		return answer_problem(q, 503, "%d event streams are open already",
 				      LIMIT_SUBSCRIBERS);
@@ -177,23 +180,6 @@ int event_get(struct request *q)
 
 /* --- what is told -------------------------------------------------------------------------------
  */
-
-static void document_send(struct control *c, yyjson_mut_doc *doc, const struct service *about)
-{
-	_cleanup_free_ char *text = NULL;
-	struct subscriber *next;
-	size_t length;
-
-	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &length);
-	if (!text)
-		return;
-	text[length++] = '\n'; /* where the terminating NUL was */
-	for (struct subscriber *s = c->subscribers; s; s = next) {
-		next = s->next;
-		if (subscriber_wants(s, about))
-			subscriber_send(s, text, length);
-	}
-}
 
 static const char *type_name(uint16_t type)
 {
@@ -225,9 +211,10 @@ static const struct service *event_owner(const struct control *c, const struct s
 	return s;
 }
 
-static void event_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct sn_event *e)
+static void event_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct event_record *r)
 {
-	view_add_time(doc, o, "time", event_ms(e->time_ns));
+	const struct sn_event *e = &r->kernel;
+
 	(void)yyjson_mut_obj_add_str(doc, o, "type", type_name(e->type));
 	(void)yyjson_mut_obj_add_str(doc, o, "reason", view_reason(e->reason));
 	(void)yyjson_mut_obj_add_str(doc, o, "protocol", view_proto(e->proto));
@@ -239,59 +226,150 @@ static void event_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct sn_e
 	(void)yyjson_mut_obj_add_uint(doc, o, "workload", e->workload);
 	(void)yyjson_mut_obj_add_uint(doc, o, "cookie", e->cookie);
 	(void)yyjson_mut_obj_add_str(doc, o, "message", view_reason_help(e->reason));
+	if (*r->service) {
+		view_add_text(doc, o, "namespace", r->namespace);
+		view_add_text(doc, o, "service", r->service);
+	}
+}
+
+static void note_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct event_record *r)
+{
+	view_add_text(doc, o, "type", r->type);
+	view_add_text(doc, o, "object", r->object);
+	view_add_text(doc, o, "message", r->message);
+}
+
+/* One line with its end; NULL: no memory. */
+static char *record_write(const struct event_record *r, size_t *ret_length)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *o;
+	char *text;
+
+	if (!doc)
+		return NULL;
+	o = yyjson_mut_obj(doc);
+	yyjson_mut_doc_set_root(doc, o);
+	view_add_time(doc, o, "time", r->ms);
+	(*r->type ? note_fill : event_fill)(doc, o, r);
+	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, ret_length);
+	yyjson_mut_doc_free(doc);
+	if (text)
+		text[(*ret_length)++] = '\n'; /* where the terminating NUL was */
+	return text;
+}
+
+static void record_keep(struct control *c, const struct event_record *r)
+{
+	if (!c->recent)
+		c->recent = calloc(LIMIT_RECENT, sizeof(*c->recent));
+	if (c->recent)
+		c->recent[c->n_recent++ % LIMIT_RECENT] = *r;
+}
+
+static void record_publish(struct control *c, const struct event_record *r)
+{
+	_cleanup_free_ char *text = NULL;
+	struct subscriber *next;
+	size_t length;
+
+	record_keep(c, r);
+	text = c->subscribers ? record_write(r, &length) : NULL;
+	if (!text)
+		return;
+	for (struct subscriber *s = c->subscribers; s; s = next) {
+		next = s->next;
+		if (is_about(r, s->namespace, s->service))
+			subscriber_send(s, text, length);
+	}
 }
 
 void control_publish_event(struct control *c, const struct sn_event *e)
 {
-	const struct service *s;
-	yyjson_mut_doc *doc;
-	yyjson_mut_val *o;
+	const struct service *s = event_owner(c, e);
+	struct event_record r = {.ms = event_ms(e->time_ns), .kernel = *e};
 
-	if (!c->subscribers)
-		return;
-	doc = yyjson_mut_doc_new(NULL);
-	if (!doc)
-		return;
-	o = yyjson_mut_obj(doc);
-	yyjson_mut_doc_set_root(doc, o);
-	event_fill(doc, o, e);
-	s = event_owner(c, e);
 	if (s) {
-		view_add_text(doc, o, "namespace", s->namespace);
-		view_add_text(doc, o, "service", s->name);
+		(void)snprintf(r.namespace, sizeof(r.namespace), "%s", s->namespace);
+		(void)snprintf(r.service, sizeof(r.service), "%s", s->name);
 	}
-	document_send(c, doc, s);
-	yyjson_mut_doc_free(doc);
+	record_publish(c, &r);
 }
 
-static void text_add(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *key, const char *text)
+static void text_copy(char *to, size_t size, const char *text)
 {
-	_cleanup_free_ char *copy = strdup(text ? text : "");
-
-	if (!copy)
-		return;
-	answer_repair_text(copy);
-	view_add_text(doc, o, key, copy);
+	(void)snprintf(to, size, "%s", text ? text : "");
+	answer_repair_text(to);
 }
 
+/* Notes about services name them as object: "shop/payments". */
 void control_publish_note(struct control *c, const char *type, const char *object, const char *text)
 {
-	yyjson_mut_doc *doc;
-	yyjson_mut_val *o;
+	struct event_record r = {.ms = view_now_ms()};
+	const char *slash = strncmp(type, "service.", 8) == 0 ? strchr(object, '/') : NULL;
 
-	if (!c->subscribers)
-		return;
-	doc = yyjson_mut_doc_new(NULL);
-	if (!doc)
-		return;
-	o = yyjson_mut_obj(doc);
-	yyjson_mut_doc_set_root(doc, o);
-	view_add_time(doc, o, "time", view_now_ms());
-	text_add(doc, o, "type", type);
-	text_add(doc, o, "object", object);
-	text_add(doc, o, "message", text);
-	document_send(c, doc, NULL);
-	yyjson_mut_doc_free(doc);
+	text_copy(r.type, sizeof(r.type), type);
+	text_copy(r.object, sizeof(r.object), object);
+	text_copy(r.message, sizeof(r.message), text);
+	if (slash && (size_t)(slash - object) < sizeof(r.namespace)) {
+		(void)snprintf(r.namespace, sizeof(r.namespace), "%.*s", (int)(slash - object),
+			       object);
+		text_copy(r.service, sizeof(r.service), slash + 1);
+	}
+	record_publish(c, &r);
+}
+
+/* --- what was told lately ------------------------------------------------------------------------
+ */
+
+/* The last `want` records that are asked for, the oldest first. */
+static void recent_write(struct request *q, uint64_t want, struct bytes *out)
+{
+	const char *namespace = query_get(&q->query, "namespace");
+	const char *service = query_get(&q->query, "service");
+	const struct control *c = q->control;
+	size_t first = c->n_recent > LIMIT_RECENT ? c->n_recent - LIMIT_RECENT : 0;
+	size_t from = c->n_recent;
+
+	for (size_t i = c->n_recent; i > first && want > 0; i--)
+		if (is_about(&c->recent[(i - 1) % LIMIT_RECENT], namespace, service)) {
+			from = i - 1;
+			want--;
+		}
+	for (size_t i = from; i < c->n_recent; i++) {
+		const struct event_record *r = &c->recent[i % LIMIT_RECENT];
+		_cleanup_free_ char *text = NULL;
+		size_t length;
+
+		if (!is_about(r, namespace, service))
+			continue;
+		text = record_write(r, &length);
+		if (text)
+			bytes_append(out, text, length);
+		out->failed = out->failed || !text;
+	}
+}
+
+static int recent_answer(struct request *q)
+{
+	struct query_range range = {1, LIMIT_RECENT};
+	struct problems problems = {};
+	struct bytes out = {};
+	uint64_t want = 0;
+	int r = query_number(&q->query, "recent", range, &problems, &want);
+
+	if (r < 0) {
+		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
+		problems_done(&problems);
+		return r;
+	}
+	recent_write(q, want, &out);
+	r = out.failed ? -ENOMEM
+		       : answer_response(q, 200, TYPE_NDJSON,
+					 MHD_create_response_from_buffer(out.length, out.data,
+									 MHD_RESPMEM_MUST_COPY));
+	bytes_done(&out);
+	return r;
 }
 
 void event_heartbeat(struct control *c, uint64_t now_ms)

@@ -5,7 +5,18 @@
  */
 #pragma once
 
+#include <sinew/event.h>
+
 #include "control/server.h"
+#include "model/limits.h"
+
+/* Something that happened: in the kernel, or (with a type) in the daemon. */
+struct event_record {
+	uint64_t ms; /* CLOCK_REALTIME */
+	struct sn_event kernel;
+	char namespace[LIMIT_NAME + 1], service[LIMIT_NAME + 1]; /* whom it is about; "": nobody */
+	char type[32], object[256], message[256];                /* of a note */
+};
 
 /* Writes a heartbeat to streams that were quiet for HEARTBEAT_MS, which also finds dead clients. */
 void event_heartbeat(struct control *c, uint64_t now_ms);

@@ -26,6 +26,7 @@
 struct route;
 struct stream;
 struct subscriber;
+struct event_record;
 
 struct control_counters {
 	uint64_t answers[6];      /* by class: [2] is 2xx */
@@ -71,6 +72,8 @@ struct control {
 	struct request *waiting; /* suspended until their change is durable */
 	struct subscriber *subscribers;
 	size_t n_subscribers;
+	struct event_record *recent; /* a ring of LIMIT_RECENT; NULL before the first */
+	size_t n_recent;             /* ever */
 	struct control_counters counters;
 	unsigned int n_handles;
 	bool closing;

@@ -59,10 +59,11 @@ static void tell_change(struct daemon *d, const struct plan *plan)
 
 	for (size_t i = 0; i < plan->n_services && i < 100; i++) {
 		const struct service *s = plan->services[i].new ?: plan->services[i].old;
+		size_t n = plan->services[i].new ? s->n_endpoints : 0;
 
 		(void)snprintf(name, sizeof(name), "%s/%s", s->namespace, s->name);
-		(void)snprintf(text, sizeof(text), "by source %.64s: %zu endpoints", s->source,
-			       plan->services[i].new ? s->n_endpoints : 0);
+		(void)snprintf(text, sizeof(text), "by source %.64s: %zu endpoint%s", s->source, n,
+			       n == 1 ? "" : "s");
 		control_publish_note(d->control,
 				     !plan->services[i].new  ? "service.removed"
 				     : plan->services[i].old ? "service.changed"

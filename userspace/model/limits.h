@@ -30,4 +30,5 @@
 #define LIMIT_PROBLEMS 20                   /* errors told about one request; the rest is counted */
 #define LIMIT_CLIENTS 64                    /* open connections per control socket */
 #define LIMIT_SUBSCRIBERS 16                /* event streams */
+#define LIMIT_RECENT 256                    /* events that the daemon remembers */
 #define LIMIT_SUBSCRIBER_QUEUE (256u << 10) /* bytes buffered for one before it is cut */
