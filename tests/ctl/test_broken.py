@@ -210,3 +210,20 @@ def test_events_end_after_their_time(ctl, fake):
         assert (shown.code, shown.lines, shown.err) == (0, [SAID], "")
     finally:
         stop.set()
+
+
+def test_recent_events_end_by_themselves(ctl, fake):
+    fake.on("GET", "/v1/events", fakes.stream([GOOD, b"garbage\n"]))
+    shown = ctl("events", "shop/payments", "--recent", "20")
+    assert (shown.code, shown.lines) == (0, [SAID])
+    assert fake.seen[0][2] == {"recent": "20", "namespace": "shop", "service": "payments"}
+    assert ctl("events", "-r", "257").code == 2
+
+
+def test_describe_shows_the_last_events_of_a_service(ctl, fake):
+    fake.on("GET", "/v1/events", fakes.stream([GOOD, b"[]\n", b"garbage\n", GOOD[:40]]))
+    shown = ctl("describe", "service", "shop/payments")
+    assert (shown.code, shown.err) == (0, "") and shown.lines[-2:] == ["Last events", "  " + SAID]
+    assert fake.seen[-1][2] == {"recent": "5", "namespace": "shop", "service": "payments"}
+    fake.on("GET", "/v1/events", fakes.problem(400, "unknown query parameter"))
+    assert "Last events" not in ctl("describe", "service", "shop/payments").out

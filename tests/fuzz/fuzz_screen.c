@@ -24,7 +24,7 @@ static void draw(struct ctl *c, yyjson_val *items, const struct noun *n)
 
 		n->row(t, &x);
 		if (n->describe)
-			(void)n->describe(c, item);
+			(void)n->describe(c, &x);
 	}
 	REQUIRE(table_print(t, c->out, &layout) == 0);
 	(void)table_free(t);

@@ -138,6 +138,15 @@ def test_the_revision_is_told_everywhere(ctl, daemon):
     assert f'revision="{revision}"'.encode() in daemon.request("GET", "/metrics", status=True)
 
 
+def test_describe_shows_the_last_events(ctl, inside):
+    inside(connect_often, "10.96.7.10", 80, 60)
+    shown = ctl("describe", "service", "shop/payments").out
+    last = shown.split("Last events\n")[1].splitlines()
+    assert len(last) == 5
+    assert re.match(r"  \d\d:\d\d:\d\d\.\d\d\d  shop/payments 10.96.7.10:80/TCP -> 10.1.0.3:8080 refused after ", last[-1])
+    assert ctl("events", "shop/payments", "-r", "5").out.splitlines() == [line[2:] for line in last]
+
+
 def test_why_says_that_a_workload_is_not_served(ctl, daemon, sandbox, namespace):
     inside = sandbox.start(["sleep", "60"], namespace=namespace, cgroup=daemon.cgroup)
     outside = sandbox.start(["sleep", "60"], namespace=namespace)

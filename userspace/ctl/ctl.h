@@ -37,6 +37,7 @@ struct ctl_options {
 	uint64_t interval_ms; /* between two pictures of --watch */
 	uint64_t limit;       /* flows */
 	uint64_t count;       /* events; 0: no bound */
+	uint64_t recent;      /* events from before; 0: those to come */
 	uint64_t duration_ms; /* of events; 0: no bound */
 	struct option_list files;
 	bool dry_run;

@@ -33,7 +33,9 @@ struct noun {
 	const struct table_column *columns;
 	size_t n_columns;
 	void (*row)(struct table *t, const struct noun_item *item);
-	int (*describe)(struct ctl *c, yyjson_val *item); /* NULL: shown as YAML */
+	/* At length, and whether the last events about it follow. NULL: shown as YAML. */
+	int (*describe)(struct ctl *c, const struct noun_item *item);
+	bool has_events;
 };
 
 /* By name, singular or alias; NULL: none. */

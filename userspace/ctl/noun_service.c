@@ -231,8 +231,9 @@ static void print_traffic(struct ctl *c, yyjson_val *item)
 	print_counts(c, "Untouched", field_get(item, "/status/traffic/refused"));
 }
 
-static int describe(struct ctl *c, yyjson_val *item)
+static int describe(struct ctl *c, const struct noun_item *shown)
 {
+	yyjson_val *item = shown->now;
 	const char *policy = field_text(item, "/spec/policy");
 	char list[LIST_TEXT], a[UNITS_TEXT];
 	uint64_t none = field_count(item, "/status/traffic/refused/no_backend");
@@ -279,4 +280,5 @@ const struct noun noun_service = {
 	.n_columns = ARRAY_SIZE(columns),
 	.row = row,
 	.describe = describe,
+	.has_events = true,
 };

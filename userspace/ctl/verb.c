@@ -82,6 +82,8 @@ static const struct option_item explain_items[] = {
 static const struct option_item events_items[] = {
 	OPTION_NAMESPACE,
 	{"follow", 'f', OPTION_FLAG, NULL, "go on until interrupted (the default)", AT(follow)},
+	{"recent", 'r', OPTION_NUMBER, "N", "only the last N that the daemon remembers, then end",
+	 .minimum = 1, .maximum = 256, AT(recent)},
 	{"for", 0, OPTION_DURATION, "DURATION", "end after so long", .minimum = 1, AT(duration_ms)},
 	{"limit", 'l', OPTION_NUMBER, "N", "end after so many events", .minimum = 1, AT(count)},
 	OPTION_OUTPUT,
@@ -179,10 +181,11 @@ static const struct option_command verbs[] = {
 	 .run = verb_events_run,
 	 .description =
 		 "Prints one line for each failed connect, a sample of those that succeeded, "
-		 "and what the daemon does. Nothing is kept from before: it begins now and "
-		 "goes on until interrupted.",
-	 .examples = "sinewctl events\nsinewctl events shop/payments --for 30s\n"
-		     "sinewctl events -o json | jq .reason"},
+		 "and what the daemon does. It begins now and goes on until interrupted; with "
+		 "--recent it tells the last events instead.",
+	 .examples =
+		 "sinewctl events\nsinewctl events shop/payments --recent 20\nsinewctl events --for 30s\n"
+		 "sinewctl events -o json | jq .reason"},
 	{.name = "status",
 	 .summary = "the daemon, the kernel programs and the traffic at a glance",
 	 ITEMS(output_items),

@@ -3,11 +3,57 @@
  * describe: everything about the objects that were named (or about all of a kind).
  */
 #include <errno.h>
+#include <string.h>
+#include <time.h>
 
+#include "ctl/client.h"
+#include "ctl/event.h"
 #include "ctl/output.h"
+#include "ctl/print.h"
 #include "ctl/report.h"
 #include "ctl/select.h"
 #include "ctl/verb.h"
+
+#define EVENTS "5" /* the last ones about an object */
+
+static void print_lines(struct ctl *c, const char *text, size_t length)
+{
+	size_t shown = 0;
+
+	for (const char *end; length > 0 && (end = memchr(text, '\n', length)); text = end + 1) {
+		yyjson_doc *doc = yyjson_read(text, (size_t)(end - text), 0);
+
+		length -= (size_t)(end + 1 - text);
+		if (!yyjson_is_obj(yyjson_doc_get_root(doc))) {
+			yyjson_doc_free(doc);
+			continue;
+		}
+		fputs(shown++ == 0 ? "Last events\n  " : "  ", c->out);
+		event_print(c, yyjson_doc_get_root(doc));
+		yyjson_doc_free(doc);
+	}
+}
+
+/* A daemon that remembers none, or of another version: nothing is shown, and it is no failure. */
+static int print_events(struct ctl *c, const struct noun *n, yyjson_val *item)
+{
+	struct client_path path;
+	struct client_change get = {.method = "GET", .path = &path};
+	struct http_response response = {0};
+	int r;
+
+	client_path_init(&path, "/v1/events");
+	client_path_query(&path, "recent", EVENTS);
+	client_path_query(&path, "namespace", noun_namespace(n, item));
+	client_path_query(&path, "service", noun_name(n, item));
+	r = client_exchange(c, &get, &response);
+	if (r < 0)
+		return r;
+	if (response.status == 200)
+		print_lines(c, response.body, response.length);
+	http_response_done(&response);
+	return 0;
+}
 
 static int describe(struct ctl *c, const struct noun *n, yyjson_val *items)
 {
@@ -16,12 +62,16 @@ static int describe(struct ctl *c, const struct noun *n, yyjson_val *items)
 	int r = 0;
 
 	yyjson_arr_foreach (items, i, count, item) {
+		struct noun_item shown = {.now = item, .clock_ms = (uint64_t)time(NULL) * 1000};
+
 		if (i > 0)
 			fputc('\n', c->out);
 		if (n->describe)
-			r = n->describe(c, item);
+			r = n->describe(c, &shown);
 		else
 			output_yaml(c->out, item);
+		if (r >= 0 && n->has_events)
+			r = print_events(c, n, item);
 		if (r < 0)
 			return r;
 	}
