@@ -47,9 +47,11 @@ static __always_inline void sn_on_syn(struct bpf_sock_ops *ops)
 static __always_inline void sn_on_established(struct sn_flow *flow)
 {
 	__u64 now = bpf_ktime_get_ns();
-	struct sn_health *health = sn_flow_health(flow);
+	struct sn_health *health;
 
-	flow->state = SN_FLOW_ESTABLISHED;
+	if (!sn_flow_move(flow, SN_FLOW_CONNECTING, SN_FLOW_ESTABLISHED))
+		return;
+	health = sn_flow_health(flow);
 	if (health)
 		sn_count_connected(health, flow->backend, now - flow->start_ns);
 	if (!(flow->cookie & sn_sample))
@@ -92,7 +94,7 @@ int sn_sockops(struct bpf_sock_ops *ops)
 		return 1;
 	if (state == BPF_TCP_CLOSE)
 		sn_on_close(ops, flow, cookie);
-	else if (flow->state == SN_FLOW_CONNECTING)
+	else
 		sn_on_established(flow);
 	return 1;
 }

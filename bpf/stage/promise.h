@@ -78,20 +78,47 @@ static __always_inline void sn_flow_book_end(const struct sn_flow *flow, int err
 		sn_report_flow(flow, SN_EVENT_OUTCOME, reason, now ?: bpf_ktime_get_ns());
 }
 
+/* No socket's cookie: its flow is being ended. */
+#define SN_FLOW_ENDING (~0ULL)
+
+/* Incarnation, state and flags as one word. An application may close a socket on one CPU while the
+ * answer to its SYN comes in on another: who changes the word has the say. */
+static __always_inline __u32 *sn_flow_word(struct sn_flow *flow)
+{
+	return (__u32 *)&flow->incarnation;
+}
+
+/* From one state to the next; 0: it is in another one by now. */
+static __always_inline int sn_flow_move(struct sn_flow *flow, __u8 from, __u8 to)
+{
+	struct sn_flow seen = {};
+	__u32 old = *(volatile __u32 *)sn_flow_word(flow);
+
+	*sn_flow_word(&seen) = old;
+	if (seen.state != from)
+		return 0;
+	seen.state = to;
+	return __sync_val_compare_and_swap(sn_flow_word(flow), old, *sn_flow_word(&seen)) == old;
+}
+
 static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int error, int reset)
 {
-	struct sn_flow copy = *flow;
+	struct sn_flow copy;
 	__u64 *spilled;
 
-	if (__sync_val_compare_and_swap(&flow->cookie, cookie, 0) != cookie)
+	if (__sync_val_compare_and_swap(&flow->cookie, cookie, SN_FLOW_ENDING) != cookie)
 		return;
+	copy = *flow;
+	*sn_flow_word(&copy) = __sync_lock_test_and_set(sn_flow_word(flow), 0);
+	*(volatile __u64 *)&flow->cookie = 0;
 	if (flow != sn_flow_slot(cookie)) {
 		spilled = sn_spilled_count();
 		if (spilled)
 			__sync_fetch_and_add(spilled, -1);
 	}
 	copy.cookie = cookie;
-	sn_flow_book_end(&copy, error, reset);
+	if (copy.state != SN_FLOW_FREE)
+		sn_flow_book_end(&copy, error, reset);
 }
 
 static __always_inline struct sn_flow *sn_flow_spill_new(__u64 cookie, void *sk)

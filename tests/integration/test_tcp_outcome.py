@@ -14,22 +14,24 @@ import pytest
 
 from harness import raw
 from harness.daemon import Events
-from harness.far import make_far
+from harness.far import FAR, make_far
 from harness.service import ask_tcp, family, put, reset_on_close, serve_tcp, service
 
 OUTCOMES = ("connected", "refused", "timeout", "unreachable", "reset", "aborted", "not_sent", "error")
+CLOSES = 8000
 PATIENCE = 3  # s: a caller who gives up sooner blames nobody
 
 
 @pytest.fixture(scope="module", autouse=True)
 def world(sandbox, namespace):
-    make_far(sandbox, namespace)
+    far = make_far(sandbox, namespace)
     namespace.run(["sysctl", "-qw", "net.ipv4.tcp_syn_retries=1"])  # gives up after 1 s + 2 s
     sandbox.spawn(serve_tcp, "10.1.0.1", 8080, namespace=namespace)
     sandbox.spawn(serve_tcp, "fd00::1", 8080, namespace=namespace)
     sandbox.spawn(serve_idle, "10.1.0.2", 8080, namespace=namespace)
     sandbox.spawn(serve_reset, "10.1.0.3", 8080, b"", namespace=namespace)
     sandbox.spawn(serve_reset, "10.1.0.3", 8081, b"hello", namespace=namespace)
+    return far
 
 
 def serve_idle(address, port):
@@ -155,6 +157,13 @@ def connect_twice_from_one_port(vip):
         return raw.connect(second, raw.sockaddr(vip, 80))
 
 
+def connect_v6_only(vip):
+    """The mapped form of the address, on a socket that may not speak IPv4."""
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        return raw.connect(sock, raw.sockaddr(vip, 80, socket.AF_INET6))
+
+
 def connect_and_destroy(vip):
     """An administrator ends the connecting socket, as `ss -K` does."""
     with socket.socket() as sock:
@@ -185,6 +194,7 @@ ROWS = [
     ("no-route-v6", ("fd77::1", 80), connect_wait, errno.ENETUNREACH, {"not_sent": 1}),
     ("p32-port-in-use", ("10.1.0.2", 8080), connect_twice_from_one_port, errno.EADDRNOTAVAIL,
      {"connected": 1, "not_sent": 1}),
+    ("v6-only-socket", ("10.1.0.1", 8080), connect_v6_only, errno.ENETUNREACH, {"not_sent": 1}),
     ("destroyed", ("10.7.0.77", 80), connect_and_destroy, errno.ECONNABORTED, {"error": 1}),
 ]
 
@@ -365,6 +375,52 @@ def test_socket_shared_by_a_fork_is_active_until_the_last_close(inside, services
         os.waitpid(pid, 0)
         return while_child_has_it, services.wait_idle(name)["active"]
     assert inside(share) == (1, 0)
+
+
+def serve_and_close(address, port):
+    """For Sandbox.spawn: accepts on the second CPU, and closes at once."""
+    with socket.socket() as server:
+        server.bind((address, port))
+        server.listen(4096)
+        yield
+        while True:
+            server.accept()[0].close()
+
+
+def test_p66_close_that_meets_the_answer_is_counted_once(sandbox, namespace, world, inside, services):
+    """The caller leaves on one CPU while the answer to its SYN comes in on another: the connect was either aborted or
+    connected, never both, and nothing stays open."""
+    if os.cpu_count() < 2:
+        pytest.skip("P-66: this needs two CPUs")
+    for place, device in ((namespace, "cable"), (world, "end")):
+        namespace.sandbox.run(["unshare", "-m", "sh", "-c", "mount -t sysfs sys /sys && "
+                               f"echo 2 >/sys/class/net/{device}/queues/rx-0/rps_cpus"], namespace=place)
+    server = sandbox.spawn(serve_and_close, FAR, 8093, namespace=world)
+    name, vip = services.new(FAR, 8093)
+
+    def leave(wait_ns):
+        """Closes so long after connect(); None: when it is connected. How long that took."""
+        with socket.socket() as sock:
+            sock.setblocking(wait_ns is None)
+            reset_on_close(sock)
+            start = time.perf_counter_ns()
+            raw.connect(sock, address)
+            while wait_ns and time.perf_counter_ns() - start < wait_ns:
+                pass
+            return time.perf_counter_ns() - start
+
+    def leave_often():
+        os.sched_setaffinity(0, {0})
+        usual = sorted(leave(None) for _ in range(101))[50]
+        for turn in range(CLOSES - 101):
+            leave(usual * 2 * (turn % 100) // 100)
+    address = raw.sockaddr(vip, 80)
+    inside(leave_often)
+    counts = services.wait_idle(name)
+    assert (counts["attempts"], counts["active"]) == (CLOSES, 0)
+    assert counts["outcomes"]["aborted"] > 0 and counts["outcomes"]["connected"] > 0
+    check_sum(counts)
+    sandbox.end(server)
 
 
 # --- sums -------------------------------------------------------------------------------------------------------------
