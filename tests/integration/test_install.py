@@ -72,6 +72,14 @@ def test_a_running_daemon_says_which_commit_it_is(daemon):
     assert f'revision="{head}"' in daemon.request("GET", "/metrics").decode()
 
 
+def test_the_daemon_has_no_ring_beside_its_filter(daemon):
+    """libuv of Debian 13 makes an io_uring for its loop and aborts when that is forbidden later."""
+    fds = f"/proc/{daemon.child.pid}/fd"
+    assert [one for one in os.listdir(fds) if "io_uring" in os.readlink(os.path.join(fds, one))] == []
+    with open(f"/proc/{daemon.child.pid}/status", encoding="ascii") as f:
+        assert re.search(r"^Seccomp_filters:\s+2$", f.read(), re.MULTILINE)
+
+
 def commands():
     """The manifest and the commands of README's "By hand", as they are written there."""
     with open(os.path.join(TREE, "README.md"), encoding="utf-8") as f:

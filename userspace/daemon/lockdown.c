@@ -204,6 +204,20 @@ static int load_filter(bool is_helper)
 	return r;
 }
 
+int lockdown_loop(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int r;
+
+	if (!filter)
+		return -ENOMEM;
+	r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0);
+	if (r >= 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	return r;
+}
+
 static const int needed[] = {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON};
 
 bool lockdown_may_start(void)

@@ -9,6 +9,10 @@
 /* Do we have the three capabilities that loading and attaching needs? */
 bool lockdown_may_start(void);
 
+/* Before the event loop is made: newer libuv would make a ring for it (io_uring), whose requests no
+ * filter sees; it does without when the kernel seems to have none. */
+int lockdown_loop(void);
+
 /* The daemon: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, no new privileges, and a filter of system calls
  * that knows no network sockets, no exec, no setns. Before any thread starts. */
 int lockdown_daemon(void);

@@ -2,11 +2,9 @@
 /*
  * sinewd: the command line. Everything else begins in daemon.c.
  */
-#include <errno.h>
 #include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +14,7 @@
 #include "base/option.h"
 #include "base/version.h"
 #include "daemon/daemon.h"
+#include "daemon/lockdown.h"
 #include "daemon/notify.h"
 #include "kernel/kernel.h"
 
@@ -128,6 +127,9 @@ static int run(struct daemon *d, bool uninstall)
 
 	if (uninstall)
 		return daemon_uninstall(d);
+	r = lockdown_loop();
+	if (r < 0)
+		return log_err_r(r, "cannot filter system calls");
 	r = uv_loop_init(&d->loop);
 	if (r < 0)
 		return r;
