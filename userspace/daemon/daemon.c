@@ -82,12 +82,14 @@ static int explain_kernel_error(const struct daemon *d, int r, int pid)
 		log_err("%s", d->kernel.trouble);
 	else if (missing)
 		log_err("%s", missing);
-	else if (r == -EPERM || r == -EACCES || !lockdown_may_start())
+	else if (r == -EPERM || !lockdown_may_start())
 		log_err_r(
 			r,
 			"the kernel refused our programs: sinewd needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON");
 	else
-		log_err_r(r, "cannot load the programs");
+		log_err_r(
+			r,
+			"the kernel refused our programs; --log-level debug shows what its verifier said");
 	return r;
 }
 

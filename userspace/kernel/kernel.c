@@ -25,17 +25,23 @@
 #include "kernel/pin.h"
 #include "sinew.skel.h"
 
+#define SHOWN_BYTES 800
+
 __attribute__((format(printf, 2, 0))) static int on_libbpf_print(enum libbpf_print_level level,
 								 const char *format, va_list args)
 {
-	char line[512];
+	_cleanup_free_ char *text = NULL;
 	size_t n;
 
-	(void)vsnprintf(line, sizeof(line), format, args);
-	n = strlen(line);
-	if (n && line[n - 1] == '\n')
-		line[n - 1] = '\0';
-	log_debug("%s", line);
+	if (vasprintf(&text, format, args) < 0) {
+		text = NULL;
+		return 0;
+	}
+	n = strlen(text);
+	while (n && text[n - 1] == '\n')
+		text[--n] = '\0';
+	/* Of a verifier's log the end tells. */
+	log_debug("%s", n > SHOWN_BYTES ? text + n - SHOWN_BYTES : text);
 	return 0;
 }
 
