@@ -153,6 +153,19 @@ def test_describe_knows_every_noun(ctl, noun):
     assert json.loads(ctl("describe", noun, "-o", "json").out)["items"]
 
 
+def test_describe_of_the_small_nouns_is_for_people(ctl):
+    text = ctl("describe", "endpoints").out
+    for part in ("Endpoint    10.0.1.5:8080/TCP", "Service     shop/payments", "State       active", "Zone        a",
+                 "Traffic     188,000 connects, 41 active, p50 21us, p99 90us", "Outcomes    connected 188,000",
+                 "In a row    no failure", "Endpoint    [fd00::9]:8080/TCP"):
+        assert part in text.splitlines(), part
+    assert "Balancing   random" in ctl("describe", "policy", "shop/gentle").lines
+    lines = ctl("describe", "source", "manifest").lines
+    assert lines[:4] == ["Name        manifest", "Services    2", "Policies    1", "Generation  3"]
+    assert re.fullmatch(r"Changed     \d+d ago", lines[4])
+    assert ctl("describe", "workloads").lines[0] == "Cgroup      /sys/fs/cgroup/a.slice"
+
+
 def test_control_characters_of_a_name_never_reach_a_terminal(ctl, fake):
     evil = json.loads(json.dumps(fakes.SERVICES[0]))
     evil["metadata"]["source"] = "a\x1b[2Jb\u202ec\nd"

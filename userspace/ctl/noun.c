@@ -7,6 +7,7 @@
 
 #include "ctl/field.h"
 #include "ctl/noun.h"
+#include "ctl/print.h"
 #include "ctl/units.h"
 
 static const struct noun *const nouns[] = {&noun_service, &noun_endpoint, &noun_policy,
@@ -63,4 +64,49 @@ const char *noun_ago(const char *time, uint64_t clock_ms, char *buf)
 	(void)snprintf(buf, UNITS_TEXT, "%s ago",
 		       units_age(clock_ms > then ? clock_ms - then : 0, age));
 	return buf;
+}
+
+void noun_print_fact(struct ctl *c, const char *title, const char *value)
+{
+	if (!*value)
+		return;
+	fprintf(c->out, "%-12s", title);
+	(void)print_text(c->out, value);
+	fputc('\n', c->out);
+}
+
+void noun_print_labels(struct ctl *c, yyjson_val *item)
+{
+	yyjson_val *labels = field_get(item, "/metadata/labels");
+	yyjson_val *key, *value;
+	size_t i, n;
+
+	if (!yyjson_is_obj(labels))
+		return;
+	yyjson_obj_foreach (labels, i, n, key, value) {
+		fprintf(c->out, "%-12s", i == 0 ? "Labels" : "");
+		(void)print_text(c->out, yyjson_get_str(key));
+		fputc('=', c->out);
+		(void)print_text(c->out, yyjson_get_str(value));
+		fputc('\n', c->out);
+	}
+}
+
+void noun_print_counts(struct ctl *c, const char *title, yyjson_val *counts)
+{
+	yyjson_val *key, *value;
+	size_t i, n, shown = 0;
+	char a[UNITS_TEXT];
+
+	if (!yyjson_is_obj(counts))
+		return;
+	yyjson_obj_foreach (counts, i, n, key, value) {
+		if (yyjson_get_uint(value) == 0 || yyjson_equals_str(key, "no_backend"))
+			continue;
+		fprintf(c->out, shown++ ? ", " : "%-12s", title);
+		(void)print_text(c->out, yyjson_get_str(key));
+		fprintf(c->out, " %s", units_grouped(yyjson_get_uint(value), a));
+	}
+	if (shown > 0)
+		fputc('\n', c->out);
 }

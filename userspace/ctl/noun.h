@@ -50,5 +50,10 @@ extern const struct noun noun_service, noun_endpoint, noun_policy, noun_source, 
 	noun_flow;
 /* Rows of a service's endpoints, below its description. */
 int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints);
-/* "3 MINUTES ago" of an RFC 3339 text; "-" when it is none. */
+/* Lines of a description: "Name        value", nothing when the value is empty; labels; and counts
+ * that are not 0 ("connected 310, refused 4"), without "no_backend", which is told elsewhere. */
+void noun_print_fact(struct ctl *c, const char *title, const char *value);
+void noun_print_labels(struct ctl *c, yyjson_val *item);
+void noun_print_counts(struct ctl *c, const char *title, yyjson_val *counts);
+/* "3m ago" of an RFC 3339 text; "-" when it is none. */
 const char *noun_ago(const char *time, uint64_t clock_ms, char *buf);

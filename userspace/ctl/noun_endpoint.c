@@ -175,6 +175,40 @@ int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints)
 	return 0;
 }
 
+static int describe(struct ctl *c, const struct noun_item *shown)
+{
+	yyjson_val *item = shown->now;
+	char address[ADDRESS_TEXT_MAX], a[UNITS_TEXT], b[UNITS_TEXT], p50[UNITS_TEXT],
+		p99[UNITS_TEXT];
+
+	fputs("Endpoint    ", c->out);
+	(void)print_text(c->out,
+			 join(field_text(item, "/address"), field_count(item, "/port"), address));
+	fputc('/', c->out);
+	(void)print_text(c->out, field_text(item, "/protocol"));
+	fputs("\nService     ", c->out);
+	(void)print_text(c->out, field_text(item, "/namespace"));
+	fputc('/', c->out);
+	(void)print_text(c->out, field_text(item, "/service"));
+	fputc('\n', c->out);
+	noun_print_fact(c, "Port", field_text(item, "/portName"));
+	noun_print_fact(c, "Source", field_text(item, "/source"));
+	noun_print_fact(c, "State", field_text(item, "/state"));
+	noun_print_fact(c, "Weight", units_grouped(field_count(item, "/weight"), a));
+	noun_print_fact(c, "Zone", field_text(item, "/zone"));
+	fprintf(c->out, "%-12s%s connects, %s active, p50 %s, p99 %s\n", "Traffic",
+		units_grouped(field_count(item, "/attempts"), a),
+		units_grouped(field_count(item, "/active"), b),
+		units_seconds(field_number(item, "/p50Seconds"), p50),
+		units_seconds(field_number(item, "/p99Seconds"), p99));
+	noun_print_counts(c, "Outcomes", field_get(item, "/outcomes"));
+	fprintf(c->out, "%-12s%s\n", "In a row",
+		field_count(item, "/consecutiveFailures")
+			? units_grouped(field_count(item, "/consecutiveFailures"), a)
+			: "no failure");
+	return 0;
+}
+
 /* Several endpoints go by their service's name. */
 static bool is_same(yyjson_val *a, yyjson_val *b)
 {
@@ -195,4 +229,5 @@ const struct noun noun_endpoint = {
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.row = row,
+	.describe = describe,
 };

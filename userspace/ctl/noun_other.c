@@ -3,6 +3,7 @@
  * The small nouns: policies, sources, workloads and flows. Each is a row and a table entry.
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "ctl/field.h"
 #include "ctl/noun.h"
@@ -25,6 +26,17 @@ static void policy_row(struct table *t, const struct noun_item *item)
 	table_add_text(t, field_text(item->now, "/metadata/resourceVersion"));
 }
 
+static int policy_describe(struct ctl *c, const struct noun_item *item)
+{
+	noun_print_fact(c, "Name", field_text(item->now, "/metadata/name"));
+	noun_print_fact(c, "Namespace", field_text(item->now, "/metadata/namespace"));
+	noun_print_labels(c, item->now);
+	noun_print_fact(c, "Source", field_text(item->now, "/metadata/source"));
+	noun_print_fact(c, "Version", field_text(item->now, "/metadata/resourceVersion"));
+	noun_print_fact(c, "Balancing", field_text(item->now, "/spec/loadBalancer/algorithm"));
+	return 0;
+}
+
 const struct noun noun_policy = {
 	.name = "policies",
 	.singular = "policy",
@@ -37,6 +49,7 @@ const struct noun noun_policy = {
 	.columns = policy_columns,
 	.n_columns = ARRAY_SIZE(policy_columns),
 	.row = policy_row,
+	.describe = policy_describe,
 };
 
 /* --- sources ------------------------------------------------------------------------------------
@@ -61,6 +74,19 @@ static void source_row(struct table *t, const struct noun_item *item)
 	table_add_text(t, noun_ago(field_text(item->now, "/changedAt"), item->clock_ms, a));
 }
 
+static int source_describe(struct ctl *c, const struct noun_item *item)
+{
+	char a[UNITS_TEXT];
+
+	noun_print_fact(c, "Name", field_text(item->now, "/name"));
+	noun_print_fact(c, "Services", units_grouped(field_count(item->now, "/services"), a));
+	noun_print_fact(c, "Policies", units_grouped(field_count(item->now, "/policies"), a));
+	noun_print_fact(c, "Generation", units_grouped(field_count(item->now, "/generation"), a));
+	noun_print_fact(c, "Changed",
+			noun_ago(field_text(item->now, "/changedAt"), item->clock_ms, a));
+	return 0;
+}
+
 const struct noun noun_source = {
 	.name = "sources",
 	.singular = "source",
@@ -72,6 +98,7 @@ const struct noun noun_source = {
 	.columns = source_columns,
 	.n_columns = ARRAY_SIZE(source_columns),
 	.row = source_row,
+	.describe = source_describe,
 };
 
 /* --- workloads ----------------------------------------------------------------------------------
@@ -90,6 +117,18 @@ static void workload_row(struct table *t, const struct noun_item *item)
 	table_add_text(t, "bypass");
 }
 
+static int workload_describe(struct ctl *c, const struct noun_item *item)
+{
+	char a[UNITS_TEXT];
+
+	(void)snprintf(a, sizeof(a), "%" PRIu64, field_count(item->now, "/id"));
+	noun_print_fact(c, "Cgroup", field_text(item->now, "/cgroup"));
+	noun_print_fact(c, "Id",
+			field_count(item->now, "/id") ? a : "none: there is no such cgroup now");
+	noun_print_fact(c, "Treatment", "bypass: its connects are left as they are");
+	return 0;
+}
+
 const struct noun noun_workload = {
 	.name = "workloads",
 	.singular = "workload",
@@ -99,6 +138,7 @@ const struct noun noun_workload = {
 	.columns = workload_columns,
 	.n_columns = ARRAY_SIZE(workload_columns),
 	.row = workload_row,
+	.describe = workload_describe,
 };
 
 /* --- flows --------------------------------------------------------------------------------------

@@ -146,33 +146,6 @@ static void row(struct table *t, const struct noun_item *item)
 	table_style(t, STYLE_BAD);
 }
 
-/* "Name:   value" with the value escaped; nothing when it is empty. */
-static void fact(struct ctl *c, const char *title, const char *value)
-{
-	if (!*value)
-		return;
-	fprintf(c->out, "%-12s", title);
-	(void)print_text(c->out, value);
-	fputc('\n', c->out);
-}
-
-static void print_labels(struct ctl *c, yyjson_val *item)
-{
-	yyjson_val *labels = field_get(item, "/metadata/labels");
-	yyjson_val *key, *value;
-	size_t i, n;
-
-	if (!yyjson_is_obj(labels))
-		return;
-	yyjson_obj_foreach (labels, i, n, key, value) {
-		fprintf(c->out, "%-12s", i == 0 ? "Labels" : "");
-		(void)print_text(c->out, yyjson_get_str(key));
-		fputc('=', c->out);
-		(void)print_text(c->out, yyjson_get_str(value));
-		fputc('\n', c->out);
-	}
-}
-
 static void print_ports(struct ctl *c, yyjson_val *item)
 {
 	yyjson_val *list = field_get(item, "/spec/ports");
@@ -198,26 +171,6 @@ static void print_ports(struct ctl *c, yyjson_val *item)
 	}
 }
 
-/* "connected 310, refused 4": what is not zero, without what found no backend (told elsewhere). */
-static void print_counts(struct ctl *c, const char *title, yyjson_val *counts)
-{
-	yyjson_val *key, *value;
-	size_t i, n, shown = 0;
-	char a[UNITS_TEXT];
-
-	if (!yyjson_is_obj(counts))
-		return;
-	yyjson_obj_foreach (counts, i, n, key, value) {
-		if (yyjson_get_uint(value) == 0 || yyjson_equals_str(key, "no_backend"))
-			continue;
-		fprintf(c->out, shown++ ? ", " : "%-12s", title);
-		(void)print_text(c->out, yyjson_get_str(key));
-		fprintf(c->out, " %s", units_grouped(yyjson_get_uint(value), a));
-	}
-	if (shown > 0)
-		fputc('\n', c->out);
-}
-
 static void print_traffic(struct ctl *c, yyjson_val *item)
 {
 	char a[UNITS_TEXT], b[UNITS_TEXT], p50[UNITS_TEXT], p99[UNITS_TEXT];
@@ -227,8 +180,8 @@ static void print_traffic(struct ctl *c, yyjson_val *item)
 		units_grouped(field_count(item, "/status/traffic/active"), b),
 		units_seconds(field_number(item, "/status/traffic/p50Seconds"), p50),
 		units_seconds(field_number(item, "/status/traffic/p99Seconds"), p99));
-	print_counts(c, "Outcomes", field_get(item, "/status/traffic/outcomes"));
-	print_counts(c, "Untouched", field_get(item, "/status/traffic/refused"));
+	noun_print_counts(c, "Outcomes", field_get(item, "/status/traffic/outcomes"));
+	noun_print_counts(c, "Untouched", field_get(item, "/status/traffic/refused"));
 }
 
 static int describe(struct ctl *c, const struct noun_item *shown)
@@ -240,16 +193,16 @@ static int describe(struct ctl *c, const struct noun_item *shown)
 	size_t endpoints = field_length(item, "/spec/endpoints");
 	uint64_t usable = field_count(item, "/status/usable");
 
-	fact(c, "Name", field_text(item, "/metadata/name"));
-	fact(c, "Namespace", field_text(item, "/metadata/namespace"));
-	print_labels(c, item);
-	fact(c, "Source", field_text(item, "/metadata/source"));
-	fact(c, "Version", field_text(item, "/metadata/resourceVersion"));
-	fact(c, "Address", addresses(item, list));
+	noun_print_fact(c, "Name", field_text(item, "/metadata/name"));
+	noun_print_fact(c, "Namespace", field_text(item, "/metadata/namespace"));
+	noun_print_labels(c, item);
+	noun_print_fact(c, "Source", field_text(item, "/metadata/source"));
+	noun_print_fact(c, "Version", field_text(item, "/metadata/resourceVersion"));
+	noun_print_fact(c, "Address", addresses(item, list));
 	if (field_flag(item, "/status/allocated"))
-		fact(c, "", "allocated from the pool");
+		noun_print_fact(c, "", "allocated from the pool");
 	print_ports(c, item);
-	fact(c, "Policy", *policy ? policy : "default");
+	noun_print_fact(c, "Policy", *policy ? policy : "default");
 	print_traffic(c, item);
 	fprintf(c->out, "%-12s%zu, %llu usable", "Backends", endpoints, (unsigned long long)usable);
 	if (usable == 0) {
