@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 #include <sinew/service.h>
 
+#include "knobs.bpf.h"
 #include "maps.bpf.h"
 
 #define SN_PROCEED 1
@@ -115,12 +116,21 @@ static __always_inline void sn_ctx_rewrite6(struct bpf_sock_addr *ctx, const str
 	ctx->user_port = port_be;
 }
 
+/* Not read unless a mark means anything. */
+static __always_inline __u32 sn_ctx_mark(struct bpf_sock_addr *ctx)
+{
+	return sn_bypass_mark ? ctx->sk->mark : 0;
+}
+
 /* Kernel threads connect for NFS, SMB, MPTCP: the caller's own copy of the address may be what we
  * would overwrite (kernels before 0bdf399342c5 and friends), and an error may make it spin. */
 static __always_inline int sn_ctx_is_kernel(void)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct task_struct *task;
 
+	if (sn_kernel_too)
+		return 0;
+	task = (void *)bpf_get_current_task_btf();
 	return task->flags & SN_PF_KTHREAD;
 }
 

@@ -7,25 +7,6 @@
 #include "stage/promise.h"
 #include "stage/translate.h"
 
-/* Remembers and books the choice. Returns the port to connect to. */
-static __always_inline __be16 sn_connect_promise(struct bpf_sock_addr *ctx,
-						 const struct sn_frontend *dest,
-						 const struct sn_choice *choice)
-{
-	__be16 port_be = sn_pick_port(&choice->pick, dest);
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-	struct sn_flow *flow = sn_flow_claim(cookie, ctx->sk);
-
-	sn_book_pick(&choice->pick, dest->proto, flow != NULL);
-	if (!flow) {
-		sn_count_service(choice->index, SN_R_UNTRACKED);
-		return port_be;
-	}
-	sn_flow_fill(flow, dest, &choice->pick, port_be);
-	flow->state = dest->proto == SN_PROTO_UDP ? SN_FLOW_UDP_CONNECTED : SN_FLOW_PICKED;
-	return port_be;
-}
-
 /* A datagram socket that connects elsewhere has left its service: its old flow must not end it
  * when the old backend goes (a TCP socket's flow ended with its connection). */
 static __always_inline void sn_connect_elsewhere(struct bpf_sock_addr *ctx,
@@ -38,44 +19,57 @@ static __always_inline void sn_connect_elsewhere(struct bpf_sock_addr *ctx,
 		return;
 	cookie = bpf_get_socket_cookie(ctx);
 	flow = sn_flow_find(cookie, ctx->sk);
-	if (flow)
+	if (flow && flow->state)
 		sn_flow_end(flow, cookie, 0, 0);
+}
+
+/* Remembers and books the choice. */
+static __always_inline void sn_connect_promise(const struct sn_frontend *dest,
+					       const struct sn_choice *choice, struct sn_flow *flow)
+{
+	sn_book_pick(&choice->pick, dest->proto, flow != NULL);
+	if (flow)
+		sn_flow_fill(flow, dest, &choice->pick,
+			     dest->proto == SN_PROTO_UDP ? SN_FLOW_UDP_CONNECTED : SN_FLOW_PICKED,
+			     0);
+	else
+		sn_count_service(choice->index, SN_R_UNTRACKED);
 }
 
 /* 1 and where to connect instead; 0: leave the address alone; < 0: refuse with this errno. */
 static __always_inline int sn_connect(struct bpf_sock_addr *ctx, const struct sn_frontend *dest,
-				      struct sn_addr *ret_addr, __be16 *ret_port_be)
+				      struct sn_choice *choice)
 {
-	struct sn_choice choice;
+	__u64 cookie, holder;
 	__u32 reason;
 
-	choice.service = sn_resolve(dest, &choice.index);
-	if (!choice.service) {
+	choice->service = sn_resolve(dest, &choice->index);
+	if (!choice->service) {
 		sn_connect_elsewhere(ctx, dest);
 		return 0;
 	}
-	reason = sn_admit(ctx->sk->mark, sn_ctx_is_kernel());
+	cookie = bpf_get_socket_cookie(ctx);
+	holder = sn_flow_holder(cookie);
+	reason = sn_admit(sn_ctx_mark(ctx), sn_ctx_is_kernel());
 	if (reason == SN_R_CONNECTED)
-		reason = sn_choose_backend(&choice);
+		reason = sn_choose_backend(choice);
 	if (reason != SN_R_CONNECTED)
-		return sn_decline(dest, choice.index, reason);
-	*ret_addr = choice.pick.backend->addr;
-	*ret_port_be = sn_connect_promise(ctx, dest, &choice);
+		return sn_decline(dest, choice->index, reason);
+	sn_connect_promise(dest, choice, sn_flow_claim(cookie, holder, ctx->sk));
 	return 1;
 }
 
 SEC("cgroup/connect4")
 int sn_connect4(struct bpf_sock_addr *ctx)
 {
+	struct sn_choice choice;
 	struct sn_frontend dest;
-	struct sn_addr addr;
-	__be16 port_be;
 	int r;
 
 	sn_ctx_dest4(ctx, &dest);
-	r = sn_connect(ctx, &dest, &addr, &port_be);
+	r = sn_connect(ctx, &dest, &choice);
 	if (r > 0)
-		sn_ctx_rewrite4(ctx, &addr, port_be);
+		sn_ctx_rewrite4(ctx, &choice.pick.backend->addr, sn_pick_port(&choice.pick, &dest));
 	else if (r < 0)
 		bpf_set_retval(r);
 	return r < 0 ? SN_REJECT : SN_PROCEED;
@@ -84,15 +78,14 @@ int sn_connect4(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect6")
 int sn_connect6(struct bpf_sock_addr *ctx)
 {
+	struct sn_choice choice;
 	struct sn_frontend dest;
-	struct sn_addr addr;
-	__be16 port_be;
 	int r;
 
 	sn_ctx_dest6(ctx, &dest);
-	r = sn_connect(ctx, &dest, &addr, &port_be);
+	r = sn_connect(ctx, &dest, &choice);
 	if (r > 0)
-		sn_ctx_rewrite6(ctx, &addr, port_be);
+		sn_ctx_rewrite6(ctx, &choice.pick.backend->addr, sn_pick_port(&choice.pick, &dest));
 	else if (r < 0)
 		bpf_set_retval(r);
 	return r < 0 ? SN_REJECT : SN_PROCEED;

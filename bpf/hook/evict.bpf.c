@@ -57,15 +57,6 @@ static __always_inline int sn_is_connected_to(struct sock_common___peer *sk,
 	return sk->skc_dport == flow->peer_port_be && sn_addr_equal(&peer, &flow->peer);
 }
 
-static __always_inline int sn_is_stale(const struct sn_flow *flow)
-{
-	struct sn_backend *backend = sn_backend_at(flow->backend);
-
-	return flow->state == SN_FLOW_UDP_CONNECTED &&
-	       (!backend || backend->incarnation != flow->incarnation ||
-		backend->state != SN_BACKEND_ACTIVE);
-}
-
 SEC("iter/udp")
 int sn_evict(struct bpf_iter__udp *ctx)
 {
@@ -77,12 +68,12 @@ int sn_evict(struct bpf_iter__udp *ctx)
 		return 0;
 	cookie = sk->__sk_common.skc_cookie.counter;
 	flow = cookie ? sn_flow_find(cookie, sk) : NULL;
-	if (!flow || !sn_is_stale(flow) || !sn_is_connected_to(&sk->__sk_common, flow))
+	if (!flow || !sn_flow_is_stale(flow) || !sn_is_connected_to(&sk->__sk_common, flow))
 		return 0;
 	if (bpf_sock_destroy((struct sock_common *)sk))
 		return 0;
 	sn_count_node(SN_R_EVICTED);
-	sn_report_flow(flow, SN_EVENT_EVICTED, SN_R_EVICTED, bpf_ktime_get_ns());
+	sn_report_flow(flow, cookie, SN_EVENT_EVICTED, SN_R_EVICTED, bpf_ktime_get_ns());
 	return 0;
 }
 

@@ -55,7 +55,7 @@ static __always_inline void sn_on_established(struct sn_flow *flow)
 	if (health)
 		sn_count_connected(health, flow->backend, now - flow->start_ns);
 	if (!(flow->cookie & sn_sample))
-		sn_report_flow(flow, SN_EVENT_OUTCOME, SN_R_CONNECTED, now);
+		sn_report_flow(flow, flow->cookie, SN_EVENT_OUTCOME, SN_R_CONNECTED, now);
 }
 
 static __always_inline void sn_on_close(struct bpf_sock_ops *ops, struct sn_flow *flow,

@@ -11,22 +11,13 @@ static __always_inline int sn_sendmsg_pick(struct bpf_sock_addr *ctx,
 					   const struct sn_frontend *dest, struct sn_choice *choice,
 					   struct sn_reverse *ret)
 {
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-	struct sn_flow *flow = sn_flow_find(cookie, ctx->sk);
 	__u32 reason = sn_choose_backend(choice);
 
 	if (reason != SN_R_CONNECTED)
 		return sn_decline(dest, choice->index, reason);
 	ret->addr = choice->pick.backend->addr;
 	ret->port_be = sn_pick_port(&choice->pick, dest);
-	if (!flow)
-		flow = sn_flow_claim(cookie, ctx->sk);
-	if (flow) {
-		sn_datagram_promise(flow, cookie, dest, &choice->pick);
-	} else {
-		sn_count_service(choice->index, SN_R_UNTRACKED);
-		sn_book_pick(&choice->pick, SN_PROTO_UDP, 0);
-	}
+	sn_datagram_remember(bpf_get_socket_cookie(ctx), ctx->sk, dest, choice, ret);
 	return 1;
 }
 
@@ -42,13 +33,14 @@ static __always_inline int sn_sendmsg(struct bpf_sock_addr *ctx, const struct sn
 	cookie = bpf_get_socket_cookie(ctx);
 	flow = sn_flow_find(cookie, ctx->sk);
 	if (flow && flow->state == SN_FLOW_UDP_CONNECTED && !ctx->sk->dst_port)
-		flow->state = SN_FLOW_UDP_UNCONNECTED; /* by AF_UNSPEC, which passes no door */
+		/* By AF_UNSPEC, which passes no door. */
+		sn_flow_move(flow, SN_FLOW_UDP_CONNECTED, SN_FLOW_UDP_UNCONNECTED);
 	if (!choice.service) {
 		if (flow)
 			sn_datagram_direct(flow, cookie, dest);
 		return 0;
 	}
-	reason = sn_admit(ctx->sk->mark, sn_ctx_is_kernel());
+	reason = sn_admit(sn_ctx_mark(ctx), sn_ctx_is_kernel());
 	if (reason != SN_R_CONNECTED)
 		return sn_decline(dest, choice.index, reason);
 	if (flow && flow->state && sn_datagram_sticky(flow, cookie, dest, ret))

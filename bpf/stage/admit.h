@@ -31,7 +31,7 @@ static __always_inline int sn_admit(__u32 mark, int is_kernel)
 {
 	if (sn_bypass_mark && mark == sn_bypass_mark)
 		return SN_R_BYPASS_MARK;
-	if (!sn_kernel_too && is_kernel)
+	if (is_kernel && !sn_kernel_too)
 		return SN_R_BYPASS_KERNEL;
 	if (sn_levels && sn_caller_bypass())
 		return SN_R_BYPASS_WORKLOAD;

@@ -9,6 +9,7 @@
 
 #include "stage/promise.h"
 #include "stage/resolve.h"
+#include "stage/reverse.h"
 #include "stage/translate.h"
 
 static __always_inline int sn_backend_usable(__u32 index, __u16 incarnation)
@@ -19,66 +20,14 @@ static __always_inline int sn_backend_usable(__u32 index, __u16 incarnation)
 	       backend->state == SN_BACKEND_ACTIVE;
 }
 
-static __always_inline void sn_reverse_key_fill(struct sn_reverse_key *key, __u64 cookie,
-						const struct sn_addr *addr, __be16 port_be)
+static __always_inline int sn_datagram_is_first(const struct sn_flow *flow,
+						const struct sn_frontend *dest)
 {
-	__builtin_memset(key, 0, sizeof(*key));
-	key->cookie = cookie;
-	key->addr = *addr;
-	key->port_be = port_be;
-}
-
-static __always_inline void sn_reverse_put(struct sn_reverse_key *key, __u16 way,
-					   const struct sn_reverse *value)
-{
-	key->way = way;
-	if (bpf_map_update_elem(&sn_reverse, key, value, BPF_ANY))
-		sn_count_node(SN_R_REVERSE_FULL);
-}
-
-static __always_inline int sn_is_flows_peer(const struct sn_flow *flow, const struct sn_addr *addr,
-					    __be16 port_be)
-{
-	return flow->peer_port_be == port_be && sn_addr_equal(&flow->peer, addr);
-}
-
-/* Replies from `peer` are for `orig` from now on. Services of one socket may share a backend, or it
- * was sent to by its own address meanwhile, or the pair was crowded out: the last one asked wins.
- */
-static __always_inline void sn_reverse_point(struct sn_flow *flow, __u64 cookie,
-					     const struct sn_frontend *orig,
-					     const struct sn_reverse *peer)
-{
-	struct sn_reverse back = {.addr = orig->addr, .port_be = orig->port_be};
-	struct sn_reverse_key key;
-	struct sn_reverse *known;
-
-	if (flow->state == SN_FLOW_UDP_UNCONNECTED &&
-	    sn_is_flows_peer(flow, &peer->addr, peer->port_be))
-		flow->flags = (flow->flags & ~SN_FLOW_DIRECT) | SN_FLOW_LENT;
-	sn_reverse_key_fill(&key, cookie, &peer->addr, peer->port_be);
-	known = bpf_map_lookup_elem(&sn_reverse, &key);
-	if (known && !known->incarnation && known->port_be == orig->port_be &&
-	    sn_addr_equal(&known->addr, &orig->addr))
-		return;
-	sn_reverse_put(&key, SN_WAY_BACK, &back);
-}
-
-/* Remembers orig <-> peer for a socket whose flow is about something else. */
-static __always_inline void sn_reverse_remember(struct sn_flow *flow, __u64 cookie,
-						const struct sn_frontend *orig,
-						const struct sn_reverse *peer)
-{
-	struct sn_reverse_key key;
-
-	flow->flags |= SN_FLOW_MANY;
-	sn_reverse_key_fill(&key, cookie, &orig->addr, orig->port_be);
-	sn_reverse_put(&key, SN_WAY_FORTH, peer);
-	sn_reverse_point(flow, cookie, orig, peer);
+	return flow->orig_port_be == dest->port_be && sn_addr_equal(&flow->orig, &dest->addr);
 }
 
 /* The backend that this socket's datagrams to `dest` go to already; 0: none, or no longer usable.
- */
+ * The flow is in sight. */
 static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie,
 					      const struct sn_frontend *dest,
 					      struct sn_reverse *ret)
@@ -86,8 +35,8 @@ static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie
 	struct sn_reverse_key key;
 	struct sn_reverse *known;
 
-	if (flow->orig_port_be == dest->port_be && sn_addr_equal(&flow->orig, &dest->addr)) {
-		flow->flags &= ~(SN_FLOW_DIRECT | SN_FLOW_LENT);
+	if (sn_datagram_is_first(flow, dest)) {
+		sn_flow_flag_clear(flow, SN_FLOW_DIRECT | SN_FLOW_LENT);
 		ret->addr = flow->peer;
 		ret->port_be = flow->peer_port_be;
 		return sn_backend_usable(flow->backend, flow->incarnation);
@@ -107,44 +56,90 @@ static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie
 }
 
 /* The flow's backend is gone: late replies from it still translate back. */
-static __always_inline void sn_datagram_leave(struct sn_flow *flow, __u64 cookie)
+static __always_inline void sn_datagram_leave(const struct sn_flow *flow, __u64 cookie)
 {
 	struct sn_reverse back = {.addr = flow->orig, .port_be = flow->orig_port_be};
 	struct sn_reverse_key key;
 
 	sn_reverse_key_fill(&key, cookie, &flow->peer, flow->peer_port_be);
 	sn_reverse_put(&key, SN_WAY_BACK, &back);
-	sn_flow_book_end(flow, 0, 0);
 }
 
-/* Remembers a new pair, in the flow when it is free or about the same address. The flow of a socket
- * that is still connected is about its connection: it has to end that one when its backend goes. */
-static __always_inline void sn_datagram_promise(struct sn_flow *flow, __u64 cookie,
-						const struct sn_frontend *dest,
-						const struct sn_pick *pick)
+/* Remembers a new pair, in the flow when it is about the same address. The flow of a socket that is
+ * still connected is about its connection: it has to end that one when its backend goes. 0: another
+ * thread of this socket is changing the flow. */
+static __always_inline int sn_datagram_promise(struct sn_flow *flow, __u64 cookie,
+					       const struct sn_frontend *dest,
+					       const struct sn_pick *pick)
 {
-	__be16 port_be = sn_pick_port(pick, dest);
 	struct sn_reverse peer = {.addr = pick->backend->addr,
-				  .port_be = port_be,
+				  .port_be = sn_pick_port(pick, dest),
 				  .incarnation = pick->backend->incarnation,
 				  .backend = pick->index};
-	__u8 flags = 0;
 
-	if (flow->state == SN_FLOW_UDP_CONNECTED ||
-	    (flow->state &&
-	     (flow->orig_port_be != dest->port_be || !sn_addr_equal(&flow->orig, &dest->addr)))) {
+	if (flow->state == SN_FLOW_UDP_CONNECTED || !sn_datagram_is_first(flow, dest)) {
 		sn_reverse_remember(flow, cookie, dest, &peer);
 		sn_book_pick(pick, SN_PROTO_UDP, 0);
-		return;
+		return 1;
 	}
-	if (flow->state) {
-		sn_datagram_leave(flow, cookie);
-		flags = SN_FLOW_MANY;
-	}
-	sn_flow_fill(flow, dest, pick, port_be);
-	flow->flags = flags;
-	flow->state = SN_FLOW_UDP_UNCONNECTED;
+	sn_datagram_leave(flow, cookie);
+	if (!sn_flow_empty(flow, cookie))
+		return 0;
 	sn_book_pick(pick, SN_PROTO_UDP, 1);
+	sn_flow_fill(flow, dest, pick, SN_FLOW_UDP_UNCONNECTED, SN_FLOW_MANY);
+	return 1;
+}
+
+/* Several threads may send over one socket: one fills its flow, which takes some 100 ns, and the
+ * others wait a little rather than send the same question to another backend. 0: in vain. */
+static __always_inline int sn_datagram_wait(const struct sn_flow *flow)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 256; i++)
+		if (*(const volatile __u8 *)&flow->state)
+			return 1;
+	return 0;
+}
+
+/* A socket that has a flow already sends to what it got, or to what was picked now, which is
+ * remembered. 0: the flow could not be had. */
+static __always_inline int sn_datagram_settle(struct sn_flow *flow, __u64 cookie,
+					      const struct sn_frontend *dest,
+					      const struct sn_pick *pick, struct sn_reverse *ret)
+{
+	struct sn_reverse other;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 2 && sn_datagram_wait(flow); i++) {
+		if (sn_datagram_sticky(flow, cookie, dest, &other)) {
+			*ret = other;
+			return 1;
+		}
+		if (sn_datagram_promise(flow, cookie, dest, pick))
+			return 1;
+	}
+	return 0;
+}
+
+/* Remembers the pick; `ret` holds what was picked, and then where the datagram goes. */
+static __noinline void sn_datagram_remember(__u64 cookie, void *sk, const struct sn_frontend *dest,
+					    const struct sn_choice *choice, struct sn_reverse *ret)
+{
+	struct sn_flow *flow = sn_flow_find(cookie, sk);
+
+	if (!flow) {
+		flow = sn_flow_claim_free(cookie, sk);
+		if (flow) {
+			sn_book_pick(&choice->pick, SN_PROTO_UDP, 1);
+			sn_flow_fill(flow, dest, &choice->pick, SN_FLOW_UDP_UNCONNECTED, 0);
+			return;
+		}
+		flow = sn_flow_find(cookie, sk);
+	}
+	if (flow && sn_datagram_settle(flow, cookie, dest, &choice->pick, ret))
+		return;
+	sn_count_service(choice->index, SN_R_UNTRACKED);
+	sn_book_pick(&choice->pick, SN_PROTO_UDP, 0);
 }
 
 /* A datagram straight to a backend: its replies keep the backend's own address, until the service
@@ -158,7 +153,7 @@ static __always_inline void sn_datagram_direct(struct sn_flow *flow, __u64 cooki
 	if (flow->state != SN_FLOW_UDP_UNCONNECTED)
 		return; /* it only hears whom it is connected to */
 	if (sn_is_flows_peer(flow, &dest->addr, dest->port_be)) {
-		flow->flags |= SN_FLOW_DIRECT;
+		sn_flow_flag_set(flow, SN_FLOW_DIRECT);
 		return;
 	}
 	if (flow->flags & SN_FLOW_MANY) {
@@ -168,7 +163,7 @@ static __always_inline void sn_datagram_direct(struct sn_flow *flow, __u64 cooki
 	if (known)
 		known->incarnation = SN_REVERSE_DIRECT;
 	else
-		flow->flags |= SN_FLOW_ELSEWHERE;
+		sn_flow_flag_set(flow, SN_FLOW_ELSEWHERE);
 }
 
 /* Who a datagram from `source` is from, as the application asked for it. 0: as it stands. */

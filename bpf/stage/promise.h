@@ -3,43 +3,18 @@
  * Remembering a socket from its pick to its end, exactly once each way. After pick, before the
  * rewrite; the end comes from sock_release or from TCP's move to CLOSE, whichever is first.
  *
- * A flow is claimed by changing its slot's cookie from 0, and ended by changing it back: the one
- * who succeeds books the end. Fields are copied before that, for the slot may be claimed at once.
+ * A flow is claimed by changing its slot's cookie from 0, and ended by changing it to
+ * SN_FLOW_ENDING: the one who succeeds books the end and then opens the slot. A claimed flow is
+ * SN_FLOW_FREE until it is filled.
  */
 #pragma once
 
-#include "knobs.bpf.h"
 #include "stage/account.h"
+#include "stage/flow.h"
 #include "stage/judge.h"
 #include "stage/pick.h"
 #include "stage/report.h"
-
-static __always_inline __u64 *sn_spilled_count(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&sn_spilled, &zero);
-}
-
-static __always_inline struct sn_flow *sn_flow_slot(__u64 cookie)
-{
-	return sn_flow_at((__u32)cookie & sn_flow_mask);
-}
-
-/* The socket's flow or NULL. `sk`: the context's socket, or NULL to look at the table only. */
-static __always_inline struct sn_flow *sn_flow_find(__u64 cookie, void *sk)
-{
-	struct sn_flow *flow = sn_flow_slot(cookie);
-	__u64 *spilled;
-
-	if (flow && flow->cookie == cookie)
-		return flow;
-	spilled = sn_spilled_count();
-	if (!spilled || !*spilled || !sk)
-		return NULL;
-	flow = bpf_sk_storage_get(&sn_flow_spill, sk, 0, 0);
-	return flow && flow->cookie == cookie ? flow : NULL;
-}
+#include "stage/translate.h"
 
 /* The backend's health if the index still means the backend that the flow was given. */
 static __always_inline struct sn_health *sn_flow_health(const struct sn_flow *flow)
@@ -52,125 +27,136 @@ static __always_inline struct sn_health *sn_flow_health(const struct sn_flow *fl
 	return NULL;
 }
 
-/* Books what an ended flow meant. `error`: the socket's sk_err, for a connect in progress;
- * `reset`: an established connection was reset before its first byte. */
-static __always_inline void sn_flow_book_end(const struct sn_flow *flow, int error, int reset)
+/* Books what a flow meant that nobody else sees any more; it was in `state`. `error`: the socket's
+ * sk_err, for a connect in progress; `reset`: an established connection was reset before its first
+ * byte. */
+static __always_inline void sn_flow_book_end(const struct sn_flow *flow, __u64 cookie, __u8 state,
+					     int error, int reset)
 {
 	struct sn_health *health = sn_flow_health(flow);
-	__u32 reason = SN_R_CONNECTED;
-	__u64 now = 0;
+	__u32 reason = SN_R_NOT_SENT;
+	__u64 now;
 
-	if (flow->state == SN_FLOW_CONNECTING) {
-		now = bpf_ktime_get_ns();
-		reason = sn_judge_connect(error, now - flow->start_ns);
-	} else if (flow->state == SN_FLOW_PICKED) {
-		reason = SN_R_NOT_SENT;
-	} else if (reset) {
-		now = bpf_ktime_get_ns();
-		reason = SN_R_RESET;
-	}
-	if (health) {
+	if (health)
 		__sync_fetch_and_add(&health->active, -1);
-		if (reason != SN_R_CONNECTED)
-			sn_count_failure(health, reason, now);
-	}
-	if (reason != SN_R_CONNECTED)
-		sn_report_flow(flow, SN_EVENT_OUTCOME, reason, now ?: bpf_ktime_get_ns());
+	if (state != SN_FLOW_PICKED && state != SN_FLOW_CONNECTING && !reset)
+		return;
+	now = bpf_ktime_get_ns();
+	if (state == SN_FLOW_CONNECTING)
+		reason = sn_judge_connect(error, now - flow->start_ns);
+	else if (reset)
+		reason = SN_R_RESET;
+	if (health)
+		sn_count_failure(health, reason, now);
+	sn_report_flow(flow, cookie, SN_EVENT_OUTCOME, reason, now);
 }
 
-/* No socket's cookie: its flow is being ended. */
-#define SN_FLOW_ENDING (~0ULL)
-
-/* Incarnation, state and flags as one word. An application may close a socket on one CPU while the
- * answer to its SYN comes in on another: who changes the word has the say. */
-static __always_inline __u32 *sn_flow_word(struct sn_flow *flow)
-{
-	return (__u32 *)&flow->incarnation;
-}
-
-/* From one state to the next; 0: it is in another one by now. */
-static __always_inline int sn_flow_move(struct sn_flow *flow, __u8 from, __u8 to)
-{
-	struct sn_flow seen = {};
-	__u32 old = *(volatile __u32 *)sn_flow_word(flow);
-
-	*sn_flow_word(&seen) = old;
-	if (seen.state != from)
-		return 0;
-	seen.state = to;
-	return __sync_val_compare_and_swap(sn_flow_word(flow), old, *sn_flow_word(&seen)) == old;
-}
-
+/* Ends the flow if it is still the socket's: of two that try, one books. The slot opens to other
+ * sockets when nothing of it looks alive. */
 static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int error, int reset)
 {
-	struct sn_flow copy;
 	__u64 *spilled;
+	__u8 state;
 
 	if (__sync_val_compare_and_swap(&flow->cookie, cookie, SN_FLOW_ENDING) != cookie)
 		return;
-	copy = *flow;
-	*sn_flow_word(&copy) = __sync_lock_test_and_set(sn_flow_word(flow), 0);
-	*(volatile __u64 *)&flow->cookie = 0;
+	state = sn_flow_take(flow);
+	if (state != SN_FLOW_FREE)
+		sn_flow_book_end(flow, cookie, state, error, reset);
 	if (flow != sn_flow_slot(cookie)) {
 		spilled = sn_spilled_count();
 		if (spilled)
 			__sync_fetch_and_add(spilled, -1);
 	}
-	copy.cookie = cookie;
-	if (copy.state != SN_FLOW_FREE)
-		sn_flow_book_end(&copy, error, reset);
+	*(volatile __u64 *)&flow->cookie = 0;
+}
+
+/* Ends what the flow was, and keeps it for the same socket. 0: another thread is at it. */
+static __always_inline int sn_flow_empty(struct sn_flow *flow, __u64 cookie)
+{
+	__u8 state = sn_flow_take(flow);
+
+	if (state == SN_FLOW_FREE)
+		return 0;
+	sn_flow_book_end(flow, cookie, state, 0, 0);
+	return 1;
 }
 
 static __always_inline struct sn_flow *sn_flow_spill_new(__u64 cookie, void *sk)
 {
 	struct sn_flow *flow =
-		bpf_sk_storage_get(&sn_flow_spill, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		sk ? bpf_sk_storage_get(&sn_flow_spill, sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
 	__u64 *spilled = sn_spilled_count();
 
-	if (!flow || !spilled)
+	if (!flow || !spilled || __sync_val_compare_and_swap(&flow->cookie, 0, cookie))
 		return NULL;
-	if (!flow->cookie)
-		__sync_fetch_and_add(spilled, 1);
-	flow->state = SN_FLOW_FREE;
-	flow->cookie = cookie;
+	__sync_fetch_and_add(spilled, 1);
 	sn_count_node(SN_R_FLOW_SPILLED);
 	return flow;
 }
 
-/* Room for the socket's new flow: its own old one (which ends here), a free slot, or socket
- * storage. NULL: none; the connection works, but is not tracked. */
-static __always_inline struct sn_flow *sn_flow_claim(__u64 cookie, void *sk)
+/* A free slot, or socket storage. NULL also if another thread of this socket has just claimed it.
+ */
+static __always_inline struct sn_flow *sn_flow_claim_free(__u64 cookie, void *sk)
+{
+	struct sn_flow *flow = sn_flow_slot(cookie);
+	__u64 holder = cookie;
+
+	if (flow)
+		holder = __sync_val_compare_and_swap(&flow->cookie, 0, cookie);
+	if (!holder && flow) {
+		flow->state = SN_FLOW_FREE; /* a version before this one left it as it was */
+		return flow;
+	}
+	return holder == cookie ? NULL : sn_flow_spill_new(cookie, sk);
+}
+
+/* The unusual ways to room for a flow: the socket's own old one, which ends here, or storage. */
+static __noinline struct sn_flow *sn_flow_claim_other(__u64 cookie, void *sk)
 {
 	struct sn_flow *flow = sn_flow_find(cookie, sk);
 
-	if (flow) {
-		sn_flow_book_end(flow, 0, 0);
-		flow->state = SN_FLOW_FREE;
-		return flow;
-	}
-	flow = sn_flow_slot(cookie);
-	if (flow && !flow->cookie && !__sync_val_compare_and_swap(&flow->cookie, 0, cookie)) {
-		flow->state = SN_FLOW_FREE; /* it still says what its last socket was */
-		return flow;
-	}
-	return sn_flow_spill_new(cookie, sk);
+	if (!flow)
+		return sn_flow_claim_free(cookie, sk);
+	return sn_flow_empty(flow, cookie) ? flow : NULL;
 }
 
-/* Fills a claimed flow with what was picked. The state goes in last: a reader of the table skips a
+/* Who holds the socket's slot: 0 nobody. Asked for early, because the slot's line is seldom in a
+ * cache: by the time that it is claimed it has come. */
+static __always_inline __u64 sn_flow_holder(__u64 cookie)
+{
+	struct sn_flow *flow = sn_flow_slot(cookie);
+
+	return flow ? *(volatile __u64 *)&flow->cookie : SN_FLOW_ENDING;
+}
+
+/* Room for the socket's new flow, not in sight yet: a free slot, its own old one, or socket
+ * storage. NULL: none; the connection works, but is not tracked. */
+static __always_inline struct sn_flow *sn_flow_claim(__u64 cookie, __u64 holder, void *sk)
+{
+	struct sn_flow *flow = sn_flow_slot(cookie);
+	__u64 *spilled = sn_spilled_count();
+
+	if (flow && !holder && spilled && !*spilled &&
+	    !__sync_val_compare_and_swap(&flow->cookie, 0, cookie))
+		return flow;
+	return sn_flow_claim_other(cookie, sk);
+}
+
+/* Fills a claimed flow with what was picked. It comes in sight last: a reader of the table skips a
  * free one. */
 static __always_inline void sn_flow_fill(struct sn_flow *flow, const struct sn_frontend *dest,
-					 const struct sn_pick *pick, __be16 port_be)
+					 const struct sn_pick *pick, __u8 state, __u8 flags)
 {
 	flow->orig = dest->addr;
 	flow->orig_port_be = dest->port_be;
 	flow->peer = pick->backend->addr;
-	flow->peer_port_be = port_be;
+	flow->peer_port_be = sn_pick_port(pick, dest);
 	flow->backend = pick->index;
-	flow->incarnation = pick->backend->incarnation;
 	flow->workload = (__u32)bpf_get_current_cgroup_id();
-	flow->flags = 0;
 	if (dest->proto == SN_PROTO_UDP)
 		flow->start_ns = bpf_ktime_get_ns();
+	sn_flow_show(flow, pick->backend->incarnation, state, flags);
 }
 
 /* Books a pick: one more attempt, and one more flow if it is tracked. A datagram socket has no
@@ -186,4 +172,14 @@ static __always_inline void sn_book_pick(const struct sn_pick *pick, __u8 proto,
 		__sync_fetch_and_add(&health->active, 1);
 	if (proto == SN_PROTO_UDP || !tracked)
 		sn_count_outcome(health, SN_R_CONNECTED);
+}
+
+/* Does this connected datagram socket hold on to a backend that it should leave? */
+static __always_inline int sn_flow_is_stale(const struct sn_flow *flow)
+{
+	struct sn_backend *backend = sn_backend_at(flow->backend);
+
+	return flow->state == SN_FLOW_UDP_CONNECTED &&
+	       (!backend || backend->incarnation != flow->incarnation ||
+		backend->state != SN_BACKEND_ACTIVE);
 }

@@ -22,8 +22,8 @@ static __always_inline struct sn_event *sn_event_new(__u16 type, __u16 reason, _
 	return event;
 }
 
-static __always_inline void sn_report_flow(const struct sn_flow *flow, __u16 type, __u16 reason,
-					   __u64 now)
+static __noinline void sn_report_flow(const struct sn_flow *flow, __u64 cookie, __u16 type,
+				      __u16 reason, __u64 now)
 {
 	struct sn_event *event = sn_event_new(type, reason, now);
 	struct sn_backend *backend = sn_backend_at(flow->backend);
@@ -32,7 +32,7 @@ static __always_inline void sn_report_flow(const struct sn_flow *flow, __u16 typ
 		return;
 	if (backend && backend->incarnation == flow->incarnation)
 		event->service = backend->service; /* a removed one is no endpoint any more */
-	event->cookie = flow->cookie;
+	event->cookie = cookie;
 	event->orig = flow->orig;
 	event->peer = flow->peer;
 	event->orig_port_be = flow->orig_port_be;

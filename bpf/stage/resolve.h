@@ -8,6 +8,7 @@
 
 #include "knobs.bpf.h"
 #include "maps.bpf.h"
+#include "stage/account.h"
 
 static __always_inline int sn_addr_equal(const struct sn_addr *a, const struct sn_addr *b)
 {
@@ -27,8 +28,16 @@ static __always_inline int sn_pool_contains(const struct sn_addr *addr)
 	return (upper & sn_pool6_mask) == sn_pool6;
 }
 
+static __always_inline int sn_is_frontend_of(const struct sn_service *service,
+					     const struct sn_frontend *key)
+{
+	return sn_addr_equal(&service->frontend.addr, &key->addr) &&
+	       service->frontend.port_be == key->port_be && service->frontend.proto == key->proto;
+}
+
 /* Returns the service and its index, or NULL: not ours. An index that was given to another
- * service between the two lookups is noticed by its frontend; one more try, then not ours. */
+ * service between the two lookups is noticed by its frontend; one more try, then not ours, and
+ * counted: an entry that leads nowhere for longer is damage. */
 static __always_inline struct sn_service *sn_resolve_key(const struct sn_frontend *key,
 							 __u32 *ret_index)
 {
@@ -42,22 +51,21 @@ static __always_inline struct sn_service *sn_resolve_key(const struct sn_fronten
 			return NULL;
 		*ret_index = *index;
 		service = sn_service_at(*ret_index);
-		if (!service)
-			return NULL;
-		if (sn_addr_equal(&service->frontend.addr, &key->addr) &&
-		    service->frontend.port_be == key->port_be &&
-		    service->frontend.proto == key->proto)
+		if (service && sn_is_frontend_of(service, key))
 			return service;
 	}
+	sn_count_node(SN_R_BAD_MAP);
 	return NULL;
 }
 
 static __always_inline struct sn_service *sn_resolve(const struct sn_frontend *dest,
 						     __u32 *ret_index)
 {
-	struct sn_service *service = sn_resolve_key(dest, ret_index);
+	struct sn_service *service;
 	struct sn_frontend any;
 
+	*ret_index = SN_NONE;
+	service = sn_resolve_key(dest, ret_index);
 	if (service || !sn_pool_contains(&dest->addr))
 		return service;
 	any = *dest;
