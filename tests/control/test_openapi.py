@@ -118,3 +118,72 @@ def test_requests_made_from_the_document_are_answered_as_it_says(start, schemath
     print(done.stdout[-1500:])
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert fake.child.poll() is None
+
+
+# --- P-75 -------------------------------------------------------------------------------------------
+
+TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+
+
+class Shape:
+    """As much of JSON Schema as the document uses for answers; `seen` counts the properties that were there."""
+
+    def __init__(self, document):
+        self.document, self.seen = document, set()
+
+    def resolve(self, schema):
+        while "$ref" in schema:
+            at = self.document
+            for part in schema["$ref"].removeprefix("#/").split("/"):
+                at = at[part]
+            schema = at
+        return schema
+
+    def check(self, value, schema, where):
+        schema = self.resolve(schema)
+        for part in schema.get("allOf", []):
+            self.check(value, part, where)
+        if "type" in schema:
+            good = isinstance(value, TYPES[schema["type"]])
+            assert good and not (isinstance(value, bool) and schema["type"] != "boolean"), (where, value)
+        assert value == schema.get("const", value), (where, value)
+        assert value in schema.get("enum", [value]), (where, value)
+        if isinstance(value, dict):
+            self.check_object(value, schema, where)
+        for i, item in enumerate(value if isinstance(value, list) else []):
+            self.check(item, schema.get("items", {}), f"{where}/{i}")
+
+    def check_object(self, value, schema, where):
+        known, other = schema.get("properties", {}), schema.get("additionalProperties", True)
+        assert set(schema.get("required", [])) <= set(value), (where, value)
+        for name, item in value.items():
+            assert name in known or other is not False, f"{where}/{name} is not in the document"
+            if name in known:
+                self.seen.add(name)
+                self.check(item, known[name], f"{where}/{name}")
+            elif other is not True:
+                self.check(item, other, f"{where}/{name}")
+
+
+def test_p75_what_is_to_be_seen_is_a_versioned_document_and_not_a_layout_of_maps(start):
+    """Others read counters, backends and flows from the status socket, in shapes that the document promises; nobody has
+    to open a pinned map."""
+    fake = start(services=20)
+    fake.put("/v1/policies/shop/payments", policy("payments"))
+    fake.put("/v1/services/shop/payments", service("payments", labels={"a": "b"}))
+    document = fake.get("/v1/openapi.json")
+    shape, asked = Shape(document), 0
+    for path, item in document["paths"].items():
+        content = item.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        if "application/json" not in content:
+            continue
+        filled = path.replace("{namespace}", "shop").replace("sources/{name}", "sources/manifest")
+        filled = filled.replace("{name}", "payments")
+        if path == "/v1/explain":
+            filled += "?destination=shop/payments:80"
+        answer = fake.get(filled)
+        shape.check(answer, content["application/json"]["schema"], path)
+        assert path in ("/healthz", "/v1/openapi.json") or answer["apiVersion"] == "sinew/v1"
+        asked += 1
+    assert asked >= 14
+    assert {"attempts", "outcomes", "active", "incarnation", "cookie", "ageSeconds", "maps", "programRuns", "node"} <= shape.seen
