@@ -143,7 +143,8 @@ def test_describe_shows_the_last_events(ctl, inside):
     shown = ctl("describe", "service", "shop/payments").out
     last = shown.split("Last events\n")[1].splitlines()
     assert len(last) == 5
-    assert re.match(r"  \d\d:\d\d:\d\d\.\d\d\d  shop/payments 10.96.7.10:80/TCP -> 10.1.0.3:8080 refused after ", last[-1])
+    wanted = r"  \d\d:\d\d:\d\d\.\d\d\d  shop/payments 10.96.7.10:80/TCP -> 10.1.0.3:8080 refused after "
+    assert [line for line in last if re.match(wanted, line)], "a sample of those that succeeded may be among them"
     assert ctl("events", "shop/payments", "-r", "5").out.splitlines() == [line[2:] for line in last]
 
 
