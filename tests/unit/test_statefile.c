@@ -10,9 +10,11 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -256,6 +258,32 @@ static void test_failed_write_keeps_the_old_file(void **state)
 	declared_done(&d);
 }
 
+/* The disk is full in the middle of it: a file may have 100 bytes here. */
+static void test_half_written_file_never_gets_its_name(void **state)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	struct rlimit limit, small;
+	struct declared d;
+	int r;
+
+	declared_init(&d);
+	assert_int_equal(declared_change(&d, "s", "+a 10.96.0.1 80"), 0);
+	assert_int_equal(write_state(&d, "s"), 0);
+	before = folder_read(folder, "s.json");
+	assert_int_equal(declared_change(&d, "s", "+a 10.96.0.1 81"), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	small = (struct rlimit){100, limit.rlim_max};
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	r = write_state(&d, "s");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(r, -EFBIG);
+	after = folder_read(folder, "s.json");
+	assert_string_equal(after, before);
+	assert_int_equal(count_files(), 1);
+	declared_done(&d);
+}
+
 /* A snapshot is what it was when it was taken, whatever the store does meanwhile. */
 static void test_snapshot(void **state)
 {
@@ -340,6 +368,7 @@ int main(void)
 		IN_FOLDER(test_bad_files),
 		IN_FOLDER(test_unreadable),
 		IN_FOLDER(test_failed_write_keeps_the_old_file),
+		IN_FOLDER(test_half_written_file_never_gets_its_name),
 		IN_FOLDER(test_snapshot),
 		IN_FOLDER(test_bad_file_is_settled),
 		IN_FOLDER(test_larger_than_a_request),
