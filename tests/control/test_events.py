@@ -108,7 +108,7 @@ def test_a_quiet_stream_has_a_heartbeat(start):
 
 
 def test_a_subscriber_that_is_slow_is_cut_and_counted_and_the_others_miss_nothing(start):
-    fake = start(services=20, events=4000, plain=True)
+    fake = start(services=20, events=2000, plain=True)
     with Subscriber(fake) as slow, Subscriber(fake) as quick:
         end = time.monotonic() + 20
         seen = []

@@ -102,7 +102,7 @@ def test_a_change_that_is_not_durable_says_so(start):
 
 def test_the_answer_waits_until_the_change_is_durable(start):
     """While one waits, others are served; the one that waited gets its answer."""
-    fake = start(services=0, ack_ms=700)
+    fake = start(services=0, ack_ms=1500)
     with fake.wire() as slow, fake.wire() as quick:
         slow.send(request("PUT", PAYMENTS, service("payments")))
         while "payments" not in names(fake):
