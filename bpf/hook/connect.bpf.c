@@ -27,11 +27,13 @@ static __always_inline void sn_connect_elsewhere(struct bpf_sock_addr *ctx,
 static __always_inline void sn_connect_promise(const struct sn_frontend *dest,
 					       const struct sn_choice *choice, struct sn_flow *flow)
 {
+	int is_udp = dest->proto == SN_PROTO_UDP;
+
 	sn_book_pick(&choice->pick, dest->proto, flow != NULL);
-	if (flow)
+	if (flow) /* a tick's precision will do for a flow's age */
 		sn_flow_fill(flow, dest, &choice->pick,
-			     dest->proto == SN_PROTO_UDP ? SN_FLOW_UDP_CONNECTED : SN_FLOW_PICKED,
-			     0);
+			     is_udp ? SN_FLOW_UDP_CONNECTED : SN_FLOW_PICKED,
+			     is_udp ? bpf_ktime_get_coarse_ns() : 0);
 	else
 		sn_count_service(choice->index, SN_R_UNTRACKED);
 }
@@ -62,7 +64,7 @@ static __always_inline int sn_connect(struct bpf_sock_addr *ctx, const struct sn
 SEC("cgroup/connect4")
 int sn_connect4(struct bpf_sock_addr *ctx)
 {
-	struct sn_choice choice;
+	struct sn_choice choice = {};
 	struct sn_frontend dest;
 	int r;
 
@@ -78,7 +80,7 @@ int sn_connect4(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect6")
 int sn_connect6(struct bpf_sock_addr *ctx)
 {
-	struct sn_choice choice;
+	struct sn_choice choice = {};
 	struct sn_frontend dest;
 	int r;
 

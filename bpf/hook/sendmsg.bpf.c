@@ -24,7 +24,7 @@ static __always_inline int sn_sendmsg_pick(struct bpf_sock_addr *ctx,
 static __always_inline int sn_sendmsg(struct bpf_sock_addr *ctx, const struct sn_frontend *dest,
 				      struct sn_reverse *ret)
 {
-	struct sn_choice choice;
+	struct sn_choice choice = {};
 	struct sn_flow *flow;
 	__u64 cookie;
 	__u32 reason;

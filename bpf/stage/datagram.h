@@ -86,7 +86,8 @@ static __always_inline int sn_datagram_promise(struct sn_flow *flow, __u64 cooki
 	if (!sn_flow_empty(flow, cookie))
 		return 0;
 	sn_book_pick(pick, SN_PROTO_UDP, 1);
-	sn_flow_fill(flow, dest, pick, SN_FLOW_UDP_UNCONNECTED, SN_FLOW_MANY);
+	sn_flow_fill(flow, dest, pick, SN_FLOW_UDP_UNCONNECTED, bpf_ktime_get_ns());
+	sn_flow_flag_set(flow, SN_FLOW_MANY);
 	return 1;
 }
 
@@ -131,7 +132,8 @@ static __noinline void sn_datagram_remember(__u64 cookie, void *sk, const struct
 		flow = sn_flow_claim_free(cookie, sk);
 		if (flow) {
 			sn_book_pick(&choice->pick, SN_PROTO_UDP, 1);
-			sn_flow_fill(flow, dest, &choice->pick, SN_FLOW_UDP_UNCONNECTED, 0);
+			sn_flow_fill(flow, dest, &choice->pick, SN_FLOW_UDP_UNCONNECTED,
+				     bpf_ktime_get_ns());
 			return;
 		}
 		flow = sn_flow_find(cookie, sk);

@@ -144,9 +144,9 @@ static __always_inline struct sn_flow *sn_flow_claim(__u64 cookie, __u64 holder,
 }
 
 /* Fills a claimed flow with what was picked. It comes in sight last: a reader of the table skips a
- * free one. */
+ * free one. `start_ns`: 0 for TCP, whose time starts with its SYN. */
 static __always_inline void sn_flow_fill(struct sn_flow *flow, const struct sn_frontend *dest,
-					 const struct sn_pick *pick, __u8 state, __u8 flags)
+					 const struct sn_pick *pick, __u8 state, __u64 start_ns)
 {
 	flow->orig = dest->addr;
 	flow->orig_port_be = dest->port_be;
@@ -154,9 +154,8 @@ static __always_inline void sn_flow_fill(struct sn_flow *flow, const struct sn_f
 	flow->peer_port_be = sn_pick_port(pick, dest);
 	flow->backend = pick->index;
 	flow->workload = (__u32)bpf_get_current_cgroup_id();
-	if (dest->proto == SN_PROTO_UDP)
-		flow->start_ns = bpf_ktime_get_ns();
-	sn_flow_show(flow, pick->backend->incarnation, state, flags);
+	flow->start_ns = start_ns;
+	sn_flow_show(flow, pick->backend->incarnation, state, 0);
 }
 
 /* Books a pick: one more attempt, and one more flow if it is tracked. A datagram socket has no

@@ -109,6 +109,24 @@ static void test_a_failed_connect_says_who_failed_it(void **state)
 	assert_true(last.latency_ns >= 5000000);
 }
 
+/* Its slot still says when the last one's SYN was sent. */
+static void test_a_connect_without_a_syn_took_no_time(void **state)
+{
+	struct stage_call call = {.cookie = 78, .state = SN_FLOW_CONNECTING};
+
+	call.dest = world_dest("10.96.0.10", 80, SN_PROTO_TCP);
+	world_run(s->progs.t_connect, &call);
+	call.ns = 5000000;
+	world_run(s->progs.t_state, &call);
+	world_run(s->progs.t_end, &call);
+	call.state = SN_FLOW_PICKED;
+	world_run(s->progs.t_connect, &call);
+	world_run(s->progs.t_end, &call);
+	assert_int_equal(drain(), 2);
+	assert_int_equal(last.reason, SN_R_NOT_SENT);
+	assert_int_equal(last.latency_ns, 0);
+}
+
 static void test_p74_every_record_that_finds_the_ring_full_is_counted(void **state)
 {
 	uint64_t before = world_node_count(s, SN_R_EVENT_LOST), lost;
@@ -144,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_refusal_says_what_was_asked),
 		cmocka_unit_test(test_a_failed_connect_says_who_failed_it),
+		cmocka_unit_test(test_a_connect_without_a_syn_took_no_time),
 		cmocka_unit_test(test_p74_every_record_that_finds_the_ring_full_is_counted),
 		cmocka_unit_test(test_p74_counters_do_not_depend_on_events),
 	};
