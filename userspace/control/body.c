@@ -11,15 +11,20 @@
 #include "control/view.h"
 #include "model/limits.h"
 
-/* Nesting outside of strings, before a parser builds anything of it. */
+/* Nesting outside of strings, before a parser builds anything of it. Most bytes of a large body are
+ * of no interest here: one look at a table passes them over. */
 static bool is_too_deep(const char *text, size_t length)
 {
+	static const bool counts[256] = {['"'] = true, ['\\'] = true, ['['] = true,
+					 ['{'] = true, [']'] = true,  ['}'] = true};
 	size_t depth = 0;
 	bool quoted = false;
 
 	for (size_t i = 0; i < length; i++) {
 		char c = text[i];
 
+		if (!counts[(unsigned char)c])
+			continue;
 		if (quoted && c == '\\')
 			i++;
 		else if (c == '"')
