@@ -108,7 +108,8 @@ static __always_inline int sn_datagram_settle(struct sn_flow *flow, __u64 cookie
 					      const struct sn_frontend *dest,
 					      const struct sn_pick *pick, struct sn_reverse *ret)
 {
-	struct sn_reverse other;
+	struct sn_reverse other =
+		{}; /* copied whole: Linux 6.1 refuses to read what was not written */
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < 2 && sn_datagram_wait(flow); i++) {

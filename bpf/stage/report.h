@@ -6,7 +6,9 @@
 
 #include "stage/account.h"
 
-/* Room in the ring, zeroed but for type and reason; NULL when full, which is counted. */
+/* Room in the ring, zeroed but for type and reason; NULL when full, which is counted. The caller
+ * tests it at once: the verifier of Linux 6.1 does not learn from a second test that it was not
+ * NULL, and then misses its submission on a way that nobody takes. */
 static __always_inline struct sn_event *sn_event_new(__u16 type, __u16 reason, __u64 now)
 {
 	struct sn_event *event = bpf_ringbuf_reserve(&sn_events, sizeof(*event), 0);
@@ -26,10 +28,11 @@ static __noinline void sn_report_flow(const struct sn_flow *flow, __u64 cookie, 
 				      __u16 reason, __u64 now)
 {
 	struct sn_event *event = sn_event_new(type, reason, now);
-	struct sn_backend *backend = sn_backend_at(flow->backend);
+	struct sn_backend *backend;
 
 	if (!event)
 		return;
+	backend = sn_backend_at(flow->backend);
 	if (backend && backend->incarnation == flow->incarnation)
 		event->service = backend->service; /* a removed one is no endpoint any more */
 	event->cookie = cookie;

@@ -165,7 +165,8 @@ static void write_limited(enum log_level level, const char *format, const char *
 	bool pass;
 
 	(void)pthread_mutex_lock(&log_state.lock);
-	pass = rate_pass(format, &swallowed);
+	/* Who asks for debug messages wants each of them. */
+	pass = level == LOG_DEBUG || rate_pass(format, &swallowed);
 	if (swallowed) {
 		char text[96];
 

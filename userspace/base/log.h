@@ -2,7 +2,8 @@
 /*
  * Logging at the edge. Human text on a terminal, "<n>" priority prefixes under journald, ECS JSON
  * lines when asked for. Pure code does not log; whoever decides logs once, and says what happens
- * next. Repeats of one message are rate-limited, with a count of what was swallowed.
+ * next. Repeats of one message are rate-limited, with a count of what was swallowed; debug messages
+ * are not.
  */
 #pragma once
 

@@ -25,7 +25,7 @@
 #include "kernel/pin.h"
 #include "sinew.skel.h"
 
-#define SHOWN_BYTES 800
+#define SHOWN_BYTES 1800
 
 __attribute__((format(printf, 2, 0))) static int on_libbpf_print(enum libbpf_print_level level,
 								 const char *format, va_list args)
