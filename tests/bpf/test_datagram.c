@@ -240,8 +240,7 @@ static void test_without_room_the_datagram_goes_out_untracked(void **state)
 	assert_int_equal(active_of(1), 1);
 }
 
-/* --- several threads over one socket
- * ----------------------------------------------------------------*/
+/* --- several threads over one socket ------------------------------------------------------ */
 
 #define THREADS 4
 #define ROUNDS 1500

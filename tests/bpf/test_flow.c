@@ -290,8 +290,7 @@ static void test_p03_other_states_are_never_stale(void **state)
 	}
 }
 
-/* --- many at once
- * -----------------------------------------------------------------------------------*/
+/* --- many at once ------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define ROUNDS 20000

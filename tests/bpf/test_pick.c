@@ -178,8 +178,7 @@ static void test_indexes_out_of_range_are_noticed(void **state)
 	assert_int_equal(pick(1).r, SN_R_TORN);
 }
 
-/* --- while the set flips
- * ----------------------------------------------------------------------------*/
+/* --- while the set flips ------------------------------------------------------------------ */
 
 struct flipper {
 	uint32_t sets[2];

@@ -110,7 +110,7 @@ static void message_init(struct message *m, size_t length)
 				    .msg_iovlen = 1};
 }
 
-/* --- sendmmsg, recvmmsg ---------------------------------------------------------------------- */
+/* --- sendmmsg, recvmmsg ------------------------------------------------------------------- */
 
 static int receive_many(int fd, unsigned int n)
 {
@@ -154,7 +154,7 @@ static int by_mmsg(const char *family, int argc, char **argv)
 	return receive_many(fd, n);
 }
 
-/* --- UDP_SEGMENT ------------------------------------------------------------------------------ */
+/* --- UDP_SEGMENT -------------------------------------------------------------------------- */
 
 static int by_gso(const char *family, int argc, char **argv)
 {
@@ -193,7 +193,7 @@ static int by_gso(const char *family, int argc, char **argv)
 	return receive_many(fd, MESSAGES);
 }
 
-/* --- io_uring --------------------------------------------------------------------------------- */
+/* --- io_uring ----------------------------------------------------------------------------- */
 
 static int ring_wait(struct io_uring *ring)
 {
@@ -261,7 +261,7 @@ static int by_uring(const char *family, int argc, char **argv)
 	return 0;
 }
 
-/* --- many threads, one socket ----------------------------------------------------------------- */
+/* --- many threads, one socket ------------------------------------------------------------- */
 
 struct storm {
 	struct address to;

@@ -101,7 +101,7 @@ void fake_close(struct kernel *k)
 	k->skel = NULL;
 }
 
-/* --- copies ---------------------------------------------------------------------------------- */
+/* --- copies ------------------------------------------------------------------------------- */
 
 size_t fake_copy_size(void)
 {
@@ -136,7 +136,7 @@ void fake_restore(const struct fake_copy *copy)
 		memcpy(fake.array[i], at, fake.bytes[i]);
 }
 
-/* --- what publishing calls ------------------------------------------------------------------- */
+/* --- what publishing calls ---------------------------------------------------------------- */
 
 static uint32_t position_of(const struct sn_frontend *key)
 {

@@ -89,7 +89,7 @@ static const char *said(struct script *s)
 	return s->world.problems.n ? s->world.problems.items[0].message : "";
 }
 
-/* --- steps ----------------------------------------------------------------------------------- */
+/* --- steps -------------------------------------------------------------------------------- */
 
 static int step_size(struct script *s)
 {
@@ -226,7 +226,7 @@ static int step_removed(struct script *s)
 	return 0;
 }
 
-/* --- notes ----------------------------------------------------------------------------------- */
+/* --- notes -------------------------------------------------------------------------------- */
 
 /* The service's index, or the backend's when one is named. */
 static struct note look(struct script *s)
@@ -305,7 +305,7 @@ static int step_other_set(struct script *s)
 	return 0;
 }
 
-/* --- running --------------------------------------------------------------------------------- */
+/* --- running ------------------------------------------------------------------------------ */
 
 static const struct verb {
 	const char *name;

@@ -59,7 +59,7 @@ static void watch_all(struct kernel *k)
 	}
 }
 
-/* --- one case -------------------------------------------------------------------------------- */
+/* --- one case ----------------------------------------------------------------------------- */
 
 /* A change of several services at once: lines of world_put; a name alone removes. */
 struct kill_case {
@@ -197,7 +197,7 @@ static void play(const struct kill_case *c)
 	free(m.copies);
 }
 
-/* --- cases ----------------------------------------------------------------------------------- */
+/* --- cases -------------------------------------------------------------------------------- */
 
 static void need_steps(void)
 {

@@ -96,7 +96,7 @@ static char *wanted_text(const struct wanted *all)
 	return text_take(&b);
 }
 
-/* --- who holds what, and since when it rests -------------------------------------------------- */
+/* --- who holds what, and since when it rests ---------------------------------------------- */
 
 #define SLOTS 160
 #define BACKENDS 48
@@ -153,7 +153,7 @@ static void book_backends(struct ledger *l)
 	}
 }
 
-/* --- the walk -------------------------------------------------------------------------------- */
+/* --- the walk ----------------------------------------------------------------------------- */
 
 struct walk {
 	struct world w;

@@ -63,7 +63,7 @@ void world_done(struct world *w)
 	*w = (struct world){};
 }
 
-/* --- a service's line ------------------------------------------------------------------------ */
+/* --- a service's line --------------------------------------------------------------------- */
 
 static void append_addresses(struct text_buffer *b, char *word)
 {
@@ -167,7 +167,7 @@ char *world_service_json(const char *line)
 	return text_take(&b);
 }
 
-/* --- changes --------------------------------------------------------------------------------- */
+/* --- changes ------------------------------------------------------------------------------ */
 
 int world_apply(struct world *w, const struct change *change)
 {

@@ -154,7 +154,7 @@ char *world_text(void)
 	return text_take(&all);
 }
 
-/* --- one frontend ---------------------------------------------------------------------------- */
+/* --- one frontend ------------------------------------------------------------------------- */
 
 struct sn_frontend world_key(const char *frontend)
 {

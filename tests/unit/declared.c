@@ -45,7 +45,7 @@ void declared_done(struct declared *d)
 	d->store = store_free(d->store);
 }
 
-/* --- words ----------------------------------------------------------------------------------- */
+/* --- words -------------------------------------------------------------------------------- */
 
 struct words {
 	struct change change;

@@ -109,7 +109,7 @@ static void test_alone(void **state)
 	claims_done(&claims);
 }
 
-/* --- against a reference ---------------------------------------------------------------------- */
+/* --- against a reference ------------------------------------------------------------------ */
 
 struct walk {
 	struct claims claims;

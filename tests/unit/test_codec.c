@@ -287,7 +287,7 @@ static void test_no_follow_up_problems(void **state)
 	CHECK_ROWS(rows);
 }
 
-/* --- limits ---------------------------------------------------------------------------------- */
+/* --- limits ------------------------------------------------------------------------------- */
 
 /* HEAD, `n` times ITEM with %u for its number, TAIL. */
 static char *repeat(const char *head, const char *item, unsigned int n, const char *tail)
@@ -424,7 +424,7 @@ static void test_limit_zones(void **state)
 		    "/spec/endpoints/64/zone", "more than 64 zones in one service");
 }
 
-/* --- lists ----------------------------------------------------------------------------------- */
+/* --- lists -------------------------------------------------------------------------------- */
 
 static int decode_list(const char *text, struct problems *problems, size_t *ret_n)
 {

@@ -88,7 +88,7 @@ static void test_policy_identity(void **state)
 		       "'namespace':'x','labels':{'b':'1','a':'2'}},'spec':{}}");
 }
 
-/* --- random services ------------------------------------------------------------------------- */
+/* --- random services ---------------------------------------------------------------------- */
 
 static void append_ports(struct text_buffer *b, unsigned int n)
 {

@@ -286,7 +286,7 @@ static void test_requests_that_are_refused(void **state)
 	(void)http_close(h);
 }
 
-/* --- streams --------------------------------------------------------------------------------- */
+/* --- streams ------------------------------------------------------------------------------ */
 
 struct stream {
 	char data[64];

@@ -137,7 +137,7 @@ static void test_rest_ring_grows(void **state)
 	index_pool_done(&p);
 }
 
-/* --- against a reference ---------------------------------------------------------------------- */
+/* --- against a reference ------------------------------------------------------------------ */
 
 #define MAX 150
 #define RANGES 64

@@ -61,7 +61,7 @@ static void assert_taken(const char *text, size_t n)
 	manifest_done(&m);
 }
 
-/* --- what is taken ---------------------------------------------------------------------------- */
+/* --- what is taken ------------------------------------------------------------------------ */
 
 static void test_a_service_is_what_was_written(void **state)
 {
@@ -122,7 +122,7 @@ static void test_aliases_within_a_document(void **state)
 		       "the alias names no anchor of this document");
 }
 
-/* --- where errors stand ----------------------------------------------------------------------- */
+/* --- where errors stand ------------------------------------------------------------------- */
 
 static void test_the_transcript_of_a_bad_manifest(void **state)
 {
@@ -264,7 +264,7 @@ static void test_errors_are_sorted_and_bounded(void **state)
 	text_done(&b);
 }
 
-/* --- bounds ----------------------------------------------------------------------------------- */
+/* --- bounds ------------------------------------------------------------------------------- */
 
 static void test_a_billion_laughs_are_refused(void **state)
 {
@@ -346,7 +346,7 @@ static void test_size_is_bounded(void **state)
 	manifest_done(&m);
 }
 
-/* --- a thousand mutations --------------------------------------------------------------------- */
+/* --- a thousand mutations ----------------------------------------------------------------- */
 
 static const char whole[] =
 	"# shop\n" HEAD "spec:\n  address: 10.96.0.10\n"

@@ -82,7 +82,7 @@ static void test_any_port_needs_the_pool(void **state)
 	declared_done(&d);
 }
 
-/* --- the pool -------------------------------------------------------------------------------- */
+/* --- the pool ----------------------------------------------------------------------------- */
 
 static const char *chosen(const char *name, uint64_t probe)
 {
@@ -208,7 +208,7 @@ static void test_full_pool(void **state)
 	declared_done(&d);
 }
 
-/* --- sharing --------------------------------------------------------------------------------- */
+/* --- sharing ------------------------------------------------------------------------------ */
 
 static void test_shared_port_by_port(void **state)
 {
@@ -261,7 +261,7 @@ static void test_any_port_is_found_by_every_port(void **state)
 	declared_done(&d);
 }
 
-/* --- loops ----------------------------------------------------------------------------------- */
+/* --- loops -------------------------------------------------------------------------------- */
 
 static void test_a_service_cannot_lead_to_a_service(void **state)
 {

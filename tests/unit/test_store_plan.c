@@ -188,7 +188,7 @@ static void test_policies(void **state)
 	declared_done(&d);
 }
 
-/* --- limits ---------------------------------------------------------------------------------- */
+/* --- limits ------------------------------------------------------------------------------- */
 
 /* One service of so many ports and endpoints, at 10.96.0.<i>. */
 static struct object sized(unsigned int i, unsigned int ports, unsigned int endpoints)

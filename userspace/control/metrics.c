@@ -51,7 +51,7 @@ struct metric {
 	bool per_backend; /* opt-in: for each backend */
 };
 
-/* --- per service ------------------------------------------------------------------------------ */
+/* --- per service -------------------------------------------------------------------------- */
 
 static void fill_attempts(struct scrape *s, const struct metric *m, struct metric_label *labels,
 			  const struct sum *v)
@@ -181,7 +181,7 @@ static void backends_step(struct scrape *s, const struct metric *m, const struct
 	s->written += fold ? 0 : series;
 }
 
-/* --- the node --------------------------------------------------------------------------------- */
+/* --- the node ----------------------------------------------------------------------------- */
 
 static void fill_build(struct scrape *s, const struct metric *m)
 {
@@ -359,7 +359,7 @@ static void fill_start(struct scrape *s, const struct metric *m)
 	exposition_real(&s->text, &m->head, NULL, (double)s->facts.started_ms / 1e3);
 }
 
-/* --- the table -------------------------------------------------------------------------------- */
+/* --- the table ---------------------------------------------------------------------------- */
 
 #define NODE(name, type, unit, help, fill)                                                         \
 	{                                                                                          \
@@ -438,7 +438,7 @@ static const struct metric table[] = {
 	     fill_start),
 };
 
-/* --- rendering -------------------------------------------------------------------------------- */
+/* --- rendering ---------------------------------------------------------------------------- */
 
 static void scrape_free(struct stream *stream)
 {

@@ -20,7 +20,7 @@
 #define ACCEPTS 16       /* new connections taken in one turn */
 #define DRAINS 64        /* turns for what is queued at the end */
 
-/* --- clients ---------------------------------------------------------------------------------- */
+/* --- clients ------------------------------------------------------------------------------ */
 
 void client_cut(struct client *client)
 {
@@ -113,7 +113,7 @@ void server_sweep(struct door *door, uint64_t now_ms)
 	}
 }
 
-/* --- requests --------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------- */
 
 static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
 {
@@ -280,7 +280,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return r < 0 ? MHD_NO : MHD_YES;
 }
 
-/* --- the HTTP library on the loop ------------------------------------------------------------- */
+/* --- the HTTP library on the loop --------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *format,
 							 va_list args)

@@ -15,7 +15,7 @@
 #define LIMIT_PAGE 10000u
 #define LIMIT_FLOWS 10000u
 
-/* --- filters ---------------------------------------------------------------------------------- */
+/* --- filters ------------------------------------------------------------------------------ */
 
 struct filter {
 	const struct query *query;
@@ -87,7 +87,7 @@ static int filter_read(struct request *q, struct filter *ret)
 	return r;
 }
 
-/* --- lists ------------------------------------------------------------------------------------ */
+/* --- lists -------------------------------------------------------------------------------- */
 
 static int service_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 {
@@ -183,7 +183,7 @@ int show_backends(struct request *q)
 	return answer_stream(q, 200, TYPE_JSON, &l->stream);
 }
 
-/* --- single objects --------------------------------------------------------------------------- */
+/* --- single objects ----------------------------------------------------------------------- */
 
 static void etag_set(struct request *q, uint64_t etag)
 {
@@ -293,7 +293,7 @@ int show_source(struct request *q)
 	return answer_stream(q, 200, TYPE_JSON, &l->stream);
 }
 
-/* --- flows ------------------------------------------------------------------------------------ */
+/* --- flows -------------------------------------------------------------------------------- */
 
 struct flow_filter {
 	const struct control *control;

@@ -11,7 +11,7 @@
 #include "control/handler.h"
 #include "control/view.h"
 
-/* --- status ----------------------------------------------------------------------------------- */
+/* --- status ------------------------------------------------------------------------------- */
 
 struct survey {
 	struct stream stream;
@@ -215,7 +215,7 @@ int status_get(struct request *q)
 	return answer_stream(q, 200, TYPE_JSON, &v->stream);
 }
 
-/* --- small answers ---------------------------------------------------------------------------- */
+/* --- small answers ------------------------------------------------------------------------ */
 
 /* Answers with {"apiVersion", "kind", "items": [...]}; `fill` adds the items. */
 static int items_answer(struct request *q, const char *kind,

@@ -41,7 +41,7 @@ struct wish {
 	bool created;     /* answer 201 */
 };
 
-/* --- the answer ------------------------------------------------------------------------------- */
+/* --- the answer --------------------------------------------------------------------------- */
 
 static void write_free(struct write *w)
 {
@@ -181,7 +181,7 @@ static int write_answer(struct write *w, struct request *q)
 	return answer_stream(q, w->created ? 201 : 200, TYPE_JSON, &w->stream);
 }
 
-/* --- applying --------------------------------------------------------------------------------- */
+/* --- applying ----------------------------------------------------------------------------- */
 
 void write_forget(struct write *w)
 {
@@ -374,7 +374,7 @@ static int change_make(struct request *q, struct wish *wish)
 	return change_apply(q, wish, w);
 }
 
-/* --- handlers --------------------------------------------------------------------------------- */
+/* --- handlers ----------------------------------------------------------------------------- */
 
 static int source_refuse(struct request *q, const char *source)
 {

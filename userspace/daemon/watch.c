@@ -124,8 +124,7 @@ static void on_tick(uv_timer_t *timer)
 		log_warn("cannot update the workloads set to bypass; trying again");
 }
 
-/* --- stale datagram sockets
- * ----------------------------------------------------------------------- */
+/* --- stale datagram sockets --------------------------------------------------------------- */
 
 static void on_sweep(uv_timer_t *timer)
 {
@@ -185,8 +184,7 @@ static void on_evict_answer(uv_poll_t *poll, int status, int events)
 		(void)uv_timer_start(&d->sweep, on_sweep, SWEEP_AGAIN_MS, 0);
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------- */
 
 static void on_event(void *arg, const struct sn_event *event)
 {
@@ -218,8 +216,7 @@ static int open_events(struct daemon *d)
 	return uv_poll_start(&d->events_poll, UV_READABLE, on_events);
 }
 
-/* --- the loop itself
- * ------------------------------------------------------------------------------- */
+/* --- the loop itself ---------------------------------------------------------------------- */
 
 /* From one sleep of the loop to the next: everything but the sleep, whoever's callback it was. */
 static void on_prepare(uv_prepare_t *prepare)

@@ -22,7 +22,7 @@ struct parse {
 	size_t capacity;
 };
 
-/* --- the text -------------------------------------------------------------------------------- */
+/* --- the text ----------------------------------------------------------------------------- */
 
 /* UTF-8 without control characters: what is left, YAML can be asked about. */
 static int check_text(const char *text, size_t length, struct error_list *errors)
@@ -49,7 +49,7 @@ static int check_text(const char *text, size_t length, struct error_list *errors
 	return 0;
 }
 
-/* --- objects --------------------------------------------------------------------------------- */
+/* --- objects ------------------------------------------------------------------------------ */
 
 static int reserve(struct parse *p)
 {
@@ -132,7 +132,7 @@ static int add_document(struct parse *p, const struct yaml_node *root)
 	return r;
 }
 
-/* --- the same object twice ------------------------------------------------------------------- */
+/* --- the same object twice ---------------------------------------------------------------- */
 
 struct named {
 	enum object_kind kind;
@@ -189,7 +189,7 @@ static int keep_lines(struct parse *p)
 	return 0;
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------------------------- */
 
 static int read_documents(struct parse *p, const char *text, size_t length)
 {

@@ -47,7 +47,7 @@ struct yaml {
 	char *unquoted;    /* text of the last scalar in single quotes */
 };
 
-/* --- places ---------------------------------------------------------------------------------- */
+/* --- places ------------------------------------------------------------------------------- */
 
 /* libfyaml counts from 0, and a quoted scalar's mark stands behind its quote. */
 static struct place event_place(struct yaml *y, struct fy_event *e)
@@ -84,7 +84,7 @@ static int fail_syntax(struct yaml *y)
 		    e->msg ? e->msg : "this is no YAML");
 }
 
-/* --- nodes ----------------------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------------------------- */
 
 static int reserve(struct yaml *y, size_t more)
 {
@@ -141,7 +141,7 @@ static int add_node(struct yaml *y, yyjson_mut_val *value, struct place place)
 	return r;
 }
 
-/* --- keys ------------------------------------------------------------------------------------ */
+/* --- keys --------------------------------------------------------------------------------- */
 
 static bool has_key(const struct yaml *y, uint32_t parent, const char *key, size_t length,
 		    size_t *ret_n)
@@ -180,7 +180,7 @@ static bool wants_key(const struct yaml *y)
 	return y->depth && y->frames[y->depth - 1].mapping && !y->frames[y->depth - 1].has_key;
 }
 
-/* --- anchors and aliases --------------------------------------------------------------------- */
+/* --- anchors and aliases ------------------------------------------------------------------ */
 
 static int add_anchor(struct yaml *y, struct fy_event *e, struct place place)
 {
@@ -261,7 +261,7 @@ static int on_alias(struct yaml *y, struct fy_event *e)
 	return expand(y, anchor->node);
 }
 
-/* --- events ---------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------- */
 
 /* Whether the value has a tag, and it is the core schema's of that name. */
 static bool has_tag(struct fy_event *e, const char *name)
@@ -416,7 +416,7 @@ int yaml_next(struct yaml *y, const struct yaml_node **ret)
 	return y->n > 0;
 }
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- life --------------------------------------------------------------------------------- */
 
 /* Errors are collected, not printed. */
 static void on_output(struct fy_diag *diag, void *user, const char *text, size_t length)
@@ -466,7 +466,7 @@ struct yaml *yaml_close(struct yaml *y)
 	return NULL;
 }
 
-/* --- finding --------------------------------------------------------------------------------- */
+/* --- finding ------------------------------------------------------------------------------ */
 
 /* Compares a key with one step of a pointer, ~0 and ~1 read back. */
 static bool is_step(const struct yaml_node *node, const char *step, size_t length)

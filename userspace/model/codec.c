@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "model/codec_object.h"
 
-/* --- metadata -------------------------------------------------------------------------------- */
+/* --- metadata ----------------------------------------------------------------------------- */
 
 static bool is_alnum(char c)
 {
@@ -116,7 +116,7 @@ static int read_metadata(struct codec *c, const struct json_at *up, yyjson_val *
 	return r;
 }
 
-/* --- objects --------------------------------------------------------------------------------- */
+/* --- objects ------------------------------------------------------------------------------ */
 
 static const char *const kinds[] = {
 	[OBJECT_SERVICE] = "Service", [OBJECT_POLICY] = "TrafficPolicy"};
@@ -224,7 +224,7 @@ void object_done(struct object *o)
 	o->kind = OBJECT_NONE;
 }
 
-/* --- lists ----------------------------------------------------------------------------------- */
+/* --- lists -------------------------------------------------------------------------------- */
 
 static int read_items(struct codec *c, const struct json_at *up, yyjson_val *items,
 		      struct object *objects, size_t *ret_n)

@@ -29,7 +29,7 @@ int codec_read_address(struct codec *c, const struct json_at *at, yyjson_val *js
 	return 0;
 }
 
-/* --- one endpoint ---------------------------------------------------------------------------- */
+/* --- one endpoint ------------------------------------------------------------------------- */
 
 /* The port that the key names; n_ports: none, as for a key with a NUL byte in it. */
 static size_t find_port(const struct service *s, yyjson_val *key)
@@ -172,7 +172,7 @@ static int read_endpoint(struct codec *c, const struct json_at *at, yyjson_val *
 	return 0;
 }
 
-/* --- the list -------------------------------------------------------------------------------- */
+/* --- the list ----------------------------------------------------------------------------- */
 
 static int compare_endpoints(const void *a, const void *b, void *service)
 {

@@ -12,7 +12,7 @@
 #include "model/address.h"
 #include "model/codec_endpoint.h"
 
-/* --- addresses ------------------------------------------------------------------------------- */
+/* --- addresses ---------------------------------------------------------------------------- */
 
 static int add_address(struct codec *c, const struct json_at *at, yyjson_val *json,
 		       struct service *s)
@@ -89,7 +89,7 @@ static int read_addresses(struct codec *c, const struct json_at *up, yyjson_val 
 	return r;
 }
 
-/* --- ports ----------------------------------------------------------------------------------- */
+/* --- ports -------------------------------------------------------------------------------- */
 
 static int read_protocol(struct codec *c, const struct json_at *up, yyjson_val *json, uint8_t *ret)
 {
@@ -201,7 +201,7 @@ static int read_ports(struct codec *c, const struct json_at *up, yyjson_val *jso
 	return r < 0 ? r : check_names(c, &at, &d->s);
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------------------------- */
 
 static int read_rest(struct codec *c, const struct json_at *at, yyjson_val *policy,
 		     yyjson_val *allocated, struct service *s)

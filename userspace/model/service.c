@@ -13,7 +13,7 @@
 
 #include "base/text.h"
 
-/* --- one block ------------------------------------------------------------------------------- */
+/* --- one block ---------------------------------------------------------------------------- */
 
 /* Hands out the block piece by piece; the widest alignment first, strings last. */
 struct block {
@@ -91,7 +91,7 @@ static void service_fill(struct service *s, struct block *b)
 	s->policy = take_text(b, s->policy);
 }
 
-/* --- etag ------------------------------------------------------------------------------------ */
+/* --- etag --------------------------------------------------------------------------------- */
 
 static uint64_t hash_text(uint64_t hash, const char *text)
 {
@@ -139,7 +139,7 @@ static uint64_t policy_hash(const struct policy *p)
 	return hash ? hash : 1;
 }
 
-/* --- objects --------------------------------------------------------------------------------- */
+/* --- objects ------------------------------------------------------------------------------ */
 
 int service_new(const struct service *draft, struct service **ret)
 {
@@ -209,7 +209,7 @@ struct policy *policy_unref(struct policy *p)
 	return NULL;
 }
 
-/* --- equality -------------------------------------------------------------------------------- */
+/* --- equality ----------------------------------------------------------------------------- */
 
 static bool bytes_are_equal(const void *a, const void *b, size_t n)
 {

@@ -14,7 +14,7 @@
 
 #include "model/store_state.h"
 
-/* --- shelves --------------------------------------------------------------------------------- */
+/* --- shelves ------------------------------------------------------------------------------ */
 
 struct store_name store_shelf_name(enum object_kind kind, const void *item)
 {
@@ -146,7 +146,7 @@ static void shelf_apply(struct shelf *s, const struct plan *p, size_t n_swaps)
 	s->n = to + s->n - from;
 }
 
-/* --- sources --------------------------------------------------------------------------------- */
+/* --- sources ------------------------------------------------------------------------------ */
 
 struct source *store_find_source(struct store *s, const char *name)
 {
@@ -214,7 +214,7 @@ int store_set_generation(struct store *s, const char *source, uint64_t generatio
 	return 0;
 }
 
-/* --- commit ---------------------------------------------------------------------------------- */
+/* --- commit ------------------------------------------------------------------------------- */
 
 static void release_old(struct store *s, const struct plan *p)
 {
@@ -294,7 +294,7 @@ void plan_done(struct plan *p)
 	*p = (struct plan){};
 }
 
-/* --- looking up ------------------------------------------------------------------------------ */
+/* --- looking up --------------------------------------------------------------------------- */
 
 static void *find_item(const struct shelf *s, const char *namespace, const char *name)
 {
@@ -346,7 +346,7 @@ struct policy *const *store_policies(const struct store *s, size_t *ret_n)
 	return (struct policy *const *)s->policies.items;
 }
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- life --------------------------------------------------------------------------------- */
 
 int store_new(const struct store_config *config, struct store **ret)
 {

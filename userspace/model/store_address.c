@@ -28,7 +28,7 @@ static bool is_in_pool(const struct planner *p, const struct sn_addr *addr)
 	return prefix_contains(pool_of(p, family_of(addr)), addr);
 }
 
-/* --- what a service wants -------------------------------------------------------------------- */
+/* --- what a service wants ----------------------------------------------------------------- */
 
 static bool has_any_port(const struct service *s)
 {
@@ -172,7 +172,7 @@ static int find_wants(struct planner *p)
 	return 0;
 }
 
-/* --- who gets it ----------------------------------------------------------------------------- */
+/* --- who gets it -------------------------------------------------------------------------- */
 
 static bool is_changed(const struct draft *d)
 {
@@ -278,7 +278,7 @@ static int serve_all(struct planner *p)
 	return 0;
 }
 
-/* --- loops ----------------------------------------------------------------------------------- */
+/* --- loops -------------------------------------------------------------------------------- */
 
 /* The service whose address the endpoint has, at the port where it would be connected to. */
 static const struct claim *find_loop(const struct planner *p, const struct service *s,
@@ -398,7 +398,7 @@ static void check_kept(struct planner *p)
 	}
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------------------------- */
 
 static void release_old(struct planner *p)
 {

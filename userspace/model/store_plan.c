@@ -73,7 +73,7 @@ struct draft *store_plan_find(const struct drafts *drafts, const struct store_na
 	return NULL;
 }
 
-/* --- the drafts ------------------------------------------------------------------------------ */
+/* --- the drafts --------------------------------------------------------------------------- */
 
 struct wish {
 	struct store_name name;
@@ -188,7 +188,7 @@ static int find_drafts(struct planner *p, const struct shelf *shelf, struct draf
 	return 0;
 }
 
-/* --- policies -------------------------------------------------------------------------------- */
+/* --- policies ----------------------------------------------------------------------------- */
 
 static void plan_policies(struct planner *p)
 {
@@ -274,7 +274,7 @@ static void check_removed(struct planner *p)
 	}
 }
 
-/* --- limits ---------------------------------------------------------------------------------- */
+/* --- limits ------------------------------------------------------------------------------- */
 
 static void check_limits(struct planner *p)
 {
@@ -311,7 +311,7 @@ static void check_limits(struct planner *p)
 				 LIMIT_POLICIES);
 }
 
-/* --- the plan -------------------------------------------------------------------------------- */
+/* --- the plan ----------------------------------------------------------------------------- */
 
 static void take_services(struct planner *p, struct plan *plan)
 {
