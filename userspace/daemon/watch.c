@@ -120,6 +120,7 @@ static void on_tick(uv_timer_t *timer)
 	d->kernel.meta->heartbeat_ns = uv_hrtime();
 	notify_send("WATCHDOG=1");
 	look_after_links(d);
+	evict_reap(&d->evict);
 	if (d->n_workloads && watch_workloads(d) < 0)
 		log_warn("cannot update the workloads set to bypass; trying again");
 }

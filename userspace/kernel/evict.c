@@ -334,7 +334,13 @@ int evict_receive(struct evict *e, struct evict_answer *ret)
 void evict_stop(struct evict *e)
 {
 	closep(&e->fd); /* the helper reads end of file and exits */
-	if (e->pid > 0)
-		(void)waitpid(e->pid, NULL, WNOHANG); /* if it is dead already */
-	*e = (struct evict){.fd = -1};
+	*e = (struct evict){.fd = -1, .pid = e->pid};
+	evict_reap(e);
+}
+
+void evict_reap(struct evict *e)
+{
+	/* Its descriptors close a moment before it can be waited for, so once is not enough. */
+	if (e->fd < 0 && e->pid > 0 && waitpid(e->pid, NULL, WNOHANG) != 0)
+		e->pid = 0;
 }

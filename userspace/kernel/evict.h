@@ -53,4 +53,6 @@ int evict_start(struct evict *e, const struct kernel *k, enum evict_method metho
 /* Asks; the answer is read by evict_receive when fd is readable. */
 int evict_send(struct evict *e, const struct evict_request *request);
 int evict_receive(struct evict *e, struct evict_answer *ret);
+/* Closes our end; the helper then ends. evict_reap, called now and then, leaves no zombie. */
 void evict_stop(struct evict *e);
+void evict_reap(struct evict *e);
