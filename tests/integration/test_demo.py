@@ -38,9 +38,15 @@ def default_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
-def run(*words, seconds=SECONDS):
-    return subprocess.run([DEMO, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
-                          check=False, env={**os.environ, "O": BUILD}, preexec_fn=default_signals)
+started = []  # process ids of demos; their cgroups are named for them
+
+
+def run(*words):
+    child = subprocess.Popen([DEMO, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, env={**os.environ, "O": BUILD}, preexec_fn=default_signals)
+    started.append(child.pid)
+    said, errors = child.communicate(timeout=SECONDS)
+    return subprocess.CompletedProcess(words, child.returncode, said, errors)
 
 
 class Running:
@@ -51,6 +57,7 @@ class Running:
                                       stderr=subprocess.STDOUT, text=True, start_new_session=True,
                                       env={**os.environ, "O": BUILD}, preexec_fn=default_signals)
         self.said = ""
+        started.append(self.child.pid)
 
     @property
     def cgroup(self):
@@ -89,13 +96,13 @@ def processes():
 
 
 def left_behind():
-    """Of any demo of this build: cgroups, processes, mounts, links."""
+    """Of the demos that were started here: cgroups, processes, mounts, links."""
+    names = [f"sinew-demo.{pid}" for pid in started]
     left = [path for path in glob.glob(os.path.join(Sandbox.find_cgroup2(), "sinew-demo.*"))
-            if not os.path.exists(f"/proc/{path.rsplit('.', 1)[-1]}")]
-    # The demo's programs run by its own path or from its build folder.
-    ours = (f"{os.path.realpath(DEMO)} --inside", "--directory /run/www/", f"{os.path.realpath(DEMO)} --sweep")
-    left += [f"{pid} {words}" for pid, words in processes().items()
-             if any(one in words for one in ours) and "sinew-demo." in cgroup_of(pid) + words]
+            if os.path.basename(path) in names]
+    for pid, words in processes().items():
+        where = [field for field in re.findall(r"sinew-demo\.\d+", cgroup_of(pid) + words) if field in names]
+        left += [f"{pid} {words}"] if where else []
     left += [line for line in read("/proc/mounts").splitlines() if line.startswith("sinew-demo ")]
     for number in read(os.path.join(LOGS, "links")).split():
         if subprocess.run(["bpftool", "link", "show", "id", number], capture_output=True, check=False).returncode == 0:
