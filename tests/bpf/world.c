@@ -34,7 +34,8 @@ struct stages *world_open(const struct world_knobs *knobs)
 	(void)bpf_map__set_max_entries(s->maps.sn_health, 64);
 	(void)bpf_map__set_max_entries(s->maps.sn_latency, 64);
 	(void)bpf_map__set_max_entries(s->maps.sn_events, 4096);
-	(void)bpf_map__set_max_entries(s->maps.sn_reverse, 128);
+	/* A CPU takes 128 free entries at once: so few that one has them all would evict early. */
+	(void)bpf_map__set_max_entries(s->maps.sn_reverse, 4096);
 	s->rodata->sn_flow_mask = WORLD_FLOWS - 1;
 	if (knobs) {
 		s->rodata->sn_bypass_mark = knobs->mark;
