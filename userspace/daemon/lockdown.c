@@ -99,6 +99,7 @@ static const int allowed[] = {
 	SCMP_SYS(mremap),
 	SCMP_SYS(madvise),
 	SCMP_SYS(brk),
+	SCMP_SYS(memfd_create), /* libbpf 1.4 and newer, where programs are swapped */
 	SCMP_SYS(futex),
 	SCMP_SYS(clone),
 	SCMP_SYS(clone3),
