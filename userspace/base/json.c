@@ -7,22 +7,27 @@
 #include <errno.h>
 #include <stdio.h>
 
-bool json_is_deeper(const char *text, size_t length, size_t depth)
+/* Most bytes of a large body are of no interest here: one look at a table passes them over. */
+bool json_is_deeper(const char *text, size_t length, size_t max)
 {
-	size_t open = 0;
+	static const bool counts[256] = {['"'] = true, ['\\'] = true, ['['] = true,
+					 ['{'] = true, [']'] = true,  ['}'] = true};
+	size_t depth = 0;
 	bool quoted = false;
 
 	for (size_t i = 0; i < length; i++) {
 		char c = text[i];
 
+		if (!counts[(unsigned char)c])
+			continue;
 		if (quoted && c == '\\')
 			i++;
 		else if (c == '"')
 			quoted = !quoted;
-		else if (!quoted && (c == '[' || c == '{') && ++open > depth)
+		else if (!quoted && (c == '[' || c == '{') && ++depth > max)
 			return true;
-		else if (!quoted && (c == ']' || c == '}') && open)
-			open--;
+		else if (!quoted && (c == ']' || c == '}') && depth)
+			depth--;
 	}
 	return false;
 }

@@ -7,35 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "control/body.h"
 #include "control/view.h"
 #include "model/limits.h"
-
-/* Nesting outside of strings, before a parser builds anything of it. Most bytes of a large body are
- * of no interest here: one look at a table passes them over. */
-static bool is_too_deep(const char *text, size_t length)
-{
-	static const bool counts[256] = {['"'] = true, ['\\'] = true, ['['] = true,
-					 ['{'] = true, [']'] = true,  ['}'] = true};
-	size_t depth = 0;
-	bool quoted = false;
-
-	for (size_t i = 0; i < length; i++) {
-		char c = text[i];
-
-		if (!counts[(unsigned char)c])
-			continue;
-		if (quoted && c == '\\')
-			i++;
-		else if (c == '"')
-			quoted = !quoted;
-		else if (!quoted && (c == '[' || c == '{') && ++depth > LIMIT_DEPTH)
-			return true;
-		else if (!quoted && (c == ']' || c == '}') && depth)
-			depth--;
-	}
-	return false;
-}
 
 static int text_parse(const char *text, size_t length, struct problems *problems, yyjson_doc **ret)
 {
@@ -46,7 +21,7 @@ static int text_parse(const char *text, size_t length, struct problems *problems
 		problem_add(problems, "", "the body is empty; JSON is expected");
 		return -EBADMSG;
 	}
-	if (is_too_deep(text, length)) {
+	if (json_is_deeper(text, length, LIMIT_DEPTH)) {
 		problem_add(problems, "", "the JSON is nested deeper than %d", LIMIT_DEPTH);
 		return -EBADMSG;
 	}
