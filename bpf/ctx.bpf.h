@@ -13,6 +13,7 @@
 
 #include "knobs.bpf.h"
 #include "maps.bpf.h"
+#include "stage/grade.h"
 
 #define SN_PROCEED 1
 #define SN_REJECT 0
@@ -160,6 +161,20 @@ static __always_inline __u64 sn_ctx_first_subflow(void *sk)
 	if (bpf_core_read(&first, sizeof(first), &msk->first) || !first)
 		return 0;
 	return BPF_CORE_READ(first, __sk_common.skc_cookie.counter);
+}
+
+/* Whom a pick is for. The cgroup is the caller's; by address means by network namespace, which has
+ * one address towards any peer: the socket is seldom bound yet. */
+static __always_inline void sn_ctx_caller(struct bpf_sock_addr *ctx, struct sn_ask *ask)
+{
+	const struct sn_policy *policy = sn_policy_at(ask->policy);
+
+	ask->caller = bpf_get_current_cgroup_id();
+	ask->workload = (__u32)ask->caller;
+	ask->now = bpf_ktime_get_coarse_ns();
+	ask->draw = bpf_get_prandom_u32();
+	if (policy && policy->affinity == SN_AFFINITY_ADDRESS)
+		ask->caller = bpf_get_netns_cookie(ctx);
 }
 
 /* The error of an ICMP message that came while the socket was locked, as it is in connect() when

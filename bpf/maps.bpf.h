@@ -13,8 +13,11 @@
 #include <bpf/bpf_helpers.h>
 #include <sinew/event.h>
 #include <sinew/flow.h>
+#include <sinew/health.h>
 #include <sinew/meta.h>
+#include <sinew/policy.h>
 #include <sinew/service.h>
+#include <sinew/syn.h>
 
 #define SN_MAP(name, map_type, key_type, value_type, entries, flags)                               \
 	struct {                                                                                   \
@@ -41,6 +44,18 @@ SN_ARRAY(sn_meta, struct sn_meta, 1);
 SN_ARRAY(sn_health, struct sn_health, 65536);
 SN_ARRAY(sn_latency, struct sn_latency, 65536);
 SN_ARRAY(sn_svc_stats, struct sn_svc_stats, 16384);
+SN_ARRAY(sn_svc_state, struct sn_svc_state, 16384);
+SN_MAP(sn_windows, BPF_MAP_TYPE_ARRAY, __u32, struct sn_window, 65536, 0);
+
+/* Written when a connect fails, and by affinity. Full: the least recently used entry goes, and with
+ * it one caller's budget or preference; breakers are never in an LRU. */
+SN_MAP(sn_memory, BPF_MAP_TYPE_LRU_HASH, struct sn_memory_key, struct sn_memory, 16384, 0);
+SN_MAP(sn_affinity, BPF_MAP_TYPE_LRU_HASH, struct sn_affinity_key, struct sn_affinity, 16384, 0);
+
+/* See struct sn_syn. A bucket that is full: that connect cannot fail over, SN_R_SYN_FULL. */
+SN_MAP(sn_syns, BPF_MAP_TYPE_ARRAY, __u32, struct sn_syn, 16384, 0);
+/* Entries of sn_syns that translate; 0 lets packets pass unread. One element. */
+SN_MAP(sn_moved, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0);
 
 /* Direct-mapped, a power of two. A slot that another live socket holds: socket storage. */
 SN_MAP(sn_flows, BPF_MAP_TYPE_ARRAY, __u32, struct sn_flow, 131072, 0);
@@ -84,4 +99,8 @@ SN_ACCESSOR(sn_health_at, sn_health, struct sn_health);
 SN_ACCESSOR(sn_latency_at, sn_latency, struct sn_latency);
 SN_ACCESSOR(sn_svc_stats_at, sn_svc_stats, struct sn_svc_stats);
 SN_ACCESSOR(sn_flow_at, sn_flows, struct sn_flow);
+SN_ACCESSOR(sn_svc_state_at, sn_svc_state, struct sn_svc_state);
+SN_ACCESSOR(sn_window_at, sn_windows, struct sn_window);
+SN_ACCESSOR(sn_policy_at, sn_policies, struct sn_policy);
+SN_ACCESSOR(sn_syn_at, sn_syns, struct sn_syn);
 SN_ACCESSOR(sn_counter_at, sn_counters, __u64);

@@ -29,13 +29,12 @@ static __always_inline void sn_connect_promise(const struct sn_frontend *dest,
 {
 	int is_udp = dest->proto == SN_PROTO_UDP;
 
-	sn_book_pick(&choice->pick, dest->proto, flow != NULL);
+	sn_book_pick(choice, flow != NULL);
 	if (flow) /* a tick's precision will do for a flow's age */
-		sn_flow_fill(flow, dest, &choice->pick,
-			     is_udp ? SN_FLOW_UDP_CONNECTED : SN_FLOW_PICKED,
+		sn_flow_fill(flow, dest, choice, is_udp ? SN_FLOW_UDP_CONNECTED : SN_FLOW_PICKED,
 			     is_udp ? bpf_ktime_get_coarse_ns() : 0);
 	else
-		sn_count_service(choice->index, SN_R_UNTRACKED);
+		sn_count_service(choice->ask.service, SN_R_UNTRACKED);
 }
 
 /* 1 and where to connect instead; 0: leave the address alone; < 0: refuse with this errno. */
@@ -45,18 +44,18 @@ static __always_inline int sn_connect(struct bpf_sock_addr *ctx, const struct sn
 	__u64 cookie, holder;
 	__u32 reason;
 
-	choice->service = sn_resolve(dest, &choice->index);
-	if (!choice->service) {
+	if (!sn_choice_resolve(choice, dest)) {
 		sn_connect_elsewhere(ctx, dest);
 		return 0;
 	}
 	cookie = bpf_get_socket_cookie(ctx);
 	holder = sn_flow_holder(cookie);
+	sn_ctx_caller(ctx, &choice->ask);
 	reason = sn_admit(sn_ctx_mark(ctx), sn_ctx_is_kernel());
 	if (reason == SN_R_CONNECTED)
 		reason = sn_choose_backend(choice);
 	if (reason != SN_R_CONNECTED)
-		return sn_decline(dest, choice->index, reason);
+		return sn_decline(dest, choice->ask.service, reason);
 	sn_connect_promise(dest, choice, sn_flow_claim(cookie, holder, ctx->sk));
 	return 1;
 }
@@ -71,7 +70,7 @@ int sn_connect4(struct bpf_sock_addr *ctx)
 	sn_ctx_dest4(ctx, &dest);
 	r = sn_connect(ctx, &dest, &choice);
 	if (r > 0)
-		sn_ctx_rewrite4(ctx, &choice.pick.backend->addr, sn_pick_port(&choice.pick, &dest));
+		sn_ctx_rewrite4(ctx, &choice.backend->addr, sn_choice_port(&choice, &dest));
 	else if (r < 0)
 		bpf_set_retval(r);
 	return r < 0 ? SN_REJECT : SN_PROCEED;
@@ -87,7 +86,7 @@ int sn_connect6(struct bpf_sock_addr *ctx)
 	sn_ctx_dest6(ctx, &dest);
 	r = sn_connect(ctx, &dest, &choice);
 	if (r > 0)
-		sn_ctx_rewrite6(ctx, &choice.pick.backend->addr, sn_pick_port(&choice.pick, &dest));
+		sn_ctx_rewrite6(ctx, &choice.backend->addr, sn_choice_port(&choice, &dest));
 	else if (r < 0)
 		bpf_set_retval(r);
 	return r < 0 ? SN_REJECT : SN_PROCEED;

@@ -13,12 +13,16 @@ int sn_explain(struct sn_explain *query)
 	struct sn_choice choice = {};
 	__u32 reason;
 
-	choice.service = sn_resolve(&dest, &choice.index);
-	if (!choice.service) {
+	choice.ask.flags = SN_ASK_DRY;
+	choice.ask.caller = query->cgroup_id;
+	choice.ask.workload = (__u32)query->cgroup_id;
+	choice.ask.now = bpf_ktime_get_ns();
+	choice.ask.draw = bpf_get_prandom_u32();
+	if (!sn_choice_resolve(&choice, &dest)) {
 		query->reason = SN_NOT_OURS;
 		return 0;
 	}
-	query->service = choice.index;
+	query->service = choice.ask.service;
 	reason =
 		sn_bypass_mark && query->mark == sn_bypass_mark ? SN_R_BYPASS_MARK : SN_R_CONNECTED;
 	if (reason == SN_R_CONNECTED && query->cgroup_id && sn_workload_bypass(query->cgroup_id))
@@ -28,8 +32,10 @@ int sn_explain(struct sn_explain *query)
 	query->reason = reason;
 	query->set = choice.pick.set;
 	query->count = choice.pick.count;
+	query->level = choice.pick.level;
+	query->panic = choice.pick.panic;
 	query->backend = choice.pick.index;
-	query->incarnation = choice.pick.backend ? choice.pick.backend->incarnation : 0;
+	query->incarnation = choice.backend ? choice.backend->incarnation : 0;
 	return 0;
 }
 

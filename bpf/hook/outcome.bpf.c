@@ -53,7 +53,8 @@ static __always_inline void sn_on_established(struct sn_flow *flow)
 		return;
 	health = sn_flow_health(flow);
 	if (health)
-		sn_count_connected(health, flow->backend, now - flow->start_ns);
+		sn_outcome_connected(flow->backend, health, now - flow->start_ns, now);
+	sn_flow_arrive(flow);
 	if (!(flow->cookie & sn_sample))
 		sn_report_flow(flow, flow->cookie, SN_EVENT_OUTCOME, SN_R_CONNECTED, now);
 }

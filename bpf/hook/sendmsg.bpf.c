@@ -14,9 +14,9 @@ static __always_inline int sn_sendmsg_pick(struct bpf_sock_addr *ctx,
 	__u32 reason = sn_choose_backend(choice);
 
 	if (reason != SN_R_CONNECTED)
-		return sn_decline(dest, choice->index, reason);
-	ret->addr = choice->pick.backend->addr;
-	ret->port_be = sn_pick_port(&choice->pick, dest);
+		return sn_decline(dest, choice->ask.service, reason);
+	ret->addr = choice->backend->addr;
+	ret->port_be = sn_choice_port(choice, dest);
 	sn_datagram_remember(bpf_get_socket_cookie(ctx), ctx->sk, dest, choice, ret);
 	return 1;
 }
@@ -29,7 +29,7 @@ static __always_inline int sn_sendmsg(struct bpf_sock_addr *ctx, const struct sn
 	__u64 cookie;
 	__u32 reason;
 
-	choice.service = sn_resolve(dest, &choice.index);
+	sn_choice_resolve(&choice, dest);
 	cookie = bpf_get_socket_cookie(ctx);
 	flow = sn_flow_find(cookie, ctx->sk);
 	if (flow && flow->state == SN_FLOW_UDP_CONNECTED && !ctx->sk->dst_port)
@@ -42,9 +42,10 @@ static __always_inline int sn_sendmsg(struct bpf_sock_addr *ctx, const struct sn
 	}
 	reason = sn_admit(sn_ctx_mark(ctx), sn_ctx_is_kernel());
 	if (reason != SN_R_CONNECTED)
-		return sn_decline(dest, choice.index, reason);
+		return sn_decline(dest, choice.ask.service, reason);
 	if (flow && flow->state && sn_datagram_sticky(flow, cookie, dest, ret))
 		return 1;
+	sn_ctx_caller(ctx, &choice.ask);
 	return sn_sendmsg_pick(ctx, dest, &choice, ret);
 }
 

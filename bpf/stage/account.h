@@ -19,27 +19,17 @@ static __always_inline void sn_count_service(__u32 service, __u32 reason)
 	struct sn_svc_stats *stats = sn_svc_stats_at(service);
 
 	if (stats)
-		__sync_fetch_and_add(&stats->count[(reason - SN_R_BACKEND_MAX) & 7], 1);
+		__sync_fetch_and_add(&stats->count[(reason - SN_R_BACKEND_MAX) & 15], 1);
 }
 
 static __always_inline void sn_count_outcome(struct sn_health *health, __u32 reason)
 {
-	__sync_fetch_and_add(&health->outcome[reason & (SN_R_BACKEND_MAX - 1)], 1);
+	__sync_fetch_and_add(&health->outcome[reason & 15], 1);
 }
-_Static_assert((SN_R_BACKEND_MAX & (SN_R_BACKEND_MAX - 1)) == 0, "mask needs a power of two");
 
 static __always_inline int sn_is_backends_fault(__u32 reason)
 {
-	return reason >= SN_R_REFUSED && reason <= SN_R_RESET;
-}
-
-static __always_inline void sn_count_failure(struct sn_health *health, __u32 reason, __u64 now)
-{
-	sn_count_outcome(health, reason);
-	if (!sn_is_backends_fault(reason))
-		return;
-	__sync_fetch_and_add(&health->consecutive, 1);
-	health->last_failure_ns = now;
+	return (reason >= SN_R_REFUSED && reason <= SN_R_RESET) || reason == SN_R_REPORTED;
 }
 
 /* floor(log2(v)), v > 0: five steps instead of the loop that BPF lacks an instruction for. */
@@ -61,16 +51,4 @@ static __always_inline __u32 sn_latency_bucket(__u64 ns)
 	__u32 bucket = sn_log2((ns >> SN_LATENCY_SHIFT) | 1);
 
 	return bucket < SN_LATENCY_BUCKETS ? bucket : SN_LATENCY_BUCKETS - 1;
-}
-
-static __always_inline void sn_count_connected(struct sn_health *health, __u32 backend, __u64 ns)
-{
-	struct sn_latency *latency = sn_latency_at(backend);
-
-	sn_count_outcome(health, SN_R_CONNECTED);
-	__sync_fetch_and_add(&health->connect_ns, ns);
-	if (health->consecutive)
-		health->consecutive = 0;
-	if (latency)
-		__sync_fetch_and_add(&latency->bucket[sn_latency_bucket(ns)], 1);
 }

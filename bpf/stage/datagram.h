@@ -65,28 +65,42 @@ static __always_inline void sn_datagram_leave(const struct sn_flow *flow, __u64 
 	sn_reverse_put(&key, SN_WAY_BACK, &back);
 }
 
+/* Ends what the flow was, and keeps it for the same socket; a datagram socket's end tells nothing of
+ * its backend. 0: another thread is at it. */
+static __always_inline int sn_datagram_empty(struct sn_flow *flow)
+{
+	struct sn_health *health;
+
+	if (SN_FLOW_STATE_OF(sn_flow_take(flow)) == SN_FLOW_FREE)
+		return 0;
+	health = sn_flow_health(flow);
+	if (health)
+		__sync_fetch_and_add(&health->active, -1);
+	return 1;
+}
+
 /* Remembers a new pair, in the flow when it is about the same address. The flow of a socket that is
  * still connected is about its connection: it has to end that one when its backend goes. 0: another
  * thread of this socket is changing the flow. */
 static __always_inline int sn_datagram_promise(struct sn_flow *flow, __u64 cookie,
 					       const struct sn_frontend *dest,
-					       const struct sn_pick *pick)
+					       const struct sn_choice *choice)
 {
-	struct sn_reverse peer = {.addr = pick->backend->addr,
-				  .port_be = sn_pick_port(pick, dest),
-				  .incarnation = pick->backend->incarnation,
-				  .backend = pick->index};
+	struct sn_reverse peer = {.addr = choice->backend->addr,
+				  .port_be = sn_choice_port(choice, dest),
+				  .incarnation = choice->backend->incarnation,
+				  .backend = choice->pick.index};
 
 	if (flow->state == SN_FLOW_UDP_CONNECTED || !sn_datagram_is_first(flow, dest)) {
 		sn_reverse_remember(flow, cookie, dest, &peer);
-		sn_book_pick(pick, SN_PROTO_UDP, 0);
+		sn_book_pick(choice, 0);
 		return 1;
 	}
 	sn_datagram_leave(flow, cookie);
-	if (!sn_flow_empty(flow, cookie))
+	if (!sn_datagram_empty(flow))
 		return 0;
-	sn_book_pick(pick, SN_PROTO_UDP, 1);
-	sn_flow_fill(flow, dest, pick, SN_FLOW_UDP_UNCONNECTED, bpf_ktime_get_ns());
+	sn_book_pick(choice, 1);
+	sn_flow_fill(flow, dest, choice, SN_FLOW_UDP_UNCONNECTED, bpf_ktime_get_ns());
 	sn_flow_flag_set(flow, SN_FLOW_MANY);
 	return 1;
 }
@@ -106,7 +120,8 @@ static __always_inline int sn_datagram_wait(const struct sn_flow *flow)
  * remembered. 0: the flow could not be had. */
 static __always_inline int sn_datagram_settle(struct sn_flow *flow, __u64 cookie,
 					      const struct sn_frontend *dest,
-					      const struct sn_pick *pick, struct sn_reverse *ret)
+					      const struct sn_choice *choice,
+					      struct sn_reverse *ret)
 {
 	struct sn_reverse other =
 		{}; /* copied whole: Linux 6.1 refuses to read what was not written */
@@ -117,7 +132,7 @@ static __always_inline int sn_datagram_settle(struct sn_flow *flow, __u64 cookie
 			*ret = other;
 			return 1;
 		}
-		if (sn_datagram_promise(flow, cookie, dest, pick))
+		if (sn_datagram_promise(flow, cookie, dest, choice))
 			return 1;
 	}
 	return 0;
@@ -132,17 +147,17 @@ static __noinline void sn_datagram_remember(__u64 cookie, void *sk, const struct
 	if (!flow) {
 		flow = sn_flow_claim_free(cookie, sk);
 		if (flow) {
-			sn_book_pick(&choice->pick, SN_PROTO_UDP, 1);
-			sn_flow_fill(flow, dest, &choice->pick, SN_FLOW_UDP_UNCONNECTED,
+			sn_book_pick(choice, 1);
+			sn_flow_fill(flow, dest, choice, SN_FLOW_UDP_UNCONNECTED,
 				     bpf_ktime_get_ns());
 			return;
 		}
 		flow = sn_flow_find(cookie, sk);
 	}
-	if (flow && sn_datagram_settle(flow, cookie, dest, &choice->pick, ret))
+	if (flow && sn_datagram_settle(flow, cookie, dest, choice, ret))
 		return;
-	sn_count_service(choice->index, SN_R_UNTRACKED);
-	sn_book_pick(&choice->pick, SN_PROTO_UDP, 0);
+	sn_count_service(choice->ask.service, SN_R_UNTRACKED);
+	sn_book_pick(choice, 0);
 }
 
 /* A datagram straight to a backend: its replies keep the backend's own address, until the service

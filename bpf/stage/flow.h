@@ -47,13 +47,14 @@ static __always_inline void sn_flow_show(struct sn_flow *flow, __u16 incarnation
 		incarnation | (__u32)state << 16 | (__u32)flags << SN_FLOW_FLAGS_SHIFT;
 }
 
-/* Takes the flow out of sight, to change it. Returns the state that it had; SN_FLOW_FREE: another
- * thread of the same socket is changing it. */
-static __always_inline __u8 sn_flow_take(struct sn_flow *flow)
+#define SN_FLOW_STATE_OF(word) ((__u8)((word) >> 16))
+#define SN_FLOW_FLAGS_OF(word) ((__u8)((word) >> SN_FLOW_FLAGS_SHIFT))
+
+/* Takes the flow out of sight, to change it. Returns the word that it had; state SN_FLOW_FREE:
+ * another one is changing it. */
+static __always_inline __u32 sn_flow_take(struct sn_flow *flow)
 {
-	return (__sync_fetch_and_and(sn_flow_word(flow), ~SN_FLOW_STATE_BITS) &
-		SN_FLOW_STATE_BITS) >>
-	       16;
+	return __sync_fetch_and_and(sn_flow_word(flow), ~SN_FLOW_STATE_BITS);
 }
 
 /* From one state to the next; 0: it is in another one by now. An application may close a socket on

@@ -12,6 +12,7 @@
 #include "stage/account.h"
 #include "stage/flow.h"
 #include "stage/judge.h"
+#include "stage/outcome.h"
 #include "stage/pick.h"
 #include "stage/report.h"
 #include "stage/translate.h"
@@ -27,18 +28,29 @@ static __always_inline struct sn_health *sn_flow_health(const struct sn_flow *fl
 	return NULL;
 }
 
-/* Books what a flow meant that nobody else sees any more; it was in `state`. `error`: the socket's
- * sk_err, for a connect in progress; `reset`: an established connection was reset before its first
- * byte. */
-static __always_inline void sn_flow_book_end(const struct sn_flow *flow, __u64 cookie, __u8 state,
+/* What its policy counted of the flow, given back. */
+static __always_inline void sn_flow_give(const struct sn_flow *flow, __u8 flags)
+{
+	struct sn_backend *backend = sn_backend_at(flow->backend);
+
+	if (backend && backend->incarnation == flow->incarnation)
+		sn_service_give(backend->service, flags);
+}
+
+/* Books what a flow meant that nobody else sees any more; `word` is what sn_flow_take() gave.
+ * `error`: the socket's sk_err, for a connect in progress; `reset`: an established connection was
+ * reset before its first byte. */
+static __always_inline void sn_flow_book_end(const struct sn_flow *flow, __u64 cookie, __u32 word,
 					     int error, int reset)
 {
 	struct sn_health *health = sn_flow_health(flow);
+	__u8 state = SN_FLOW_STATE_OF(word);
 	__u32 reason = SN_R_NOT_SENT;
 	__u64 now;
 
 	if (health)
 		__sync_fetch_and_add(&health->active, -1);
+	sn_flow_give(flow, SN_FLOW_FLAGS_OF(word));
 	if (state != SN_FLOW_PICKED && state != SN_FLOW_CONNECTING && !reset)
 		return;
 	now = bpf_ktime_get_ns();
@@ -47,7 +59,7 @@ static __always_inline void sn_flow_book_end(const struct sn_flow *flow, __u64 c
 	else if (reset)
 		reason = SN_R_RESET;
 	if (health)
-		sn_count_failure(health, reason, now);
+		sn_outcome_failed(flow, health, reason, now);
 	sn_report_flow(flow, cookie, SN_EVENT_OUTCOME, reason, now);
 }
 
@@ -56,13 +68,13 @@ static __always_inline void sn_flow_book_end(const struct sn_flow *flow, __u64 c
 static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int error, int reset)
 {
 	__u64 *spilled;
-	__u8 state;
+	__u32 word;
 
 	if (__sync_val_compare_and_swap(&flow->cookie, cookie, SN_FLOW_ENDING) != cookie)
 		return;
-	state = sn_flow_take(flow);
-	if (state != SN_FLOW_FREE)
-		sn_flow_book_end(flow, cookie, state, error, reset);
+	word = sn_flow_take(flow);
+	if (SN_FLOW_STATE_OF(word) != SN_FLOW_FREE)
+		sn_flow_book_end(flow, cookie, word, error, reset);
 	if (flow != sn_flow_slot(cookie)) {
 		spilled = sn_spilled_count();
 		if (spilled)
@@ -74,11 +86,11 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 /* Ends what the flow was, and keeps it for the same socket. 0: another thread is at it. */
 static __always_inline int sn_flow_empty(struct sn_flow *flow, __u64 cookie)
 {
-	__u8 state = sn_flow_take(flow);
+	__u32 word = sn_flow_take(flow);
 
-	if (state == SN_FLOW_FREE)
+	if (SN_FLOW_STATE_OF(word) == SN_FLOW_FREE)
 		return 0;
-	sn_flow_book_end(flow, cookie, state, 0, 0);
+	sn_flow_book_end(flow, cookie, word, 0, 0);
 	return 1;
 }
 
@@ -146,31 +158,44 @@ static __always_inline struct sn_flow *sn_flow_claim(__u64 cookie, __u64 holder,
 /* Fills a claimed flow with what was picked. It comes in sight last: a reader of the table skips a
  * free one. `start_ns`: 0 for TCP, whose time starts with its SYN. */
 static __always_inline void sn_flow_fill(struct sn_flow *flow, const struct sn_frontend *dest,
-					 const struct sn_pick *pick, __u8 state, __u64 start_ns)
+					 const struct sn_choice *choice, __u8 state, __u64 start_ns)
 {
 	flow->orig = dest->addr;
 	flow->orig_port_be = dest->port_be;
-	flow->peer = pick->backend->addr;
-	flow->peer_port_be = sn_pick_port(pick, dest);
-	flow->backend = pick->index;
-	flow->workload = (__u32)bpf_get_current_cgroup_id();
+	flow->peer = choice->backend->addr;
+	flow->peer_port_be = sn_choice_port(choice, dest);
+	flow->backend = choice->pick.index;
+	flow->workload = choice->ask.workload;
 	flow->start_ns = start_ns;
-	sn_flow_show(flow, pick->backend->incarnation, state, 0);
+	sn_flow_show(flow, choice->backend->incarnation, state,
+		     choice->pick.taken & (SN_FLOW_COUNTED | SN_FLOW_PENDING));
 }
 
-/* Books a pick: one more attempt, and one more flow if it is tracked. A datagram socket has no
- * handshake: bound is connected. */
-static __always_inline void sn_book_pick(const struct sn_pick *pick, __u8 proto, int tracked)
+/* Books a pick: one more attempt, and one more flow if it is tracked; what only a flow could give
+ * back is not kept without one. A datagram socket has no handshake: bound is connected. */
+static __always_inline void sn_book_pick(const struct sn_choice *choice, int tracked)
 {
-	struct sn_health *health = sn_health_at(pick->index);
+	struct sn_health *health = choice->health;
+	int is_active = choice->pick.taken & SN_TAKEN_ACTIVE;
 
-	if (!health)
-		return;
 	__sync_fetch_and_add(&health->attempts, 1);
-	if (tracked)
+	if (tracked && !is_active)
 		__sync_fetch_and_add(&health->active, 1);
-	if (proto == SN_PROTO_UDP || !tracked)
+	if (!tracked && is_active)
+		__sync_fetch_and_add(&health->active, -1);
+	if (!tracked)
+		sn_service_give(choice->ask.service, choice->pick.taken);
+	if (choice->ask.proto == SN_PROTO_UDP || !tracked)
 		sn_count_outcome(health, SN_R_CONNECTED);
+}
+
+/* The connect's SYN was answered: it is not in flight any more. */
+static __always_inline void sn_flow_arrive(struct sn_flow *flow)
+{
+	__u32 bit = (__u32)SN_FLOW_PENDING << SN_FLOW_FLAGS_SHIFT;
+
+	if (flow->flags & SN_FLOW_PENDING && __sync_fetch_and_and(sn_flow_word(flow), ~bit) & bit)
+		sn_flow_give(flow, SN_FLOW_PENDING);
 }
 
 /* Does this connected datagram socket hold on to a backend that it should leave? */

@@ -5,12 +5,17 @@
  */
 #pragma once
 
-#include <sinew/abi.h>
+#include <sinew/health.h>
 
 enum sn_event_type {
-	SN_EVENT_OUTCOME = 1, /* a connect ended; every failure, and a sample of successes */
-	SN_EVENT_REFUSED = 2, /* refused before a backend was chosen: reason says why */
-	SN_EVENT_EVICTED = 3, /* a datagram socket of a removed backend was ended */
+	SN_EVENT_OUTCOME = 1,  /* a connect ended; every failure, and a sample of successes */
+	SN_EVENT_REFUSED = 2,  /* refused before a backend was chosen: reason says why */
+	SN_EVENT_EVICTED = 3,  /* a socket of a removed backend was ended */
+	SN_EVENT_EJECTED = 4,  /* a backend; reason: of the last failure */
+	SN_EVENT_RESTORED = 5, /* a backend; its half-open probe succeeded */
+	SN_EVENT_SHADOW = 6,   /* a backend would have been ejected, but for shadow or enforcing */
+	SN_EVENT_FAILED_OVER = 7, /* a connect left `backend` for `next` */
+	SN_EVENT_PANIC = 8, /* a service; begins when usable < total, ends when they are equal */
 };
 
 struct sn_event {
@@ -28,6 +33,12 @@ struct sn_event {
 	__u16 reason;      /* enum sn_reason */
 	__u16 incarnation; /* of the backend */
 	__u8 proto;
-	__u8 pad;
+	__u8 trip; /* enum sn_trip */
+	/* of ejections and panic; FAILED_OVER uses `next` */
+	__u64 duration_ns;
+	__u32 times; /* ejections in a row; of SHADOW too */
+	__u32 usable;
+	__u32 total;
+	__u32 next;
 };
-SN_LAYOUT(struct sn_event, 80);
+SN_LAYOUT(struct sn_event, 104);

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <sinew/abi.h>
-#include <sinew/reason.h>
 
 enum sn_flow_state {
 	SN_FLOW_FREE = 0,
@@ -24,6 +23,11 @@ enum sn_flow_state {
 #define SN_FLOW_LENT 0x04   /* the last datagram to the backend was another service's: sn_reverse */
 /* The socket also sends to what is no service: an unknown source need not be a forgotten one. */
 #define SN_FLOW_ELSEWHERE 0x08
+/* Of TCP connections. */
+#define SN_FLOW_COUNTED 0x10 /* in sn_svc_state.active */
+#define SN_FLOW_PENDING 0x20 /* in sn_svc_state.pending */
+#define SN_FLOW_MOVED 0x40   /* failed over: `backend` is another one than `peer` says */
+#define SN_FLOW_CLAIMED 0x80 /* has an entry of sn_syns */
 
 struct sn_flow {
 	__u64 cookie;
@@ -66,35 +70,6 @@ struct sn_reverse {
 	__u32 backend;
 };
 SN_LAYOUT(struct sn_reverse, 24);
-
-/* Value of sn_health, by backend index. attempts = sum of outcome[] + connects in progress, but for
- * outcome[RESET]: what was reset before its first byte had been CONNECTED. */
-struct sn_health {
-	__u64 attempts;
-	__u64 last_failure_ns; /* CLOCK_MONOTONIC; 0: never */
-	__u32 active;          /* flows that hold this backend now */
-	__u32 consecutive;     /* failures blamed on the backend since its last success */
-	__u64 connect_ns;      /* sum of connect times of outcome[CONNECTED] over TCP */
-	__u64 pad[4];
-	__u64 outcome[SN_R_BACKEND_MAX];
-};
-SN_LAYOUT(struct sn_health, 128);
-
-/* Value of sn_latency, by backend index: bucket i counts connects of [2^(i+8), 2^(i+9)) ns;
- * bucket 0 also takes the faster ones, the last one all slower ones. */
-#define SN_LATENCY_BUCKETS 32
-#define SN_LATENCY_SHIFT 8
-struct sn_latency {
-	__u64 bucket[SN_LATENCY_BUCKETS];
-};
-SN_LAYOUT(struct sn_latency, 256);
-
-/* Value of sn_svc_stats, by service index. */
-struct sn_svc_stats {
-	__u64 count[8]; /* reason - SN_R_BACKEND_MAX */
-};
-SN_LAYOUT(struct sn_svc_stats, 64);
-_Static_assert(SN_R_SERVICE_COUNT <= 8, "sn_svc_stats is full");
 
 /* Value of sn_workloads, by cgroup id. */
 #define SN_WORKLOAD_BYPASS 0x01

@@ -29,5 +29,7 @@ struct sn_explain {
 	__u32 count;
 	__u32 backend;
 	__u32 incarnation;
+	__u32 level;
+	__u32 panic; /* ejection was ignored */
 };
-SN_LAYOUT(struct sn_explain, 56);
+SN_LAYOUT(struct sn_explain, 64);

@@ -36,15 +36,24 @@ struct sn_service {
 };
 SN_LAYOUT(struct sn_service, 32);
 
-/* sn_slots: a set is one header element followed by `count` members. Never written again once
- * published; a changed service gets another extent. */
+/* A set's members are in up to four levels of falling preference: near ones before far ones, then
+ * those of fallback services. A level is left when none of it that was looked at is usable. */
+#define SN_LEVELS 4
+
+/* sn_slots: a set is its header, SN_SET_HEADER elements long, and `count[0]` slots of level 0,
+ * `count[1]` of level 1, and so on. Never written again once published; a changed service gets
+ * another extent. */
 struct sn_set {
 	__u32 service; /* the owner, so that a reader can tell a reused extent */
-	__u32 count;   /* usable members that follow; 0: no backend */
-	__u32 uniform; /* 1: all weights equal, every member keeps its own draw */
 	__u32 serial;  /* of the publication, for explain */
+	__u32 total;   /* different members; 0: no backend */
+	__u8 uniform;  /* bit n: all weights of level n are equal, every slot keeps its own draw */
+	__u8 pad;
+	__u16 weight; /* mean over the members, at least 1 */
+	__u32 count[SN_LEVELS];
 };
-SN_LAYOUT(struct sn_set, 16);
+SN_LAYOUT(struct sn_set, 32);
+#define SN_SET_HEADER 2
 
 /*
  * One member by Walker's alias method: a draw lands on a member uniformly, keeps `backend` when a
@@ -58,6 +67,7 @@ struct sn_slot {
 	__u32 service; /* the owner again: checked on every read */
 };
 SN_LAYOUT(struct sn_slot, 16);
+_Static_assert(sizeof(struct sn_set) == SN_SET_HEADER * sizeof(struct sn_slot), "set header");
 
 enum sn_backend_state {
 	SN_BACKEND_GONE = 0, /* removed: new picks, kept flows and sockets must leave it */
@@ -76,14 +86,3 @@ struct sn_backend {
 	__u16 incarnation; /* +1 each time the index is given to another backend */
 };
 SN_LAYOUT(struct sn_backend, 32);
-
-enum sn_algorithm {
-	SN_ALGORITHM_RANDOM = 0, /* a draw in proportion to the weights */
-};
-
-/* Value of sn_policies; immutable per index. */
-struct sn_policy {
-	__u32 algorithm; /* enum sn_algorithm */
-	__u32 pad;
-};
-SN_LAYOUT(struct sn_policy, 8);

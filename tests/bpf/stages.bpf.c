@@ -52,28 +52,43 @@ int t_ancestors(struct stage_call *call)
 	return 0;
 }
 
+static __always_inline int ask_fill(struct sn_ask *ask, __u32 index, __u32 draw)
+{
+	struct sn_service *service = sn_service_at(index);
+
+	if (!service)
+		return 0;
+	ask->policy = service->policy;
+	ask->now = bpf_ktime_get_ns();
+	ask->service = index;
+	ask->proto = SN_PROTO_TCP;
+	ask->draw = draw;
+	return 1;
+}
+
 SEC("syscall")
 int t_pick(struct stage_call *call)
 {
-	struct sn_service *service = sn_service_at(call->index);
+	struct sn_ask ask = {};
 	struct sn_pick pick = {};
 
-	if (!service)
+	if (!ask_fill(&ask, call->index, call->draw))
 		return 1;
-	call->r = sn_pick(service, call->index, call->draw, &pick);
+	ask.caller = call->caller;
+	call->r = sn_pick(&ask, &pick);
 	call->backend = pick.index;
 	call->count = pick.count;
 	return 0;
 }
 
-static long draw_once(__u32 i, struct stage_call *call)
+static long draw_once(__u32 i, const __u32 *index)
 {
-	struct sn_service *service = sn_service_at(call->index);
+	struct sn_ask ask = {};
 	struct sn_pick pick = {};
 
-	if (!service)
+	if (!ask_fill(&ask, *index, bpf_get_prandom_u32()))
 		return 1;
-	if (sn_pick(service, call->index, bpf_get_prandom_u32(), &pick) == SN_R_CONNECTED)
+	if (sn_pick(&ask, &pick) == SN_R_CONNECTED)
 		hits[pick.index & (STAGES_HITS - 1)]++;
 	else
 		torn++;
@@ -83,7 +98,7 @@ static long draw_once(__u32 i, struct stage_call *call)
 SEC("syscall")
 int t_draws(struct stage_call *call)
 {
-	struct stage_call asked = {.index = call->index};
+	__u32 asked = call->index;
 
 	call->r = bpf_loop(call->repeat, draw_once, &asked, 0);
 	return 0;
@@ -99,25 +114,26 @@ int t_connect(struct stage_call *call)
 	struct sn_flow *flow;
 	__u32 reason;
 
-	choice.service = sn_resolve(&dest, &choice.index);
-	if (!choice.service) {
+	choice.ask.now = bpf_ktime_get_ns();
+	choice.ask.draw = bpf_get_prandom_u32();
+	if (!sn_choice_resolve(&choice, &dest)) {
 		call->r = SN_NOT_OURS;
 		return 0;
 	}
 	reason = sn_choose_backend(&choice);
-	call->index = choice.index;
+	call->index = choice.ask.service;
 	call->backend = choice.pick.index;
 	call->r = reason;
 	if (reason != SN_R_CONNECTED) {
-		call->error = sn_decline(&dest, choice.index, reason);
+		call->error = sn_decline(&dest, choice.ask.service, reason);
 		return 0;
 	}
 	flow = sn_flow_claim(call->cookie, holder, NULL);
-	sn_book_pick(&choice.pick, dest.proto, flow != NULL);
+	sn_book_pick(&choice, flow != NULL);
 	if (flow)
-		sn_flow_fill(flow, &dest, &choice.pick, call->state, 0);
+		sn_flow_fill(flow, &dest, &choice, call->state, 0);
 	else
-		sn_count_service(choice.index, SN_R_UNTRACKED);
+		sn_count_service(choice.ask.service, SN_R_UNTRACKED);
 	call->count = flow != NULL;
 	return 0;
 }
@@ -195,17 +211,18 @@ int t_connected(struct stage_call *call)
 
 	call->r = sn_latency_bucket(call->ns);
 	if (health)
-		sn_count_connected(health, call->backend, call->ns);
+		sn_outcome_connected(call->backend, health, call->ns, bpf_ktime_get_ns());
 	return 0;
 }
 
 SEC("syscall")
 int t_failed(struct stage_call *call)
 {
+	struct sn_flow flow = {.backend = call->backend};
 	struct sn_health *health = sn_health_at(call->backend);
 
 	if (health)
-		sn_count_failure(health, call->index, call->ns);
+		sn_outcome_failed(&flow, health, call->index, call->ns);
 	return 0;
 }
 
@@ -231,8 +248,9 @@ static __noinline long send_one(__u64 cookie, const struct sn_frontend *dest, st
 	struct sn_choice choice = {};
 	long reason;
 
-	choice.service = sn_resolve(dest, &choice.index);
-	if (!choice.service) {
+	choice.ask.now = bpf_ktime_get_ns();
+	choice.ask.draw = bpf_get_prandom_u32();
+	if (!sn_choice_resolve(&choice, dest)) {
 		if (flow)
 			sn_datagram_direct(flow, cookie, dest);
 		return SN_NOT_OURS;
@@ -242,8 +260,8 @@ static __noinline long send_one(__u64 cookie, const struct sn_frontend *dest, st
 	reason = sn_choose_backend(&choice);
 	if (reason != SN_R_CONNECTED)
 		return reason;
-	to->addr = choice.pick.backend->addr;
-	to->port_be = sn_pick_port(&choice.pick, dest);
+	to->addr = choice.backend->addr;
+	to->port_be = sn_choice_port(&choice, dest);
 	sn_datagram_remember(cookie, NULL, dest, &choice, to);
 	return SN_R_CONNECTED;
 }
@@ -285,7 +303,7 @@ int t_spill(struct __sk_buff *skb)
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	choice.service = sn_resolve(&dest, &choice.index);
+	sn_choice_resolve(&choice, &dest);
 	if (!sk || !slot || !choice.service || sn_choose_backend(&choice) != SN_R_CONNECTED)
 		return 1;
 	slot->cookie = spill.blocker;
@@ -293,8 +311,8 @@ int t_spill(struct __sk_buff *skb)
 	spill.r = flow && flow != slot;
 	if (!flow)
 		return 0;
-	sn_book_pick(&choice.pick, dest.proto, 1);
-	sn_flow_fill(flow, &dest, &choice.pick, SN_FLOW_PICKED, 0);
+	sn_book_pick(&choice, 1);
+	sn_flow_fill(flow, &dest, &choice, SN_FLOW_PICKED, 0);
 	spill.count = sn_spilled_count() ? (__u32)*sn_spilled_count() : 0;
 	slot->cookie = 0;
 	/* The slot is free again, but the socket has a flow already: it must find that one. */
@@ -302,8 +320,8 @@ int t_spill(struct __sk_buff *skb)
 	spill.is_kernel = flow && flow != slot;
 	if (!flow)
 		return 0;
-	sn_book_pick(&choice.pick, dest.proto, 1);
-	sn_flow_fill(flow, &dest, &choice.pick, SN_FLOW_ESTABLISHED, 0);
+	sn_book_pick(&choice, 1);
+	sn_flow_fill(flow, &dest, &choice, SN_FLOW_ESTABLISHED, 0);
 	flow = sn_flow_find(spill.cookie, sk);
 	if (!flow)
 		return 0;

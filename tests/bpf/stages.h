@@ -6,6 +6,7 @@
 #pragma once
 
 #include <sinew/flow.h>
+#include <sinew/reason.h>
 #include <sinew/service.h>
 
 #define STAGES_HITS 64 /* counters of t_draws, by backend index */
@@ -25,6 +26,7 @@ struct stage_call {
 	__u64 ns;
 	__u32 reset;
 	__u32 repeat;
+	__u64 caller;
 	__u64 blocker; /* t_spill: the cookie that holds the slot */
 	/* answered */
 	__s64 r;

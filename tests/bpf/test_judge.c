@@ -143,7 +143,7 @@ static void test_only_the_backends_own_failures_are_held_against_it(void **state
 	health = world_health(s, BACKEND);
 	assert_int_equal(health.consecutive, 4);
 	assert_int_equal(health.last_failure_ns, 93);
-	for (int reason = SN_R_REFUSED; reason < SN_R_BACKEND_MAX; reason++)
+	for (int reason = SN_R_REFUSED; reason < SN_R_REPORTED; reason++)
 		assert_int_equal(health.outcome[reason], 1);
 	(void)bucket(1000);
 	assert_int_equal(world_health(s, BACKEND).consecutive, 0);

@@ -131,7 +131,7 @@ static void test_no_member_is_no_backend(void **state)
  * passes, counted under its service. */
 static void test_a_reused_extent_is_noticed(void **state)
 {
-	struct sn_set header = {.service = WORLD_SERVICE + 1, .count = 1};
+	struct sn_set header = {.service = WORLD_SERVICE + 1, .total = 1, .count = {1}};
 	struct stage_call call = {.dest = vip, .cookie = 2};
 	struct sn_slot slot;
 
@@ -143,9 +143,9 @@ static void test_a_reused_extent_is_noticed(void **state)
 
 	world_set(s, (struct world_extent){WORLD_SERVICE, WORLD_SET, FIRST}, (const uint32_t[]){1},
 		  1);
-	world_get(s->maps.sn_slots, WORLD_SET + 1, &slot);
+	world_get(s->maps.sn_slots, WORLD_SET + SN_SET_HEADER, &slot);
 	slot.service = WORLD_SERVICE + 1;
-	world_put(s->maps.sn_slots, WORLD_SET + 1, &slot);
+	world_put(s->maps.sn_slots, WORLD_SET + SN_SET_HEADER, &slot);
 	assert_int_equal(pick(1).r, SN_R_TORN);
 
 	world_set(s, (struct world_extent){WORLD_SERVICE, WORLD_SET, FIRST}, (const uint32_t[]){1},
@@ -162,7 +162,7 @@ static void test_a_reused_extent_is_noticed(void **state)
 static void test_indexes_out_of_range_are_noticed(void **state)
 {
 	struct sn_service service = {.frontend = vip, .set = 1000000};
-	struct sn_set header = {.service = WORLD_SERVICE, .count = 1000000};
+	struct sn_set header = {.service = WORLD_SERVICE, .total = 1000000, .count = {1000000}};
 	struct sn_slot slot = {
 		.backend = 1000000, .alias = 1000000, .cut = ~0u, .service = WORLD_SERVICE};
 
@@ -171,10 +171,11 @@ static void test_indexes_out_of_range_are_noticed(void **state)
 	service.set = WORLD_SET;
 	world_put(s->maps.sn_services, WORLD_SERVICE, &service);
 	world_put(s->maps.sn_slots, WORLD_SET, &header);
+	world_put(s->maps.sn_slots, WORLD_SET + 1, &header.count);
 	assert_int_equal(pick(~0u).r, SN_R_TORN);
-	header.count = 1;
-	world_put(s->maps.sn_slots, WORLD_SET, &header);
-	world_put(s->maps.sn_slots, WORLD_SET + 1, &slot);
+	header.count[0] = 1;
+	world_put(s->maps.sn_slots, WORLD_SET + 1, &header.count);
+	world_put(s->maps.sn_slots, WORLD_SET + SN_SET_HEADER, &slot);
 	assert_int_equal(pick(1).r, SN_R_TORN);
 }
 

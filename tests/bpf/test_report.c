@@ -83,7 +83,7 @@ static void test_a_refusal_says_what_was_asked(void **state)
 	assert_memory_equal(&last.orig, &dest.addr, sizeof(dest.addr));
 	assert_in_range(last.time_ns, before, now_ns());
 	assert_int_equal(last.backend, SN_NONE);
-	assert_int_equal(last.pad, 0);
+	assert_int_equal(last.trip, 0);
 }
 
 static void test_a_failed_connect_says_who_failed_it(void **state)

@@ -30,6 +30,8 @@ struct stages *world_open(const struct world_knobs *knobs)
 	(void)bpf_map__set_max_entries(s->maps.sn_slots, 4096);
 	(void)bpf_map__set_max_entries(s->maps.sn_services, 64);
 	(void)bpf_map__set_max_entries(s->maps.sn_svc_stats, 64);
+	(void)bpf_map__set_max_entries(s->maps.sn_svc_state, 64);
+	(void)bpf_map__set_max_entries(s->maps.sn_windows, 64);
 	(void)bpf_map__set_max_entries(s->maps.sn_backends, 64);
 	(void)bpf_map__set_max_entries(s->maps.sn_health, 64);
 	(void)bpf_map__set_max_entries(s->maps.sn_latency, 64);
@@ -112,7 +114,8 @@ void world_backend(struct stages *s, uint32_t index, uint32_t service, uint32_t 
 
 void world_set(struct stages *s, struct world_extent at, const uint32_t *weights, uint32_t n)
 {
-	struct sn_set header = {.service = at.service, .count = n, .serial = 1};
+	struct sn_set header = {
+		.service = at.service, .total = n, .count = {n}, .serial = 1, .weight = 1};
 	struct alias_member members[MEMBERS];
 	struct sn_slot slots[MEMBERS];
 	uint64_t work[MEMBERS];
@@ -123,9 +126,10 @@ void world_set(struct stages *s, struct world_extent at, const uint32_t *weights
 		world_backend(s, at.first + i, at.service, SN_BACKEND_ACTIVE, 1);
 	}
 	if (n)
-		header.uniform = (uint32_t)alias_build(members, n, at.service, slots, work);
+		header.uniform = (uint8_t)alias_build(members, n, at.service, slots, work);
 	for (uint32_t i = 0; i < n; i++)
-		world_put(s->maps.sn_slots, at.set + 1 + i, &slots[i]);
+		world_put(s->maps.sn_slots, at.set + SN_SET_HEADER + i, &slots[i]);
+	world_put(s->maps.sn_slots, at.set + 1, &header.count);
 	world_put(s->maps.sn_slots, at.set, &header);
 }
 
@@ -175,6 +179,8 @@ void world_reset(struct stages *s)
 	zero_all(s->maps.sn_health, sizeof(struct sn_health));
 	zero_all(s->maps.sn_latency, sizeof(struct sn_latency));
 	zero_all(s->maps.sn_svc_stats, sizeof(struct sn_svc_stats));
+	zero_all(s->maps.sn_svc_state, sizeof(struct sn_svc_state));
+	zero_all(s->maps.sn_windows, sizeof(struct sn_window));
 	zero_all(s->maps.sn_flows, sizeof(struct sn_flow));
 	zero_all(s->maps.sn_spilled, sizeof(uint64_t));
 	zero_all(s->maps.sn_counters, cpus * sizeof(uint64_t));

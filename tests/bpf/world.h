@@ -6,6 +6,8 @@
 #pragma once
 
 #include <sinew/flow.h>
+#include <sinew/health.h>
+#include <sinew/policy.h>
 #include <sinew/service.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -108,8 +108,10 @@ static const char *print_members(const struct maps *m, __u32 index, const struct
 		return "a frontend of another service";
 	if (!is_at(m->slots, service.set, &set) || set.service != index)
 		return "a set of another service";
-	for (__u32 i = 0; i < set.count; i++) {
-		torn = print_member(m, service.set + 1 + i, index, i ? ", " : "");
+	if (!is_at(m->slots, service.set + 1, &set.count))
+		return "a set without its second half";
+	for (__u32 i = 0; i < set.count[0]; i++) {
+		torn = print_member(m, service.set + SN_SET_HEADER + i, index, i ? ", " : "");
 		if (torn)
 			return torn;
 	}

@@ -59,6 +59,7 @@ void fake_init(const struct fake_size *size)
 	array_init(FAKE_HEALTH, sizeof(struct sn_health), size->backends);
 	array_init(FAKE_LATENCY, sizeof(struct sn_latency), size->backends);
 	array_init(FAKE_SVC_STATS, sizeof(struct sn_svc_stats), size->services);
+	array_init(FAKE_SVC_STATE, sizeof(struct sn_svc_state), size->services);
 	frontends = (struct bpf_map){-2, sizeof(uint32_t), size->frontends};
 	fake.frontends = calloc(size->frontends, sizeof(*fake.frontends));
 	assert(fake.frontends);
@@ -76,8 +77,8 @@ void fake_done(void)
 
 void fake_open(struct kernel *k)
 {
-	struct window *windows[] = {&k->services, &k->slots,   &k->backends, &k->policies,
-				    &k->health,   &k->latency, &k->svc_stats};
+	struct window *windows[] = {&k->services, &k->slots,   &k->backends,  &k->policies,
+				    &k->health,   &k->latency, &k->svc_stats, &k->svc_state};
 
 	*k = (struct kernel){.lock_fd = -1, .evict_link_fd = -1, .meta = &fake.meta};
 	k->skel = calloc(1, sizeof(*k->skel));
@@ -97,6 +98,7 @@ void fake_close(struct kernel *k)
 	window_close(&k->health);
 	window_close(&k->latency);
 	window_close(&k->svc_stats);
+	window_close(&k->svc_state);
 	free(k->skel);
 	k->skel = NULL;
 }

@@ -28,6 +28,7 @@ enum fake_array {
 	FAKE_HEALTH,
 	FAKE_LATENCY,
 	FAKE_SVC_STATS,
+	FAKE_SVC_STATE,
 	FAKE_ARRAYS
 };
 

@@ -50,8 +50,8 @@ static void keep_moment(void *arg)
 
 static void watch_all(struct kernel *k)
 {
-	struct window *windows[] = {&k->services, &k->slots,   &k->backends, &k->policies,
-				    &k->health,   &k->latency, &k->svc_stats};
+	struct window *windows[] = {&k->services, &k->slots,   &k->backends,  &k->policies,
+				    &k->health,   &k->latency, &k->svc_stats, &k->svc_state};
 
 	for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
 		assert_int_equal(window_need(windows[i], windows[i]->entries - 1), 0);

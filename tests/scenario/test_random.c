@@ -131,9 +131,9 @@ static void book_slots(struct ledger *l)
 
 	for (uint32_t i = 0; i < fake.n_frontends; i++) {
 		uint32_t set = fake_service(fake.frontends[i].value)->set;
-		uint32_t count = ((const struct sn_set *)fake_slot(set))->count;
+		uint32_t count = ((const struct sn_set *)fake_slot(set))->count[0];
 
-		for (uint32_t k = set; k <= set + count; k++) {
+		for (uint32_t k = set; k < set + SN_SET_HEADER + count; k++) {
 			assert_int_equal(owners[k], 0);
 			/* Another extent of the same service must have rested, too. */
 			owners[k] = fake.frontends[i].value << 16 | set;

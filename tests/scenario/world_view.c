@@ -48,8 +48,8 @@ static int read_shares(uint32_t service, uint32_t set, struct share *shares)
 	const struct sn_set *header = (const struct sn_set *)fake_slot(set);
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < header->count; i++) {
-		const struct sn_slot *slot = fake_slot(set + 1 + i);
+	for (uint32_t i = 0; i < header->count[0]; i++) {
+		const struct sn_slot *slot = fake_slot(set + SN_SET_HEADER + i);
 
 		if (slot->service != service || !is_whole_backend(slot->backend, service) ||
 		    !is_whole_backend(slot->alias, service))
@@ -89,11 +89,11 @@ static void append_shares(struct text_buffer *b, uint32_t service, uint32_t set)
 	int n;
 
 	if (!set || set >= fake.size.slots || header->service != service ||
-	    header->count >= fake.size.slots - set) {
+	    header->count[0] + SN_SET_HEADER > fake.size.slots - set) {
 		text_append(b, " TORN set");
 		return;
 	}
-	shares = calloc(2 * header->count + 1, sizeof(*shares));
+	shares = calloc(2 * header->count[0] + 1, sizeof(*shares));
 	assert_non_null(shares);
 	n = read_shares(service, set, shares);
 	if (n < 0)
@@ -107,7 +107,7 @@ static void append_shares(struct text_buffer *b, uint32_t service, uint32_t set)
 		(void)address_format_port(&backend->addr, ntohs(backend->port_be), text);
 		text_append_format(
 			b, " %s %.2f%%", text,
-			world_percent((double)shares[i].units / 4294967296.0, header->count));
+			world_percent((double)shares[i].units / 4294967296.0, header->count[0]));
 	}
 }
 

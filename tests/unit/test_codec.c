@@ -240,7 +240,7 @@ static void test_policy(void **state)
 	struct object o = model_object(policy, "manifest");
 
 	assert_int_equal(o.kind, OBJECT_POLICY);
-	assert_int_equal(o.policy->algorithm, SN_ALGORITHM_RANDOM);
+	assert_int_equal(o.policy->rules.algorithm, SN_ALGORITHM_RANDOM);
 	assert_string_equal(o.policy->namespace, "default");
 	object_done(&o);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -166,7 +166,7 @@ static void policy_explain(struct question *k, const struct store *store)
 	o = yyjson_mut_obj_add_obj(k->doc, k->root, "policy");
 	view_add_text(k->doc, o, "name", k->service->policy);
 	view_add_text(k->doc, o, "algorithm",
-		      view_algorithm(p ? p->algorithm : SN_ALGORITHM_RANDOM));
+		      view_algorithm(p ? p->rules.algorithm : SN_ALGORITHM_RANDOM));
 }
 
 static bool is_picked(const struct question *k, size_t endpoint)

@@ -24,9 +24,12 @@ static int adopt_set(struct publish *p, uint32_t index, const struct sn_service 
 	set = window_at(&p->k->slots, s->set);
 	if (set->service != index)
 		return -ENOENT;
-	r = index_claim(&p->slots, s->set, set->count + 1);
+	r = window_need(&p->k->slots, s->set + SN_SET_HEADER - 1);
+	if (r < 0)
+		return r;
+	r = index_claim(&p->slots, s->set, set_elements(set));
 	/* Its members are read when the next set is compared with it. */
-	return r < 0 ? r : window_need(&p->k->slots, s->set + set->count);
+	return r < 0 ? r : window_need(&p->k->slots, s->set + set_elements(set) - 1);
 }
 
 /* A key of sn_frontends and the service index it leads to. 0: it is an entry now. */
@@ -153,6 +156,8 @@ static int need_counters(struct publish *p, uint32_t last, uint32_t last_backend
 		r = window_need(&p->k->latency, last_backend);
 	if (r >= 0)
 		r = window_need(&p->k->svc_stats, last);
+	if (r >= 0)
+		r = window_need(&p->k->svc_state, last);
 	return r;
 }
 

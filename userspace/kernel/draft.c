@@ -202,6 +202,15 @@ int draft_service(struct publish *p, struct service *s, struct drafts *drafts)
 	return entry_each_key(s, draft_frontend, &arg);
 }
 
+static uint16_t mean_weight(const struct alias_member *members, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += members[i].weight;
+	return n && sum >= n ? (uint16_t)(sum / n) : 1;
+}
+
 /* The set in the kernel, if it is this service's and as long as ours. */
 static const struct sn_slot *current_set(struct publish *p, const struct draft *d)
 {
@@ -211,7 +220,8 @@ static const struct sn_slot *current_set(struct publish *p, const struct draft *
 	if (d->is_new || !service->set)
 		return NULL;
 	set = window_at(&p->k->slots, service->set);
-	return set->count == d->n_active ? (const struct sn_slot *)set : NULL;
+	return set_elements(set) == SN_SET_HEADER + d->n_active ? (const struct sn_slot *)set
+								: NULL;
 }
 
 int draft_build_set(struct publish *p, struct draft *d)
@@ -224,7 +234,7 @@ int draft_build_set(struct publish *p, struct draft *d)
 	size_t k = 0;
 
 	free(d->slots);
-	d->slots = calloc(n + 1, sizeof(*d->slots));
+	d->slots = calloc(n + SN_SET_HEADER, sizeof(*d->slots));
 	if (!active || !work || !d->slots)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < d->n; i++)
@@ -233,11 +243,13 @@ int draft_build_set(struct publish *p, struct draft *d)
 							    .weight = d->members[i].want.weight};
 	header = (struct sn_set *)d->slots;
 	header->service = d->entry->index;
-	header->count = (uint32_t)n;
-	if (n)
-		header->uniform =
-			(uint32_t)alias_build(active, n, d->entry->index, d->slots + 1, work);
+	header->total = (uint32_t)n;
+	header->count[0] = (uint32_t)n;
+	header->weight = mean_weight(active, n);
+	if (n && alias_build(active, n, d->entry->index, d->slots + SN_SET_HEADER, work))
+		header->uniform = 1;
 	current = current_set(p, d);
-	d->needs_set = !current || memcmp(current + 1, d->slots + 1, n * sizeof(*d->slots)) != 0;
+	d->needs_set = !current || memcmp(current + SN_SET_HEADER, d->slots + SN_SET_HEADER,
+					  n * sizeof(*d->slots)) != 0;
 	return 0;
 }

@@ -58,6 +58,16 @@ struct draft {
 	struct sn_slot *slots; /* header and members as they will be written */
 };
 
+/* Elements of sn_slots that a set takes. */
+static inline uint32_t set_elements(const struct sn_set *set)
+{
+	uint32_t n = SN_SET_HEADER;
+
+	for (int i = 0; i < SN_LEVELS; i++)
+		n += set->count[i];
+	return n;
+}
+
 struct drafts {
 	struct draft *items;
 	size_t n, allocated;

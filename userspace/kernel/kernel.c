@@ -84,6 +84,7 @@ static int open_windows(struct kernel *k)
 		{&k->health, k->skel->maps.sn_health},
 		{&k->latency, k->skel->maps.sn_latency},
 		{&k->svc_stats, k->skel->maps.sn_svc_stats},
+		{&k->svc_state, k->skel->maps.sn_svc_state},
 	};
 	int r;
 
@@ -191,6 +192,7 @@ int kernel_reload(struct kernel *k, const struct kernel_config *config)
 	k->health.fd = bpf_map__fd(new->maps.sn_health);
 	k->latency.fd = bpf_map__fd(new->maps.sn_latency);
 	k->svc_stats.fd = bpf_map__fd(new->maps.sn_svc_stats);
+	k->svc_state.fd = bpf_map__fd(new->maps.sn_svc_state);
 	object_free(old);
 	(void)malloc_trim(0);
 	return 0;
@@ -214,6 +216,7 @@ void kernel_close(struct kernel *k)
 	window_close(&k->health);
 	window_close(&k->latency);
 	window_close(&k->svc_stats);
+	window_close(&k->svc_state);
 	if (k->skel)
 		object_free(k->skel);
 	closep(&k->evict_link_fd);

@@ -58,7 +58,7 @@ struct kernel {
 	char trouble[400];    /* what the last failure to attach or to pin was, as a sentence; "" */
 	unsigned int repairs; /* times the links were made anew because their cgroup had gone */
 	uint32_t flow_entries;
-	struct window services, slots, backends, policies, health, latency, svc_stats;
+	struct window services, slots, backends, policies, health, latency, svc_stats, svc_state;
 	struct sn_meta *meta;
 	struct ring_buffer *events; /* events.h */
 	void (*on_event)(void *arg, const struct sn_event *event);

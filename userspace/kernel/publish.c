@@ -51,7 +51,9 @@ static int need_service(struct publish *p, uint32_t index)
 {
 	int r = window_need(&p->k->services, index);
 
-	return r < 0 ? r : window_need(&p->k->svc_stats, index);
+	if (r >= 0)
+		r = window_need(&p->k->svc_stats, index);
+	return r < 0 ? r : window_need(&p->k->svc_state, index);
 }
 
 static int take_backends(struct publish *p, struct draft *d, uint64_t now)
@@ -86,15 +88,15 @@ static int take_room(struct publish *p, struct draft *d, uint64_t now)
 		r = draft_build_set(p, d);
 	if (r < 0 || !d->needs_set)
 		return r;
-	r = index_take(&p->slots, d->n_active + 1, now, &d->first);
-	return r < 0 ? r : window_need(&p->k->slots, d->first + d->n_active);
+	r = index_take(&p->slots, d->n_active + SN_SET_HEADER, now, &d->first);
+	return r < 0 ? r : window_need(&p->k->slots, d->first + d->n_active + SN_SET_HEADER - 1);
 }
 
 /* Nothing of a refused change was shown to the kernel, so its room is free at once. */
 static void untake_room(struct publish *p, struct draft *d)
 {
 	if (d->first)
-		index_untake(&p->slots, d->first, d->n_active + 1);
+		index_untake(&p->slots, d->first, d->n_active + SN_SET_HEADER);
 	for (uint32_t i = 0; i < d->n; i++)
 		if (d->members[i].is_new && d->members[i].backend)
 			index_untake(&p->backends, d->members[i].backend, 1);
@@ -140,10 +142,13 @@ static void write_new_backend(struct publish *p, const struct draft *d,
 {
 	struct sn_backend *b = window_at(&p->k->backends, m->backend);
 	uint16_t incarnation = b->incarnation + 1;
+	struct sn_health *health;
 
 	store_word(&b->state, SN_BACKEND_GONE);
 	b->incarnation = incarnation;
-	memset(window_at(&p->k->health, m->backend), 0, sizeof(struct sn_health));
+	health = window_at(&p->k->health, m->backend);
+	memset(health, 0, sizeof(*health));
+	health->since_ns = publish_now_ns();
 	memset(window_at(&p->k->latency, m->backend), 0, sizeof(struct sn_latency));
 	b->addr = m->want.addr;
 	b->port_be = m->want.port_be;
@@ -179,6 +184,7 @@ static void write_new_service(struct publish *p, const struct draft *d)
 	s->policy = 1;
 	s->incarnation++;
 	memset(window_at(&p->k->svc_stats, d->entry->index), 0, sizeof(struct sn_svc_stats));
+	memset(window_at(&p->k->svc_state, d->entry->index), 0, sizeof(struct sn_svc_state));
 }
 
 /* The switch: the extent is complete before the word that leads to it changes. */
@@ -189,12 +195,13 @@ static void write_set(struct publish *p, struct draft *d, uint64_t now)
 	const struct sn_set *old_set;
 
 	((struct sn_set *)d->slots)->serial = ++p->k->meta->serial;
-	memcpy(window_at(&p->k->slots, d->first), d->slots, (d->n_active + 1) * sizeof(*d->slots));
+	memcpy(window_at(&p->k->slots, d->first), d->slots,
+	       (d->n_active + SN_SET_HEADER) * sizeof(*d->slots));
 	store_word(&s->set, d->first);
 	if (!old || d->is_new)
 		return;
 	old_set = window_at(&p->k->slots, old);
-	index_give(&p->slots, old, old_set->count + 1, now);
+	index_give(&p->slots, old, set_elements(old_set), now);
 }
 
 static void retire_backend(struct publish *p, struct entry *e, uint32_t backend, uint64_t now)
@@ -280,7 +287,7 @@ static void withdraw_new(struct publish *p, const struct draft *d, uint64_t now)
 		store_word(&b->state, SN_BACKEND_GONE);
 		index_give(&p->backends, d->members[i].backend, 1, now);
 	}
-	index_give(&p->slots, d->first, d->n_active + 1, now);
+	index_give(&p->slots, d->first, d->n_active + SN_SET_HEADER, now);
 	index_give(&p->services, d->entry->index, 1, now);
 }
 
@@ -333,7 +340,7 @@ static void remove_entry(struct publish *p, struct entry *e, uint64_t now)
 
 	(void)bpf_map_delete_elem(p->frontends_fd, &e->key);
 	if (set)
-		index_give(&p->slots, s->set, set->count + 1, now);
+		index_give(&p->slots, s->set, set_elements(set), now);
 	store_word(&s->set, SN_NONE);
 	for (uint32_t i = 0; i < e->n_members; i++)
 		retire_backend(p, e, e->members[i].backend, now);

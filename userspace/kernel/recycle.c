@@ -70,5 +70,6 @@ void recycle_windows(struct publish *p)
 	window_trim(&p->k->latency, backend);
 	window_trim(&p->k->services, service);
 	window_trim(&p->k->svc_stats, service);
+	window_trim(&p->k->svc_state, service);
 	window_trim(&p->k->slots, index_highest(&p->slots));
 }

@@ -59,9 +59,11 @@ static int read_balancer(struct codec *c, const struct json_at *up, yyjson_val *
 	struct json_at at = codec_at_key(up, "loadBalancer");
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int r = codec_read_members(c, &at, json, &shape, values);
+	uint32_t algorithm = p->rules.algorithm;
 
-	if (values[0] && read_algorithm(c, &at, values[0], &p->algorithm) < 0)
+	if (values[0] && read_algorithm(c, &at, values[0], &algorithm) < 0)
 		r = -EINVAL;
+	p->rules.algorithm = (uint8_t)algorithm;
 	return r;
 }
 
@@ -74,7 +76,7 @@ int codec_policy_decode(struct codec *c, const struct json_at *at, yyjson_val *s
 			   .source = (char *)c->source,
 			   .labels = metadata->labels,
 			   .n_labels = metadata->n_labels,
-			   .algorithm = SN_ALGORITHM_RANDOM};
+			   .rules.algorithm = SN_ALGORITHM_RANDOM};
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int r = codec_read_members(c, at, spec, &shape, values);
 

@@ -135,7 +135,7 @@ static uint64_t policy_hash(const struct policy *p)
 {
 	uint64_t hash = hash_text(hash_text(2, p->namespace), p->name);
 
-	hash = hash_number(hash_labels(hash, p->labels, p->n_labels), p->algorithm);
+	hash = hash_number(hash_labels(hash, p->labels, p->n_labels), p->rules.algorithm);
 	return hash ? hash : 1;
 }
 
@@ -265,7 +265,8 @@ bool service_is_equal(const struct service *a, const struct service *b)
 
 bool policy_is_equal(const struct policy *a, const struct policy *b)
 {
-	return a->etag == b->etag && a->algorithm == b->algorithm && a->n_labels == b->n_labels &&
-	       !strcmp(a->name, b->name) && !strcmp(a->namespace, b->namespace) &&
+	return a->etag == b->etag && !memcmp(&a->rules, &b->rules, sizeof(a->rules)) &&
+	       a->n_labels == b->n_labels && !strcmp(a->name, b->name) &&
+	       !strcmp(a->namespace, b->namespace) &&
 	       labels_are_equal(a->labels, b->labels, a->n_labels);
 }

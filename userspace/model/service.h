@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <sinew/policy.h>
 #include <sinew/service.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,7 +59,7 @@ struct policy {
 	char *namespace;
 	char *name;
 	char *source;
-	uint32_t algorithm; /* enum sn_algorithm */
+	struct sn_policy rules; /* as the kernel will read them, defaults filled in */
 	struct label *labels;
 	size_t n_labels;
 };

@@ -6,6 +6,7 @@
 
 #include <sinew/event.h>
 #include <sinew/flow.h>
+#include <sinew/health.h>
 #include <sinew/meta.h>
 #include <stdbool.h>
 #include <stdint.h>

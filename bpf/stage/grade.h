@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * May this candidate be had now, and how does its load compare? Between two steps of pick. Changes
+ * nothing, but for the half-open lease that it takes.
+ *
+ * An ask holds numbers, no pointers, so that the verifier can judge each step by itself (SN_ONCE):
+ * followed from every door through every step at once, a pick is more than it is ready to read.
+ */
+#pragma once
+
+#include "maps.bpf.h"
+
+/* What a pick is asked for, and what it must avoid. */
+struct sn_ask {
+	__u64 now;    /* CLOCK_MONOTONIC; a tick's precision will do */
+	__u64 caller; /* for affinity and consistent hashing */
+	__u32 service;
+	__u32 policy;
+	__u32 workload;        /* low 32 bits of the cgroup id */
+	__u32 avoid;           /* the backend that failed this caller lately; SN_NONE */
+	__u32 draw;            /* 32 random bits, so that tests can choose */
+	__u32 tried[SN_TRIES]; /* failover: not these; SN_NONE for those not used */
+	__u8 proto;
+	__u8 flags; /* SN_ASK_* */
+	__u16 pad;
+};
+
+#define SN_ASK_DRY 0x01    /* only tell: take no lease, count nothing */
+#define SN_ASK_ANY 0x02    /* panic: ejection is ignored */
+#define SN_ASK_PROBES 0x04 /* panic, and traffic is refused: probes only */
+
+enum sn_grade {
+	SN_GRADE_TORN = 0, /* not this service's any more */
+	SN_GRADE_NONE = 1, /* ejected, held, tried */
+	SN_GRADE_FULL = 2, /* at its limit */
+	SN_GRADE_LAST = 3, /* if there is no other: failed this caller lately, or starts slowly */
+	SN_GRADE_GOOD = 4,
+	SN_GRADE_PROBE = 5, /* half-open, and this pick is the probe */
+};
+
+/* A candidate in one word, the greater the better: grade in 3 bits, what its load leaves of 29
+ * bits, backend index in 32. */
+#define SN_LOAD_MAX 0x1fffffffu
+#define SN_CANDIDATE_GRADE(word) ((__u32)((word) >> 61))
+#define SN_CANDIDATE_RANK(word) ((__u32)((word) >> 32))
+
+static __always_inline int sn_is_held(const struct sn_health *health, __u64 now)
+{
+	return health->held && now < health->held_until_ns;
+}
+
+/* One admission of `probes` per interval; one compare-and-swap decides among all CPUs. */
+static __always_inline int sn_probe_take(struct sn_health *health, const struct sn_policy *policy,
+					 __u64 now)
+{
+	__u64 seen = *(volatile __u64 *)&health->probe, ms = now / 1000000, fresh;
+
+	if (seen && ms - (seen >> 8) < policy->base_ns / 1000000) {
+		if ((seen & 255) >= policy->probes)
+			return 0;
+		fresh = seen + 1;
+	} else {
+		fresh = ms << 8 | 1;
+	}
+	return __sync_val_compare_and_swap(&health->probe, seen, fresh) == seen;
+}
+
+static __always_inline int sn_grade_ejected(const struct sn_ask *ask, struct sn_health *health,
+					    const struct sn_policy *policy, __u64 until)
+{
+	if (ask->flags & SN_ASK_ANY)
+		return SN_GRADE_GOOD;
+	if (ask->now < until)
+		return SN_GRADE_NONE;
+	if (!policy->probes)
+		return SN_GRADE_GOOD;
+	if (ask->flags & SN_ASK_DRY)
+		return SN_GRADE_LAST;
+	return sn_probe_take(health, policy, ask->now) ? SN_GRADE_PROBE : SN_GRADE_NONE;
+}
+
+/* A new or recovered backend is passed over less and less: its share grows from a tenth to all of
+ * it. `draw`: as good as any other random number here. */
+static __always_inline int sn_starts_slowly(const struct sn_ask *ask, __u64 slow, __u64 since)
+{
+	__u64 age;
+
+	if (!slow || !since || ask->now >= since + slow)
+		return 0;
+	age = ask->now > since ? ask->now - since : 0;
+	age = age < slow / 10 ? slow / 10 : age;
+	return ((ask->draw * 0x85ebca6bu) >> 16) > age * 65536 / slow;
+}
+
+static __always_inline int sn_grade(const struct sn_ask *ask, const struct sn_policy *policy,
+				    struct sn_health *health, __u32 backend)
+{
+	__u64 until = *(volatile __u64 *)&health->ejected_until_ns;
+	int grade = SN_GRADE_GOOD;
+
+	if (sn_is_held(health, ask->now))
+		return SN_GRADE_NONE;
+#pragma unroll
+	for (int i = 0; i < SN_TRIES; i++)
+		if (ask->tried[i] == backend)
+			return SN_GRADE_NONE;
+	if (policy->limit_backend && health->active >= policy->limit_backend)
+		return SN_GRADE_FULL;
+	if (until)
+		grade = sn_grade_ejected(ask, health, policy, until);
+	if (ask->flags & SN_ASK_PROBES && grade != SN_GRADE_PROBE)
+		return SN_GRADE_NONE;
+	if (grade == SN_GRADE_GOOD &&
+	    (backend == ask->avoid ||
+	     sn_starts_slowly(ask, policy->slow_start_ns, health->since_ns)))
+		return SN_GRADE_LAST;
+	return grade;
+}
+
+/* What one more connection would cost there: the connections that it has, measured by the mean
+ * weight, and the one to come, times how long a connect takes. Equal for idle backends of any
+ * weight, so that weights alone decide among those. An old time counts half after each 4.3 s. */
+static __always_inline __u32 sn_load(const struct sn_ask *ask, const struct sn_health *health,
+				     __u32 weight, __u32 mean)
+{
+	__u64 age = ask->now > health->cost_ns ? (ask->now - health->cost_ns) >> 32 : 0;
+	__u64 cost = age < 32 ? health->cost >> age : 0;
+	__u64 each = mean && weight && weight != mean ? (mean << 8) / weight : 256;
+	__u64 load = (cost ? cost : 1) * (health->active * each + 256) >> 4;
+
+	return load < SN_LOAD_MAX ? load : SN_LOAD_MAX;
+}
+
+/* A backend as a candidate; 0: it is not the service's. */
+SN_ONCE __u64 sn_weigh(const struct sn_ask *ask, __u32 index, __u32 mean)
+{
+	const struct sn_backend *backend = sn_backend_at(index);
+	struct sn_health *health = sn_health_at(index);
+	const struct sn_policy *policy;
+	__u64 grade;
+
+	if (!ask || !backend || !health || backend->service != ask->service)
+		return 0;
+	policy = sn_policy_at(ask->policy);
+	if (!policy)
+		return 0;
+	grade = sn_grade(ask, policy, health, index);
+	return grade << 61 |
+	       (__u64)(SN_LOAD_MAX - sn_load(ask, health, backend->weight, mean)) << 32 | index;
+}
