@@ -65,8 +65,8 @@ static __always_inline void sn_datagram_leave(const struct sn_flow *flow, __u64 
 	sn_reverse_put(&key, SN_WAY_BACK, &back);
 }
 
-/* Ends what the flow was, and keeps it for the same socket; a datagram socket's end tells nothing of
- * its backend. 0: another thread is at it. */
+/* Ends what the flow was, and keeps it for the same socket; a datagram socket's end tells nothing
+ * of its backend. 0: another thread is at it. */
 static __always_inline int sn_datagram_empty(struct sn_flow *flow)
 {
 	struct sn_health *health;

@@ -161,6 +161,7 @@ static __always_inline void sn_eject(const struct sn_judged *j, __u64 from, __u3
 	j->health->ejections = times + 1 > 0xffff ? 0xffff : times + 1;
 	j->health->ejected_ns = now;
 	j->health->trip = what >> 16;
+	j->health->reason = what & 0xff;
 	__sync_fetch_and_add(&j->health->ejected_total, 1);
 	sn_health_begin_anew(j->backend, j->health);
 	sn_report_backend(j, SN_EVENT_EJECTED, what, now, ns);

@@ -59,7 +59,8 @@ struct sn_health {
 	__u64 ejected_total;   /* ejections, half-open failures included */
 	__u32 consecutive;     /* failures blamed on the backend since its last success */
 	__u16 ejections;       /* in a row, for the time of the next one; decays */
-	__u16 trip;            /* enum sn_trip of the last ejection */
+	__u8 trip;             /* enum sn_trip of the last ejection */
+	__u8 reason;           /* of the outcome that tripped it: enum sn_reason */
 	__u64 outcome[16];     /* by SN_BACKEND_REASONS */
 };
 SN_LAYOUT(struct sn_health, 256);
