@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "control/control.h"
+#include "control/figures.h"
 #include "control/synthetic.h"
 
 struct fake {
@@ -98,63 +99,15 @@ static int fake_apply(void *arg, const struct control_order *order, struct probl
 	return ack_later(f, order->applied, order->applied_arg);
 }
 
-/* The same name has the same traffic in each run. */
-static uint64_t name_hash(const char *namespace, const char *name)
+/* Workload 7 was failed by everybody's first endpoint, two seconds ago. */
+static int fake_memory(void *arg, uint32_t service, uint32_t workload, struct sn_memory *ret)
 {
-	uint64_t h = 1469598103934665603u;
-
-	for (const char *p = namespace; *p; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211u;
-	for (const char *p = name; *p; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211u;
-	return h >> 32;
-}
-
-static int fake_backend_traffic(void *arg, const struct service *s, size_t endpoint, size_t port,
-				struct backend_traffic *ret)
-{
-	uint64_t seed = name_hash(s->namespace, s->name) + endpoint * 7 + port;
-	struct backend_traffic b = {
-		.index = (uint32_t)(seed % 60000 + 1),
-		.incarnation = 1,
-		.state = s->endpoints[endpoint].weight ? SN_BACKEND_ACTIVE : SN_BACKEND_DRAINING,
-	};
-
-	b.traffic.outcome[SN_R_CONNECTED] = seed % 1000;
-	b.traffic.outcome[SN_R_REFUSED] = seed % 7;
-	b.traffic.active = (uint32_t)(seed % 5);
-	b.traffic.attempts = seed % 1000 + seed % 7;
-	b.traffic.latency[6] = seed % 1000 - seed % 1000 / 100;
-	b.traffic.latency[12] = seed % 1000 / 100;
-	b.traffic.connect_ns = seed % 1000 * 24000;
-	*ret = b;
+	if (workload != 7)
+		return -ENOENT;
+	*ret = (struct sn_memory){.failed_ns = figures_now_ns() - 2 * FIGURES_SECOND,
+				  .backend = (service - 1) * 8 + 1,
+				  .incarnation = 1};
 	return 0;
-}
-
-static int fake_service_traffic(void *arg, const struct service *s, struct traffic *ret)
-{
-	struct traffic sum = {};
-
-	for (size_t e = 0; e < s->n_endpoints; e++) {
-		for (size_t p = 0; p < s->n_ports; p++) {
-			struct backend_traffic b;
-
-			(void)fake_backend_traffic(arg, s, e, p, &b);
-			traffic_add(&sum, &b.traffic);
-		}
-	}
-	sum.refused_here[0] = s->n_endpoints ? 0 : name_hash(s->namespace, s->name) % 9;
-	*ret = sum;
-	return 0;
-}
-
-static size_t fake_service_usable(void *arg, const struct service *s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < s->n_endpoints; i++)
-		n += s->endpoints[i].weight != 0;
-	return n;
 }
 
 /* Backend index: service number * 8 + endpoint + 1. */
@@ -232,7 +185,7 @@ static int fake_explain(void *arg, struct sn_explain *e)
 		if (all[i] != s)
 			continue;
 		e->service = (uint32_t)i + 1;
-		e->count = (uint32_t)fake_service_usable(arg, s);
+		e->count = (uint32_t)figures_service_usable(arg, s);
 		e->reason = e->count ? SN_R_CONNECTED : SN_R_NO_BACKEND;
 		e->backend = e->count ? (uint32_t)(i * 8 + 1) : SN_NONE;
 		e->incarnation = 1;
@@ -425,9 +378,11 @@ static int fake_run(struct fake *f, const struct options *o)
 		.arg = f,
 		.store = fake_store,
 		.apply = fake_apply,
-		.service_traffic = fake_service_traffic,
-		.backend_traffic = fake_backend_traffic,
-		.service_usable = fake_service_usable,
+		.service_traffic = figures_service_traffic,
+		.backend_traffic = figures_backend_traffic,
+		.service_usable = figures_service_usable,
+		.service_state = figures_service_state,
+		.memory = fake_memory,
 		.flows = fake_flows,
 		.backend_owner = fake_backend_owner,
 		.service_owner = fake_service_owner,
@@ -525,7 +480,7 @@ int main(int argc, char **argv)
 		(void)fprintf(
 			stderr,
 			"usage: fake_control --control PATH --status PATH [--services N] "
-			"[--budget N] [--events PER_SECOND] [--ack-ms N] [--receive-ms N] "
+			"[--budget N] [--events PER_FIGURES_SECOND] [--ack-ms N] [--receive-ms N] "
 			"[--answer-s N] [--heartbeat-ms N] [--backend-label] [--fail-disk]\n");
 		return 2;
 	}

@@ -67,6 +67,8 @@ static void test_add(void **state)
 	t.outcome[SN_R_CONNECTED] = 3;
 	t.refused_here[1] = 4;
 	t.latency[SN_LATENCY_BUCKETS - 1] = 6;
+	t.ejections = 2;
+	t.failed_over = 8;
 	traffic_add(&sum, &t);
 	traffic_add(&sum, &t);
 	assert_int_equal(sum.attempts, 11);
@@ -75,6 +77,29 @@ static void test_add(void **state)
 	assert_int_equal(sum.outcome[SN_R_CONNECTED], 6);
 	assert_int_equal(sum.refused_here[1], 8);
 	assert_int_equal(sum.latency[SN_LATENCY_BUCKETS - 1], 12);
+	assert_int_equal(sum.ejections, 4);
+	assert_int_equal(sum.failed_over, 16);
+}
+
+static void test_usable_is_neither_ejected_nor_half_open_nor_held(void **state)
+{
+	const struct backend_traffic active = {.state = SN_BACKEND_ACTIVE};
+	struct backend_traffic b = active;
+
+	assert_true(backend_is_usable(&b, 100));
+	b.state = SN_BACKEND_DRAINING;
+	assert_false(backend_is_usable(&b, 100));
+	b = active;
+	b.ejected_until_ns = 200;
+	assert_false(backend_is_usable(&b, 100));
+	assert_false(backend_is_usable(&b, 300)); /* until its probe succeeds */
+	b = active;
+	b.held = SN_HOLD_EJECT;
+	b.held_until_ns = 200;
+	assert_false(backend_is_usable(&b, 199));
+	assert_true(backend_is_usable(&b, 200)); /* a hold that is over */
+	b.held_until_ns = SN_FOREVER;
+	assert_true(backend_is_held(&b, SN_FOREVER - 1));
 }
 
 #define ROW(id, label, blame, help) {SN_R_##id, #blame},
@@ -104,6 +129,7 @@ int main(void)
 		cmocka_unit_test(test_quantile),
 		cmocka_unit_test(test_quantile_rises),
 		cmocka_unit_test(test_add),
+		cmocka_unit_test(test_usable_is_neither_ejected_nor_half_open_nor_held),
 		cmocka_unit_test(test_failed_is_the_backends),
 	};
 

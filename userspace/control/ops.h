@@ -69,8 +69,11 @@ struct control_ops {
 	/* One endpoint of a service at one of its ports. -ENOENT: not published. */
 	int (*backend_traffic)(void *arg, const struct service *s, size_t endpoint, size_t port,
 			       struct backend_traffic *ret);
-	/* Usable endpoints (active in the kernel) of a service, counted once per endpoint. */
+	/* Endpoints of a service with a backend that is usable now, counted once per endpoint. */
 	size_t (*service_usable)(void *arg, const struct service *s);
+	int (*service_state)(void *arg, const struct service *s, struct service_state *ret);
+	/* What went wrong lately for a caller at a datapath service index. -ENOENT: nothing. */
+	int (*memory)(void *arg, uint32_t service, uint32_t workload, struct sn_memory *ret);
 
 	/* Visits up to `max` live flows; the callback returns < 0 to stop. Returns the number seen.
 	 */

@@ -122,6 +122,16 @@ static size_t op_service_usable(void *arg, const struct service *s)
 	return read_usable(((struct daemon *)arg)->publish, s);
 }
 
+static int op_service_state(void *arg, const struct service *s, struct service_state *ret)
+{
+	return read_state(((struct daemon *)arg)->publish, s, ret);
+}
+
+static int op_memory(void *arg, uint32_t service, uint32_t workload, struct sn_memory *ret)
+{
+	return read_memory(&((struct daemon *)arg)->kernel, service, workload, ret);
+}
+
 static int op_flows(void *arg, size_t max, int (*visit)(void *arg, const struct sn_flow *flow),
 		    void *visit_arg)
 {
@@ -252,6 +262,8 @@ void ops_init(struct daemon *d)
 		.service_traffic = op_service_traffic,
 		.backend_traffic = op_backend_traffic,
 		.service_usable = op_service_usable,
+		.service_state = op_service_state,
+		.memory = op_memory,
 		.flows = op_flows,
 		.backend_owner = op_backend_owner,
 		.service_owner = op_service_owner,

@@ -23,6 +23,8 @@ void read_backend(const struct kernel *k, uint32_t backend, struct traffic *ret)
 	ret->attempts = h->attempts;
 	ret->active = h->active;
 	ret->connect_ns = h->connect_ns;
+	ret->ejections = h->ejected_total;
+	ret->failed_over = h->failed_over;
 	memcpy(ret->outcome, h->outcome, sizeof(ret->outcome));
 	memcpy(ret->latency, l->bucket, sizeof(ret->latency));
 }
@@ -37,6 +39,31 @@ static const struct entry *find_entry(const struct publish *p, const struct serv
 	return entry_find(p, &key);
 }
 
+static void read_member(const struct publish *p, uint32_t backend, struct backend_traffic *ret)
+{
+	const struct sn_backend *b = window_at(&p->k->backends, backend);
+	const struct sn_health *h = window_at(&p->k->health, backend);
+
+	*ret = (struct backend_traffic){.index = backend,
+					.incarnation = b->incarnation,
+					.state = b->state,
+					.last_failure_ns = h->last_failure_ns,
+					.consecutive = h->consecutive,
+					.ejected_until_ns = h->ejected_until_ns,
+					.ejected_ns = h->ejected_ns,
+					.held_until_ns = h->held_until_ns,
+					.since_ns = h->since_ns,
+					.shadow_until_ns = h->shadow_until_ns,
+					.held = h->held,
+					.ejections = h->ejections,
+					.trip = h->trip,
+					.reason = h->reason,
+					.ewma_us = h->ewma_us,
+					.cost = h->cost,
+					.cost_ns = h->cost_ns};
+	read_backend(p->k, backend, &ret->traffic);
+}
+
 int read_endpoint(const struct publish *p, const struct service *s, size_t endpoint, size_t port,
 		  struct backend_traffic *ret)
 {
@@ -44,18 +71,9 @@ int read_endpoint(const struct publish *p, const struct service *s, size_t endpo
 		const struct entry *e = find_entry(p, s, a, port);
 
 		for (uint32_t i = 0; e && i < e->n_members; i++) {
-			uint32_t backend = e->members[i].backend;
-			const struct sn_backend *b = window_at(&p->k->backends, backend);
-			const struct sn_health *h = window_at(&p->k->health, backend);
-
 			if (e->members[i].endpoint != endpoint)
 				continue;
-			*ret = (struct backend_traffic){.index = backend,
-							.incarnation = b->incarnation,
-							.state = b->state,
-							.last_failure_ns = h->last_failure_ns,
-							.consecutive = h->consecutive};
-			read_backend(p->k, backend, &ret->traffic);
+			read_member(p, e->members[i].backend, ret);
 			return 0;
 		}
 	}
@@ -95,13 +113,72 @@ int read_service(const struct publish *p, const struct service *s, struct traffi
 	return 0;
 }
 
+static void mark_usable(const struct publish *p, const struct entry *e, uint64_t now_ns,
+			bool *usable, size_t n)
+{
+	struct backend_traffic b;
+
+	for (uint32_t i = 0; i < e->n_members; i++) {
+		if (e->members[i].endpoint >= n || usable[e->members[i].endpoint])
+			continue;
+		read_member(p, e->members[i].backend, &b);
+		usable[e->members[i].endpoint] = backend_is_usable(&b, now_ns);
+	}
+}
+
 size_t read_usable(const struct publish *p, const struct service *s)
 {
-	size_t usable = 0;
+	_cleanup_free_ bool *usable = calloc(s->n_endpoints + 1, sizeof(*usable));
+	uint64_t now_ns = publish_now_ns();
+	const struct entry *e;
+	size_t sum = 0;
 
+	if (!usable)
+		return 0;
+	for (size_t a = 0; a < s->n_addresses; a++)
+		for (size_t i = 0; i < s->n_ports; i++) {
+			e = find_entry(p, s, a, i);
+			if (e)
+				mark_usable(p, e, now_ns, usable, s->n_endpoints);
+		}
 	for (size_t i = 0; i < s->n_endpoints; i++)
-		usable += s->endpoints[i].weight > 0;
-	return usable;
+		sum += usable[i];
+	return sum;
+}
+
+static void add_state(const struct publish *p, const struct entry *e, struct service_state *sum)
+{
+	const struct sn_svc_state *state = window_at(&p->k->svc_state, e->index);
+
+	sum->ejected += state->ejected;
+	sum->held += state->held;
+	sum->active += state->active;
+	sum->pending += state->pending;
+	if (state->panic_ns && (!sum->panic_ns || state->panic_ns < sum->panic_ns))
+		sum->panic_ns = state->panic_ns;
+}
+
+int read_state(const struct publish *p, const struct service *s, struct service_state *ret)
+{
+	const struct entry *e;
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t a = 0; a < s->n_addresses; a++)
+		for (size_t i = 0; i < s->n_ports; i++) {
+			e = find_entry(p, s, a, i);
+			if (e)
+				add_state(p, e, ret);
+		}
+	return 0;
+}
+
+int read_memory(const struct kernel *k, uint32_t service, uint32_t workload, struct sn_memory *ret)
+{
+	const struct sn_memory_key key = {.workload = workload, .service = service};
+
+	if (bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.sn_memory), &key, ret) < 0)
+		return -errno;
+	return 0;
 }
 
 const struct service *read_backend_owner(const struct publish *p, uint32_t backend,

@@ -14,7 +14,11 @@ int read_endpoint(const struct publish *p, const struct service *s, size_t endpo
 		  struct backend_traffic *ret);
 /* Sums over the service's ports, families and past backends. */
 int read_service(const struct publish *p, const struct service *s, struct traffic *ret);
+/* Endpoints with a backend that is usable now. */
 size_t read_usable(const struct publish *p, const struct service *s);
+int read_state(const struct publish *p, const struct service *s, struct service_state *ret);
+/* What is remembered of a caller's failures at a service. -ENOENT. */
+int read_memory(const struct kernel *k, uint32_t service, uint32_t workload, struct sn_memory *ret);
 const struct service *read_backend_owner(const struct publish *p, uint32_t backend,
 					 uint16_t incarnation, size_t *ret_endpoint,
 					 size_t *ret_port);

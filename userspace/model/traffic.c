@@ -43,6 +43,8 @@ void traffic_add(struct traffic *sum, const struct traffic *t)
 {
 	sum->attempts += t->attempts;
 	sum->connect_ns += t->connect_ns;
+	sum->ejections += t->ejections;
+	sum->failed_over += t->failed_over;
 	sum->active += t->active;
 	for (size_t i = 0; i < ARRAY_SIZE(sum->outcome); i++)
 		sum->outcome[i] += t->outcome[i];

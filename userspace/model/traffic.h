@@ -17,6 +17,8 @@ struct traffic {
 	uint64_t refused_here[SN_R_SERVICE_COUNT]; /* by SN_SERVICE_REASONS; 0 for a backend */
 	uint64_t connect_ns;
 	uint64_t latency[SN_LATENCY_BUCKETS];
+	uint64_t ejections;   /* half-open failures included */
+	uint64_t failed_over; /* connects that left a backend for the next one */
 	uint32_t active;
 };
 
@@ -26,13 +28,46 @@ uint64_t traffic_quantile(const struct traffic *t, double q);
 void traffic_add(struct traffic *sum, const struct traffic *t);
 uint64_t traffic_failed(const struct traffic *t); /* sum of the outcomes blamed on the backend */
 
+/* Every time is CLOCK_MONOTONIC, as in sn_health, which explains the fields of the same name. */
 struct backend_traffic {
 	uint32_t index;
 	uint16_t incarnation;
 	uint32_t state; /* enum sn_backend_state */
 	uint64_t last_failure_ns;
 	uint32_t consecutive;
+	uint64_t ejected_until_ns, ejected_ns;
+	uint64_t held_until_ns;
+	const char *held_why; /* what the person said; NULL: nothing; good until the next call */
+	uint64_t since_ns;
+	uint64_t shadow_until_ns;
+	uint32_t held;      /* enum sn_hold */
+	uint32_t ejections; /* in a row */
+	uint32_t trip;      /* enum sn_trip */
+	uint32_t reason;    /* enum sn_reason of the outcome that tripped it */
+	uint32_t ewma_us;
+	uint32_t cost;
+	uint64_t cost_ns;
+	uint32_t level;         /* of preference, 0 the first */
 	struct traffic traffic; /* refused_here unused */
+};
+
+static inline bool backend_is_held(const struct backend_traffic *b, uint64_t now_ns)
+{
+	return b->held && now_ns < b->held_until_ns;
+}
+
+/* Registry-healthy, and neither ejected (or half-open) nor held by hand. */
+static inline bool backend_is_usable(const struct backend_traffic *b, uint64_t now_ns)
+{
+	return b->state == SN_BACKEND_ACTIVE && !b->ejected_until_ns && !backend_is_held(b, now_ns);
+}
+
+/* A service's load and members now, summed over its ports and families. */
+struct service_state {
+	uint32_t ejected; /* or half-open */
+	uint32_t held;
+	uint32_t active, pending; /* counted against connectionLimits */
+	uint64_t panic_ns;        /* since then some port ignores ejection; 0: none does */
 };
 
 /* One kernel map as status and metrics show it. */

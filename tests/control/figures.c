@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See figures.h. Before: fake_control.c is asked. Never draws by chance.
+ */
+#include "control/figures.h"
+
+#include <string.h>
+#include <time.h>
+
+/* The same name has the same traffic in each run. */
+static uint64_t name_hash(const char *namespace, const char *name)
+{
+	uint64_t h = 1469598103934665603u;
+
+	for (const char *p = namespace; *p; p++)
+		h = (h ^ (unsigned char)*p) * 1099511628211u;
+	for (const char *p = name; *p; p++)
+		h = (h ^ (unsigned char)*p) * 1099511628211u;
+	return h >> 32;
+}
+
+uint64_t figures_now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * FIGURES_SECOND + (uint64_t)now.tv_nsec;
+}
+
+static void health_make(const struct service *s, size_t endpoint, struct backend_traffic *b)
+{
+	uint64_t now = figures_now_ns();
+
+	if (strncmp(s->name, FIGURES_AILING, strlen(FIGURES_AILING)) != 0)
+		return;
+	b->traffic.ejections = 7 * endpoint;
+	b->traffic.failed_over = endpoint;
+	b->ewma_us = 40;
+	switch (endpoint) {
+	case 1:
+	case 2: /* ejected, half-open */
+		b->ejected_ns = now - 40 * FIGURES_SECOND;
+		b->ejected_until_ns =
+			endpoint == 1 ? now + 21 * FIGURES_SECOND : now - 2 * FIGURES_SECOND;
+		b->ejections = 2;
+		b->trip = endpoint == 1 ? SN_TRIP_CONSECUTIVE : SN_TRIP_PROBE;
+		b->reason = SN_R_REFUSED;
+		break;
+	case 3:
+		b->held = SN_HOLD_EJECT;
+		b->held_until_ns = now + 600 * FIGURES_SECOND;
+		b->held_why = "new disk";
+		break;
+	case 4:
+		b->held = SN_HOLD_DRAIN;
+		b->held_until_ns = SN_FOREVER;
+		break;
+	case 5:
+		b->since_ns = now - 5 * FIGURES_SECOND;
+		b->shadow_until_ns = now + 9 * FIGURES_SECOND;
+		break;
+	}
+}
+
+int figures_backend_traffic(void *arg, const struct service *s, size_t endpoint, size_t port,
+			    struct backend_traffic *ret)
+{
+	uint64_t seed = name_hash(s->namespace, s->name) + endpoint * 7 + port;
+	struct backend_traffic b = {
+		.index = (uint32_t)(seed % 60000 + 1),
+		.incarnation = 1,
+		.state = s->endpoints[endpoint].weight ? SN_BACKEND_ACTIVE : SN_BACKEND_DRAINING,
+	};
+
+	b.traffic.outcome[SN_R_CONNECTED] = seed % 1000;
+	b.traffic.outcome[SN_R_REFUSED] = seed % 7;
+	b.traffic.active = (uint32_t)(seed % 5);
+	b.traffic.attempts = seed % 1000 + seed % 7;
+	b.traffic.latency[6] = seed % 1000 - seed % 1000 / 100;
+	b.traffic.latency[12] = seed % 1000 / 100;
+	b.traffic.connect_ns = seed % 1000 * 24000;
+	health_make(s, endpoint, &b);
+	*ret = b;
+	return 0;
+}
+
+int figures_service_traffic(void *arg, const struct service *s, struct traffic *ret)
+{
+	struct traffic sum = {};
+
+	for (size_t e = 0; e < s->n_endpoints; e++) {
+		for (size_t p = 0; p < s->n_ports; p++) {
+			struct backend_traffic b;
+
+			(void)figures_backend_traffic(arg, s, e, p, &b);
+			traffic_add(&sum, &b.traffic);
+		}
+	}
+	sum.refused_here[0] = s->n_endpoints ? 0 : name_hash(s->namespace, s->name) % 9;
+	*ret = sum;
+	return 0;
+}
+
+size_t figures_service_usable(void *arg, const struct service *s)
+{
+	uint64_t now = figures_now_ns();
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_endpoints; i++) {
+		struct backend_traffic b;
+
+		(void)figures_backend_traffic(arg, s, i, 0, &b);
+		n += backend_is_usable(&b, now);
+	}
+	return n;
+}
+
+int figures_service_state(void *arg, const struct service *s, struct service_state *ret)
+{
+	uint64_t now = figures_now_ns();
+	struct service_state state = {};
+
+	for (size_t i = 0; i < s->n_endpoints; i++) {
+		struct backend_traffic b;
+
+		(void)figures_backend_traffic(arg, s, i, 0, &b);
+		state.ejected += b.ejected_until_ns != 0;
+		state.held += backend_is_held(&b, now);
+	}
+	if (!strncmp(s->name, FIGURES_AILING, strlen(FIGURES_AILING))) {
+		state.active = 12;
+		state.pending = 3;
+		state.panic_ns = now - 90 * FIGURES_SECOND;
+	}
+	*ret = state;
+	return 0;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the fake daemon's kernel has counted: made up from the names of services, the same in each
+ * run. The signatures are those of struct control_ops.
+ */
+#pragma once
+
+#include "control/ops.h"
+
+#define FIGURES_SECOND 1000000000ull
+/* A service whose name begins so is in panic, and its endpoints are, one after the other: well,
+ * ejected, half-open, ejected by hand, drained by hand, starting slowly. */
+#define FIGURES_AILING "ailing"
+
+uint64_t figures_now_ns(void); /* CLOCK_MONOTONIC */
+int figures_backend_traffic(void *arg, const struct service *s, size_t endpoint, size_t port,
+			    struct backend_traffic *ret);
+int figures_service_traffic(void *arg, const struct service *s, struct traffic *ret);
+size_t figures_service_usable(void *arg, const struct service *s);
+int figures_service_state(void *arg, const struct service *s, struct service_state *ret);
