@@ -12,7 +12,6 @@ import source
 ALIASES = {
     "model/store.c": ["plan"],
     "model/address.c": ["prefix"],
-    "model/service.c": ["policy"],
     "model/codec.c": ["object"],
     "kernel/draft.c": ["entry"],
     "control/query.c": ["number"],

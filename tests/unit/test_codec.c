@@ -23,7 +23,7 @@ static const char *const good =
 	"{'apiVersion':'sinew/v1','kind':'Service','metadata':{'name':'pay','namespace':'shop',"
 	"'labels':{'team':'a'}},'spec':{'address':'10.96.0.1','ports':[{'name':'http','port':80},"
 	"{'name':'dns','port':53,'protocol':'UDP','targetPort':5353}],'endpoints':["
-	"{'address':'10.0.0.1','weight':7,'zone':'z1'},"
+	"{'address':'10.0.0.1','weight':7,'zone':'z1','node':'n1.example'},"
 	"{'address':'10.0.0.2','ports':{'http':8080}}],'policy':'gentle'}}";
 
 struct row {
@@ -90,6 +90,8 @@ static void test_good_is_good(void **state)
 	assert_int_equal(s->endpoints[1].weight, 100);
 	assert_string_equal(s->zones[s->endpoints[0].zone - 1], "z1");
 	assert_int_equal(s->endpoints[1].zone, 0);
+	assert_string_equal(s->nodes[s->endpoints[0].node - 1], "n1.example");
+	assert_int_equal(s->endpoints[1].node, 0);
 	assert_false(s->allocated);
 	object_done(&o);
 }
@@ -198,6 +200,12 @@ static void test_endpoints(void **state)
 		{"'weight':7", "'weight':65536", "/spec/endpoints/0/weight", "(0 to 65535)", false},
 		{"'weight':7", "'weihgt':7", "/spec/endpoints/0/weihgt", "\"weight\"?", true},
 		{"'z1'", "'Z1'", "/spec/endpoints/0/zone", "lower-case", false},
+		{"'z1'", "'z.1'", "/spec/endpoints/0/zone", "lower-case", false},
+		{"'n1.example'", "'N1'", "/spec/endpoints/0/node", "lower-case", false},
+		{"'n1.example'", "'n1..b'", "/spec/endpoints/0/node", "single dots", false},
+		{"'n1.example'", "'n1.'", "/spec/endpoints/0/node", "single dots", false},
+		{"'n1.example'", "'n1.-a'", "/spec/endpoints/0/node", "RFC 1123 name", false},
+		{"'n1.example'", "7", "/spec/endpoints/0/node", "node must be a text", false},
 		{"'weight':7", "'port':0", "/spec/endpoints/0/port", "(1 to 65535)", false},
 		{"{'http':8080}", "{'htpp':8080}", "/spec/endpoints/1/ports/htpp",
 		 "did you mean \"http\"?", true},
@@ -212,8 +220,8 @@ static void test_endpoints(void **state)
 		{"{'http':8080}", "8080", "/spec/endpoints/1/ports", "names of ports", false},
 		{"'10.0.0.2','ports':{'http':8080}", "'10.0.0.1'", "/spec/endpoints/1",
 		 "endpoint 10.0.0.1:80 is in the list already (number 1)", false},
-		{"{'address':'10.0.0.1','weight':7,'zone':'z1'}", "'10.0.0.1'", "/spec/endpoints/0",
-		 "must be a mapping, not a text", false},
+		{"{'address':'10.0.0.1','weight':7,'zone':'z1','node':'n1.example'}", "'10.0.0.1'",
+		 "/spec/endpoints/0", "must be a mapping, not a text", false},
 	};
 
 	CHECK_ROWS(rows);
@@ -227,8 +235,8 @@ static void test_policy(void **state)
 		{"'random'", "'randon'", "/spec/loadBalancer/algorithm", "did you mean \"random\"?",
 		 false},
 		{"'random'", "'ROUND_ROBIN'", "/spec/loadBalancer/algorithm",
-		 "not available in this version; use random", false},
-		{"'random'", "'x'", "/spec/loadBalancer/algorithm", "is not known; use random",
+		 "did you mean \"roundRobin\"?", false},
+		{"'random'", "'x'", "/spec/loadBalancer/algorithm", "is not known; use p2c,",
 		 false},
 		{"'random'", "[]", "/spec/loadBalancer/algorithm", "not a list", false},
 		{"'loadBalancer'", "'loadbalancer'", "/spec/loadbalancer", "\"loadBalancer\"?",
@@ -406,22 +414,26 @@ static void test_limit_ports(void **state)
 	check_limit(many_ports(1), many_ports(0), "/spec/ports", "0 ports");
 }
 
-static char *many_zones(unsigned int n)
+static char *many_places(const char *key, unsigned int n)
 {
 	struct text_buffer b = {};
 
 	text_append(&b, HEAD "},'spec':{" PORT ",'endpoints':[");
 	for (unsigned int i = 0; i < n; i++)
-		text_append_format(&b, "%s{'address':'10.1.0.%u','zone':'z%u'}", i ? "," : "", i,
-				   i);
+		text_append_format(&b, "%s{'address':'10.1.%u.%u','%s':'z%u'}", i ? "," : "",
+				   i / 256, i % 256, key, i);
 	text_append(&b, "]}}");
 	return text_take(&b);
 }
 
-static void test_limit_zones(void **state)
+static void test_limit_places(void **state)
 {
-	check_limit(many_zones(LIMIT_SERVICE_ZONES), many_zones(LIMIT_SERVICE_ZONES + 1),
-		    "/spec/endpoints/64/zone", "more than 64 zones in one service");
+	check_limit(many_places("zone", LIMIT_SERVICE_ZONES),
+		    many_places("zone", LIMIT_SERVICE_ZONES + 1), "/spec/endpoints/64/zone",
+		    "more than 64 zones in one service");
+	check_limit(many_places("node", LIMIT_SERVICE_NODES),
+		    many_places("node", LIMIT_SERVICE_NODES + 1), "/spec/endpoints/1024/node",
+		    "more than 1024 nodes in one service");
 }
 
 /* --- lists -------------------------------------------------------------------------------- */
@@ -539,7 +551,7 @@ int main(void)
 		cmocka_unit_test(test_limit_name),
 		cmocka_unit_test(test_limit_endpoints),
 		cmocka_unit_test(test_limit_ports),
-		cmocka_unit_test(test_limit_zones),
+		cmocka_unit_test(test_limit_places),
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_list_is_whole_or_nothing),
 		cmocka_unit_test(test_limit_documents),

@@ -62,7 +62,7 @@ static void check_identity(const char *text)
 static void test_canonical_text(void **state)
 {
 	struct object o = model_object(
-		"{'kind':'Service','spec':{'endpoints':[{'zone':'z','address':'::ffff:10.0.0.1'},"
+		"{'kind':'Service','spec':{'endpoints':[{'zone':'z','node':'a.b','address':'::ffff:10.0.0.1'},"
 		"{'address':'fd00:0::1','ports':{'a':1,'b':2}}],'ports':[{'port':80,'name':'a'},"
 		"{'targetPort':80,'protocol':'UDP','port':53,'name':'b'}],'addresses':['fd00::9',"
 		"'10.0.0.9']},'metadata':{'labels':{'z':'1','a':'\\u00e4'},'name':'n'},"
@@ -76,7 +76,7 @@ static void test_canonical_text(void **state)
 		"\"namespace\":\"default\",\"labels\":{\"a\":\"\xc3\xa4\",\"z\":\"1\"}},\"spec\":{"
 		"\"addresses\":[\"10.0.0.9\",\"fd00::9\"],\"ports\":[{\"name\":\"a\",\"port\":80,"
 		"\"protocol\":\"TCP\"},{\"name\":\"b\",\"port\":53,\"protocol\":\"UDP\"}],"
-		"\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":80,\"weight\":100,\"zone\":\"z\"},"
+		"\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":80,\"weight\":100,\"zone\":\"z\",\"node\":\"a.b\"},"
 		"{\"address\":\"fd00::1\",\"ports\":{\"a\":1,\"b\":2},\"weight\":100}],"
 		"\"policy\":\"default\"}}");
 	object_done(&o);
@@ -128,7 +128,7 @@ static void append_endpoint(struct text_buffer *b, unsigned int i, unsigned int 
 	if (draw(2))
 		text_append_format(b, ",'weight':%u", draw(65536));
 	if (draw(2))
-		text_append_format(b, ",'zone':'z%u'", draw(5));
+		text_append_format(b, ",'zone':'z%u','node':'n%u'", draw(5), draw(9));
 	text_append(b, "}");
 }
 

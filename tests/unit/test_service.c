@@ -37,6 +37,8 @@ static const char *const others[][2] = {
 	{"'weight':7", "'weight':8"},
 	{"'z1'", "'z2'"},
 	{",'zone':'z1'", ""},
+	{"'zone':'z1'", "'node':'z1'"},
+	{"'zone':'z1'", "'zone':'z1','node':'n1.example'"},
 	{"'port':8080", "'port':8081"},
 	{"'gentle'", "'default'"},
 	{",{'address':'10.0.0.2','port':8080}", ""},
@@ -90,11 +92,12 @@ static void test_source_does_not_count(void **state)
 /* The draft may go; the object has all of its own. ASan would see a borrowed piece. */
 static void test_object_owns_its_block(void **state)
 {
-	char *texts[] = {strdup("ns"),  strdup("name"),  strdup("src"),  strdup("policy"),
-			 strdup("key"), strdup("value"), strdup("port"), strdup("zone")};
+	char *texts[] = {strdup("ns"),     strdup("name"), strdup("src"),
+			 strdup("policy"), strdup("key"),  strdup("value"),
+			 strdup("port"),   strdup("zone"), strdup("node")};
 	struct label label = {texts[4], texts[5]};
 	struct service_port port = {.name = texts[6], .port = 80, .proto = SN_PROTO_TCP};
-	struct endpoint endpoint = {.weight = 5, .zone = 1};
+	struct endpoint endpoint = {.weight = 5, .zone = 1, .node = 1};
 	uint16_t target = 8080;
 	struct service draft = {.namespace = texts[0],
 				.name = texts[1],
@@ -108,7 +111,9 @@ static void test_object_owns_its_block(void **state)
 				.n_endpoints = 1,
 				.targets = &target,
 				.zones = &texts[7],
-				.n_zones = 1};
+				.n_zones = 1,
+				.nodes = &texts[8],
+				.n_nodes = 1};
 	struct service *s;
 
 	assert_int_equal(service_new(&draft, &s), 0);
@@ -122,6 +127,7 @@ static void test_object_owns_its_block(void **state)
 	assert_string_equal(s->labels[0].value, "value");
 	assert_string_equal(s->ports[0].name, "port");
 	assert_string_equal(s->zones[0], "zone");
+	assert_string_equal(s->nodes[0], "node");
 	assert_string_equal(s->policy, "policy");
 	assert_int_equal(service_target(s, 0, 0), 8080);
 	assert_int_equal(s->endpoints[0].weight, 5);

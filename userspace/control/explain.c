@@ -157,16 +157,18 @@ static void service_explain(struct question *k)
 
 static void policy_explain(struct question *k, const struct store *store)
 {
+	const struct sn_policy *rules = policy_default_rules();
 	const struct policy *p;
 	yyjson_mut_val *o;
 
 	if (!k->service)
 		return;
 	p = store_find_policy(store, k->service->namespace, k->service->policy);
+	if (p)
+		rules = &p->rules;
 	o = yyjson_mut_obj_add_obj(k->doc, k->root, "policy");
 	view_add_text(k->doc, o, "name", k->service->policy);
-	view_add_text(k->doc, o, "algorithm",
-		      view_algorithm(p ? p->rules.algorithm : SN_ALGORITHM_RANDOM));
+	view_add_text(k->doc, o, "algorithm", policy_algorithm_name(rules->algorithm));
 }
 
 static bool is_picked(const struct question *k, size_t endpoint)

@@ -48,11 +48,6 @@ const char *view_state(unsigned int state)
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }
 
-const char *view_algorithm(uint32_t algorithm)
-{
-	return algorithm == SN_ALGORITHM_RANDOM ? "random" : "unknown";
-}
-
 const char *view_zone(const struct service *s, size_t endpoint)
 {
 	uint16_t zone = s->endpoints[endpoint].zone;

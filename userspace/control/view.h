@@ -47,4 +47,3 @@ bool view_reason_is_failure(unsigned int reason); /* blamed on the backend */
 const char *view_proto(uint8_t proto);
 const char *view_state(unsigned int state);                      /* enum sn_backend_state */
 const char *view_zone(const struct service *s, size_t endpoint); /* "": none */
-const char *view_algorithm(uint32_t algorithm);

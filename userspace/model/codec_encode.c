@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Objects to canonical JSON: members in one order, defaults written out, so that equal objects make
- * equal text. After: the API's answers, state files and differences. Must be read back by the
- * decoders as the same object.
+ * Objects to canonical JSON: members in one order, a policy's defaults only where they were
+ * written, so that equal objects make equal text. After: the API's answers, state files and
+ * differences. Must be read back by the decoders as the same object.
  */
 #include "model/address.h"
 #include "model/codec.h"
@@ -137,6 +137,8 @@ static void put_endpoints(struct encoder *e, yyjson_mut_val *spec, const struct 
 		put_number(e, endpoint, "weight", from->weight);
 		if (from->zone)
 			put_text(e, endpoint, "zone", s->zones[from->zone - 1]);
+		if (from->node)
+			put_text(e, endpoint, "node", s->nodes[from->node - 1]);
 		append(e, list, endpoint);
 	}
 	put(e, spec, "endpoints", list);
@@ -164,8 +166,10 @@ yyjson_mut_val *codec_encode_policy(yyjson_mut_doc *doc, const struct policy *p)
 	yyjson_mut_val *spec = yyjson_mut_obj(doc), *balancer = yyjson_mut_obj(doc);
 
 	put_labels(&e, yyjson_mut_obj_get(root, "metadata"), p->labels, p->n_labels);
-	put_text(&e, balancer, "algorithm", "random");
-	put(&e, spec, "loadBalancer", balancer);
+	if (policy_has(p, POLICY_ALGORITHM)) {
+		put_text(&e, balancer, "algorithm", policy_algorithm_name(p->rules.algorithm));
+		put(&e, spec, "loadBalancer", balancer);
+	}
 	put(&e, root, "spec", spec);
 	return e.failed ? NULL : root;
 }

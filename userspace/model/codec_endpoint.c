@@ -90,27 +90,50 @@ static int read_named(struct codec *c, const struct json_at *up, yyjson_val *jso
 	return r;
 }
 
-static int read_zone(struct codec *c, const struct json_at *up, yyjson_val *json, struct service *s,
-		     uint16_t *ret)
+/* The names of places that endpoints are at, each once. */
+struct places {
+	char **names;
+	size_t *n;
+	size_t max;
+};
+
+static int find_place(struct codec *c, const struct json_at *at, const char *name,
+		      const struct places *places, uint16_t *ret)
 {
-	struct json_at at = codec_at_key(up, "zone");
-	const char *name;
 	size_t i;
 
-	if (codec_read_name(c, &at, json, &name) < 0)
-		return -EINVAL;
-	for (i = s->n_zones; i > 0; i--)
-		if (!strcmp(s->zones[i - 1], name))
+	for (i = *places->n; i > 0; i--)
+		if (!strcmp(places->names[i - 1], name))
 			break;
-	if (!i && s->n_zones == LIMIT_SERVICE_ZONES)
-		return codec_refuse(c, &at, "more than %d zones in one service",
-				    LIMIT_SERVICE_ZONES);
+	if (!i && *places->n == places->max)
+		return codec_refuse(c, at, "more than %zu %ss in one service", places->max,
+				    at->key);
 	if (!i) {
-		s->zones[s->n_zones] = (char *)name;
-		i = ++s->n_zones;
+		places->names[*places->n] = (char *)name;
+		i = ++*places->n;
 	}
 	*ret = (uint16_t)i;
 	return 0;
+}
+
+/* Where it is: "zone" and "node", NULL when not said. */
+static int read_places(struct codec *c, const struct json_at *up, yyjson_val *const *values,
+		       struct service *s, struct endpoint *e)
+{
+	const struct places zones = {s->zones, &s->n_zones, LIMIT_SERVICE_ZONES};
+	const struct places nodes = {s->nodes, &s->n_nodes, LIMIT_SERVICE_NODES};
+	struct json_at at = codec_at_key(up, "zone");
+	const char *name;
+	int r = 0;
+
+	if (values[0] && (codec_read_name(c, &at, values[0], &name) < 0 ||
+			  find_place(c, &at, name, &zones, &e->zone) < 0))
+		r = -EINVAL;
+	at = codec_at_key(up, "node");
+	if (values[1] && (codec_read_host(c, &at, values[1], &name) < 0 ||
+			  find_place(c, &at, name, &nodes, &e->node) < 0))
+		r = -EINVAL;
+	return r;
 }
 
 static int check_family(struct codec *c, const struct json_at *at, const struct sn_addr *addr,
@@ -136,7 +159,9 @@ static int read_endpoint(struct codec *c, const struct json_at *at, yyjson_val *
 			 struct codec_service *d)
 {
 	static const struct codec_shape shape = {
-		"Service.spec.endpoints[]", {"address", "port", "ports", "weight", "zone"}, 5};
+		"Service.spec.endpoints[]",
+		{"address", "port", "ports", "weight", "zone", "node"},
+		6};
 	uint16_t *targets = &d->s.targets[d->s.n_endpoints * d->s.n_ports];
 	uint64_t port = 0, weight = WEIGHT_DEFAULT;
 	struct endpoint e = {};
@@ -163,7 +188,7 @@ static int read_endpoint(struct codec *c, const struct json_at *at, yyjson_val *
 	if (values[3] && codec_read_number(c, &here, values[3],
 					   (struct codec_range){0, LIMIT_WEIGHT}, &weight) < 0)
 		r = -EINVAL;
-	if (values[4] && read_zone(c, at, values[4], &d->s, &e.zone) < 0)
+	if (read_places(c, at, &values[4], &d->s, &e) < 0)
 		r = -EINVAL;
 	if (r < 0)
 		return r;
@@ -218,13 +243,15 @@ static int check_double(struct codec *c, const struct json_at *up, struct servic
 static void *lay_out(struct service *s, size_t n, uint16_t **ret_order)
 {
 	size_t zones = n < LIMIT_SERVICE_ZONES ? n : LIMIT_SERVICE_ZONES;
-	char *scratch = malloc(zones * sizeof(char *) + n * sizeof(struct endpoint) +
+	size_t nodes = n < LIMIT_SERVICE_NODES ? n : LIMIT_SERVICE_NODES;
+	char *scratch = malloc((zones + nodes) * sizeof(char *) + n * sizeof(struct endpoint) +
 			       n * (s->n_ports + 1) * sizeof(uint16_t) + 1);
 
 	if (!scratch)
 		return NULL;
 	s->zones = (char **)scratch;
-	s->endpoints = (struct endpoint *)(s->zones + zones);
+	s->nodes = s->zones + zones;
+	s->endpoints = (struct endpoint *)(s->nodes + nodes);
 	s->targets = (uint16_t *)(s->endpoints + n);
 	*ret_order = s->targets + n * s->n_ports;
 	return scratch;

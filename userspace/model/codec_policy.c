@@ -9,46 +9,44 @@
 #include "base/cleanup.h"
 #include "model/codec_object.h"
 
-struct algorithm {
-	const char *name;
-	uint32_t value;
+#define ALGORITHMS (SN_ALGORITHM_HASH + 1)
+
+/* Names that people know from elsewhere, and what they are called here. */
+static const char *const foreign[][2] = {
+	{"leastRequest", "p2c"},         {"leastConnection", "p2c"},
+	{"LEAST_REQUEST", "p2c"},        {"LEAST_CONN", "p2c"},
+	{"least_request", "p2c"},        {"ROUND_ROBIN", "roundRobin"},
+	{"round_robin", "roundRobin"},   {"ringHash", "consistentHash"},
+	{"RING_HASH", "consistentHash"}, {"maglev", "consistentHash"},
+	{"MAGLEV", "consistentHash"},
 };
-
-static const struct algorithm algorithms[] = {{"random", SN_ALGORITHM_RANDOM}};
-
-/* Names that people know from elsewhere: not a typing error, so there is nothing to suggest. */
-static const char *const foreign[] = {
-	"p2c",         "roundRobin",   "leastRequest", "leastConnection", "consistentHash",
-	"ringHash",    "maglev",       "passthrough",  "ROUND_ROBIN",     "LEAST_REQUEST",
-	"LEAST_CONN",  "RING_HASH",    "MAGLEV",       "PASSTHROUGH",     "CLUSTER_PROVIDED",
-	"round_robin", "least_request"};
 
 static int read_algorithm(struct codec *c, const struct json_at *up, yyjson_val *json,
 			  uint32_t *ret)
 {
 	struct json_at at = codec_at_key(up, "algorithm");
-	const char *text, *known[ARRAY_SIZE(algorithms)], *meant;
+	const char *text, *known[ALGORITHMS], *meant;
 
 	if (codec_read_text(c, &at, json, LIMIT_NAME, &text) < 0)
 		return -EINVAL;
-	for (size_t i = 0; i < ARRAY_SIZE(algorithms); i++) {
-		known[i] = algorithms[i].name;
+	for (uint32_t i = 0; i < ALGORITHMS; i++) {
+		known[i] = policy_algorithm_name((uint8_t)i);
 		if (!strcmp(text, known[i])) {
-			*ret = algorithms[i].value;
+			*ret = i;
 			return 0;
 		}
 	}
+	meant = text_suggest(text, known, ALGORITHMS);
 	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
-		if (!strcmp(text, foreign[i]))
-			return codec_refuse(
-				c, &at,
-				"algorithm \"%s\" is not available in this version; use random",
-				text);
-	meant = text_suggest(text, known, ARRAY_SIZE(known));
+		if (!strcmp(text, foreign[i][0]))
+			meant = foreign[i][1];
 	if (meant)
 		return codec_refuse(c, &at, "algorithm \"%s\" is not known; did you mean \"%s\"?",
 				    text, meant);
-	return codec_refuse(c, &at, "algorithm \"%s\" is not known; use random", text);
+	return codec_refuse(
+		c, &at,
+		"algorithm \"%s\" is not known; use p2c, random, roundRobin or consistentHash",
+		text);
 }
 
 static int read_balancer(struct codec *c, const struct json_at *up, yyjson_val *json,
@@ -64,6 +62,7 @@ static int read_balancer(struct codec *c, const struct json_at *up, yyjson_val *
 	if (values[0] && read_algorithm(c, &at, values[0], &algorithm) < 0)
 		r = -EINVAL;
 	p->rules.algorithm = (uint8_t)algorithm;
+	p->given |= (uint64_t) !!values[0] << POLICY_ALGORITHM;
 	return r;
 }
 
@@ -75,11 +74,11 @@ int codec_policy_decode(struct codec *c, const struct json_at *at, yyjson_val *s
 			   .name = (char *)metadata->name,
 			   .source = (char *)c->source,
 			   .labels = metadata->labels,
-			   .n_labels = metadata->n_labels,
-			   .rules.algorithm = SN_ALGORITHM_RANDOM};
+			   .n_labels = metadata->n_labels};
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int r = codec_read_members(c, at, spec, &shape, values);
 
+	policy_defaults(&p);
 	if (values[0] && read_balancer(c, at, values[0], &p) < 0)
 		r = -EINVAL;
 	if (r < 0 || !p.name)

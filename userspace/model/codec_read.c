@@ -156,31 +156,60 @@ int codec_read_text(struct codec *c, const struct json_at *at, yyjson_val *json,
 	return 0;
 }
 
-static bool is_label(const char *text)
+/* Up to the end or a dot; `*end` is set to it. */
+static bool is_label(const char *text, const char **end)
 {
 	size_t n = 0;
 
-	for (; text[n]; n++) {
+	for (; text[n] && text[n] != '.'; n++) {
 		char ch = text[n];
 
 		if (!(ch >= 'a' && ch <= 'z') && !(ch >= '0' && ch <= '9') && ch != '-')
 			return false;
 	}
-	return n && text[0] != '-' && text[n - 1] != '-';
+	*end = text + n;
+	return n && n <= LIMIT_NAME && text[0] != '-' && text[n - 1] != '-';
+}
+
+static bool is_host(const char *text)
+{
+	while (is_label(text, &text)) {
+		if (!*text)
+			return true;
+		text++;
+	}
+	return false;
 }
 
 int codec_read_name(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret)
 {
-	const char *text;
+	const char *text, *end;
 	int r = codec_read_text(c, at, json, LIMIT_NAME, &text);
 
 	if (r < 0)
 		return r;
-	if (!is_label(text))
+	if (!is_label(text, &end) || *end)
 		return codec_refuse(c, at,
 				    "%s \"%s\" must be lower-case letters, digits and inner \"-\" "
 				    "(an RFC 1123 label)",
 				    place_name(at), text);
+	*ret = text;
+	return 0;
+}
+
+int codec_read_host(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret)
+{
+	const char *text;
+	int r = codec_read_text(c, at, json, LIMIT_NODE, &text);
+
+	if (r < 0)
+		return r;
+	if (!is_host(text))
+		return codec_refuse(
+			c, at,
+			"%s \"%.*s\" must be lower-case letters, digits and inner \"-\", "
+			"with single dots between (an RFC 1123 name)",
+			place_name(at), SHOWN, text);
 	*ret = text;
 	return 0;
 }

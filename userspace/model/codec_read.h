@@ -51,6 +51,8 @@ int codec_read_text(struct codec *c, const struct json_at *at, yyjson_val *json,
 		    const char **ret);
 /* An RFC 1123 label: lower-case letters, digits and inner '-', at most LIMIT_NAME bytes. */
 int codec_read_name(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret);
+/* A host's name: such labels with "." between them, at most LIMIT_NODE bytes. */
+int codec_read_host(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret);
 /* A whole number within [min, max]. The last key of the place names it. */
 struct codec_range {
 	uint64_t min, max;

@@ -12,6 +12,8 @@
 #define LIMIT_ADDRESSES 2      /* one per family */
 #define LIMIT_ENDPOINTS 4096   /* endpoints of one service */
 #define LIMIT_SERVICE_ZONES 64 /* different zones in one service */
+#define LIMIT_SERVICE_NODES 1024 /* different nodes in one service */
+#define LIMIT_NODE 253           /* bytes of a node's name (RFC 1123 subdomain) */
 #define LIMIT_WEIGHT 65535
 #define LIMIT_SERVICES 16383 /* datapath services: (address, port, protocol) */
 #define LIMIT_BACKENDS 65535 /* over all services */

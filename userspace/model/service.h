@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The nouns: a Service and a TrafficPolicy as a person declared them. Immutable once built and
- * reference-counted (atomically: the thread that writes state files holds references too), so a
+ * The noun Service as a person declared it, and beside it the TrafficPolicy. Immutable once built
+ * and reference-counted (atomically: the thread that writes state files holds references too), so a
  * snapshot is an array of pointers and a change is another object.
  */
 #pragma once
 
-#include <sinew/policy.h>
 #include <sinew/service.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
-
-struct label {
-	char *key;
-	char *value;
-};
+#include "model/label.h"
+#include "model/policy.h"
 
 struct service_port {
 	char *name;    /* never NULL; "" when there is one unnamed port */
@@ -29,6 +25,8 @@ struct endpoint {
 	struct sn_addr addr;
 	uint16_t weight; /* 0: draining */
 	uint16_t zone;   /* index in struct service.zones, +1; 0: none */
+	uint16_t node;   /* the same in struct service.nodes */
+	uint16_t pad;
 };
 
 struct service {
@@ -51,17 +49,8 @@ struct service {
 			      as asked */
 	char **zones;
 	size_t n_zones;
-};
-
-struct policy {
-	unsigned int refs;
-	uint64_t etag;
-	char *namespace;
-	char *name;
-	char *source;
-	struct sn_policy rules; /* as the kernel will read them, defaults filled in */
-	struct label *labels;
-	size_t n_labels;
+	char **nodes;
+	size_t n_nodes;
 };
 
 /*
@@ -70,18 +59,13 @@ struct policy {
  * key. -ENOMEM.
  */
 int service_new(const struct service *draft, struct service **ret);
-int policy_new(const struct policy *draft, struct policy **ret);
 
 /* Whether they say the same, sources aside. */
 bool service_is_equal(const struct service *a, const struct service *b);
-bool policy_is_equal(const struct policy *a, const struct policy *b);
 
 struct service *service_ref(struct service *s);
 struct service *service_unref(struct service *s); /* returns NULL */
 DEFINE_CLEANUP(struct service *, service_unref);
-struct policy *policy_ref(struct policy *p);
-struct policy *policy_unref(struct policy *p); /* returns NULL */
-DEFINE_CLEANUP(struct policy *, policy_unref);
 
 /* The endpoint's port for one of the service's ports, host order; 0 keeps the port asked for. */
 static inline uint16_t service_target(const struct service *s, size_t endpoint, size_t port)
