@@ -17,7 +17,7 @@ static __always_inline int sn_backend_usable(__u32 index, __u16 incarnation)
 	struct sn_backend *backend = sn_backend_at(index);
 
 	return backend && backend->incarnation == incarnation &&
-	       backend->state == SN_BACKEND_ACTIVE;
+	       backend->state == SN_BACKEND_ACTIVE && !sn_is_drained(index);
 }
 
 static __always_inline int sn_datagram_is_first(const struct sn_flow *flow,

@@ -66,6 +66,9 @@ static __always_inline int sn_window_slows(const struct sn_policy *policy, struc
 	       sn_window_trips(window->slow, number, policy->min_volume, policy->slow_percent);
 }
 
+/* Of a success that the application reports: it has no connect time. */
+#define SN_NO_SAMPLE (~0ULL)
+
 /* A connect of `ns` that succeeded. Returns enum sn_trip. */
 SN_ONCE int sn_judge_success(__u32 backend, __u64 ns, __u64 now)
 {
@@ -87,7 +90,8 @@ SN_ONCE int sn_judge_success(__u32 backend, __u64 ns, __u64 now)
 		return SN_TRIP_NONE;
 	if (policy->failure_percent)
 		sn_window_add(window->failed, sn_window_number(now, policy->bucket_ns), 0);
-	if (policy->slow_ns && policy->slow_percent && sn_window_slows(policy, window, ns, now))
+	if (ns != SN_NO_SAMPLE && policy->slow_ns && policy->slow_percent &&
+	    sn_window_slows(policy, window, ns, now))
 		return SN_TRIP_SLOW;
 	return SN_TRIP_NONE;
 }

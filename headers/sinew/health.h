@@ -48,7 +48,7 @@ struct sn_health {
 	__u32 active; /* flows that hold this backend now */
 	__u32 ewma_us;
 	__u32 held; /* user space: enum sn_hold */
-	__u64 pad0;
+	__u64 told; /* failures reported in a row << 32 | outcome[CONNECTED] at the last one */
 	/* what outcomes change */
 	__u64 attempts;
 	__u64 connect_ns;      /* sum of connect times of outcome[CONNECTED] over TCP */

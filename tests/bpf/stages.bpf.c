@@ -18,6 +18,7 @@
 #include "stage/promise.h"
 #include "stage/report.h"
 #include "stage/resolve.h"
+#include "stage/told.h"
 #include "stage/translate.h"
 #include "stages.h"
 
@@ -155,6 +156,26 @@ int t_stale(struct stage_call *call)
 	struct sn_flow *flow = sn_flow_find(call->cookie, NULL);
 
 	call->r = flow ? sn_flow_is_stale(flow) : -1;
+	return 0;
+}
+
+/* A report; `error`: that it was a failure. */
+SEC("syscall")
+int t_told(struct stage_call *call)
+{
+	struct sn_told told = {};
+
+	told.cookie = call->cookie;
+	told.cgroup_id = call->caller;
+	told.failed = call->error != 0;
+	call->r = sn_told_judge(&told, call->ns);
+	return 0;
+}
+
+SEC("syscall")
+int t_usable(struct stage_call *call)
+{
+	call->r = sn_backend_usable(call->backend, (__u16)call->index);
 	return 0;
 }
 
