@@ -13,10 +13,12 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sinew/health.h>
 #include <sinew/service.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -27,6 +29,19 @@
 /* --- which -------------------------------------------------------------------------------------
  */
 
+/* As sn_is_drained(). */
+static bool is_drained(const struct diag_maps *maps, uint32_t backend)
+{
+	struct sn_health health;
+	struct timespec now;
+
+	if (bpf_map_lookup_elem(maps->health_fd, &backend, &health) < 0 ||
+	    health.held != SN_HOLD_DRAIN)
+		return false;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec < health.held_until_ns;
+}
+
 static bool is_stale(const struct diag_maps *maps, const struct sn_flow *flow)
 {
 	struct sn_backend backend;
@@ -35,7 +50,8 @@ static bool is_stale(const struct diag_maps *maps, const struct sn_flow *flow)
 		return false;
 	if (bpf_map_lookup_elem(maps->backends_fd, &flow->backend, &backend) < 0)
 		return false;
-	return backend.incarnation != flow->incarnation || backend.state != SN_BACKEND_ACTIVE;
+	return backend.incarnation != flow->incarnation || backend.state != SN_BACKEND_ACTIVE ||
+	       is_drained(maps, flow->backend);
 }
 
 static int compare_cookies(const void *a, const void *b)

@@ -12,12 +12,13 @@
 #include <stdint.h>
 
 struct diag_maps {
-	int flows_fd, backends_fd;
+	int flows_fd, backends_fd, health_fd;
 	uint32_t flow_entries;
 };
 
-/* Flows of connected datagram sockets whose backend is gone or draining; returns how many (at most
- * max), sorted by cookie. Flows in socket storage cannot be listed and are not among them. */
+/* Flows of connected datagram sockets whose backend is gone or draining, by hand or not; returns
+ * how many (at most max), sorted by cookie. Flows in socket storage cannot be listed and are not
+ * among them. */
 int diag_find_stale(const struct diag_maps *maps, struct sn_flow *ret, size_t max);
 /* Ends, in the network namespace of the calling thread, those sockets of the list that are still
  * connected to the backend of their flow; the list is sorted. *ret_ended: how many. -EOPNOTSUPP:

@@ -243,7 +243,8 @@ static void helper_close_others(int fd, const struct tools *tools)
 
 	for (int i = 3; i < 1024; i++)
 		if (i != fd && i != tools->home_fd && (by_diag || i != tools->link_fd) &&
-		    (!by_diag || (i != tools->maps.flows_fd && i != tools->maps.backends_fd)))
+		    (!by_diag || (i != tools->maps.flows_fd && i != tools->maps.backends_fd &&
+				  i != tools->maps.health_fd)))
 			(void)close(i);
 }
 
@@ -284,6 +285,7 @@ int evict_start(struct evict *e, const struct kernel *k, enum evict_method metho
 		.cgroup = k->cgroup,
 		.maps = {.flows_fd = bpf_map__fd(k->skel->maps.sn_flows),
 			 .backends_fd = bpf_map__fd(k->skel->maps.sn_backends),
+			 .health_fd = bpf_map__fd(k->skel->maps.sn_health),
 			 .flow_entries = k->flow_entries},
 	};
 	pid_t parent = getpid(), pid;
