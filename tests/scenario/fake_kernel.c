@@ -13,6 +13,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <sinew/health.h>
+#include <sinew/policy.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -84,5 +84,9 @@ static inline struct sn_health *fake_health(uint32_t i)
 {
 	return (struct sn_health *)fake.array[FAKE_HEALTH] + i;
 }
+static inline struct sn_svc_state *fake_state(uint32_t service)
+{
+	return (struct sn_svc_state *)fake.array[FAKE_SVC_STATE] + service;
+}
 /* The index that a key leads to; 0: none. */
 uint32_t fake_find(const struct sn_frontend *key);

@@ -16,6 +16,12 @@
  *   connects FRONTEND BACKEND N              the kernel counts N connects to it
  *   counted FRONTEND BACKEND N               and has counted so many
  *   active FRONTEND BACKEND N                so many connections are open
+ *   eject, restore FRONTEND BACKEND         the kernel does that, and counts it
+ *   hold NAME ENDPOINT PORT eject|drain|none MILLISECONDS    by hand: both by number, PORT -1: all
+ *   held FRONTEND BACKEND 0|1                a pick finds it so
+ *   tallied FRONTEND EJECTED HELD            what the service's numbers say
+ *   miscounted FRONTEND EJECTED              damage: the number of ejected members says that
+ *   tick                                     the daemon looks after its numbers
  *   removed N                backends that datagram sockets had to leave at the last change
  *   note NAME FRONTEND [BACKEND]             remembers which index that is
  *   same NAME FRONTEND [BACKEND]             it is the same, and the same incarnation
@@ -219,6 +225,76 @@ static int step_counted(struct script *s)
 	return 0;
 }
 
+static int step_eject(struct script *s)
+{
+	uint32_t index = backend(s, 1);
+
+	fake_state(fake_backend(index)->service)->ejected++;
+	fake_state(fake_backend(index)->service)->failed_ns = fake.now_ns;
+	fake_health(index)->ejected_until_ns = fake.now_ns + 30000000000ull;
+	return 0;
+}
+
+static int step_restore(struct script *s)
+{
+	uint32_t index = backend(s, 1);
+
+	fake_state(fake_backend(index)->service)->ejected--;
+	fake_health(index)->ejected_until_ns = 0;
+	return 0;
+}
+
+static int step_hold(struct script *s)
+{
+	const struct service *of = store_find_service(s->world.store, "default", word(s, 1));
+	struct publish_member which = {number(s, 2), (int)strtol(word(s, 3), NULL, 10)};
+	enum sn_hold hold = !strcmp(word(s, 4), "eject")   ? SN_HOLD_EJECT
+			    : !strcmp(word(s, 4), "drain") ? SN_HOLD_DRAIN
+							   : SN_HOLD_NONE;
+
+	if (!of)
+		wrong(s, "there is no service %s", word(s, 1));
+	return publish_hold(s->world.publish, of, &which, hold,
+			    fake.now_ns + (uint64_t)number(s, 5) * 1000000);
+}
+
+static int step_held(struct script *s)
+{
+	const struct sn_health *h = fake_health(backend(s, 1));
+
+	if ((h->held && fake.now_ns < h->held_until_ns) != number(s, 3))
+		wrong(s, "held is %u until %llu", h->held, (unsigned long long)h->held_until_ns);
+	return 0;
+}
+
+static struct sn_svc_state *state_of(struct script *s)
+{
+	struct sn_frontend key = world_key(word(s, 1));
+
+	return fake_state(fake_find(&key));
+}
+
+static int step_tallied(struct script *s)
+{
+	const struct sn_svc_state *state = state_of(s);
+
+	if (state->ejected != number(s, 2) || state->held != number(s, 3))
+		wrong(s, "%u are counted as ejected, %u as held", state->ejected, state->held);
+	return 0;
+}
+
+static int step_miscounted(struct script *s)
+{
+	state_of(s)->ejected = number(s, 2);
+	return 0;
+}
+
+static int step_tick(struct script *s)
+{
+	publish_tick(s->world.publish);
+	return 0;
+}
+
 static int step_removed(struct script *s)
 {
 	if (s->world.removed != number(s, 1))
@@ -327,6 +403,13 @@ static const struct verb {
 	{"connects", step_connects},
 	{"active", step_active},
 	{"counted", step_counted},
+	{"eject", step_eject},
+	{"restore", step_restore},
+	{"hold", step_hold},
+	{"held", step_held},
+	{"tallied", step_tallied},
+	{"miscounted", step_miscounted},
+	{"tick", step_tick},
 	{"removed", step_removed},
 	{"note", step_note},
 	{"same", step_same},

@@ -135,8 +135,9 @@ static void test_dead_ends_are_cleared(void **state)
 	key.port_be = 4;
 	fake_service(9)->frontend = key;
 	fake_service(9)->set = 60;
-	fake_slot(60)->backend = 9; /* the owner, where a header has it */
-	fake_slot(60)->alias = 4000000000u;
+	fake_slot(60)->backend = 9;           /* the owner, where a header has it */
+	fake_slot(61)->backend = 4000000000u; /* slots of two levels: their sum does not fit */
+	fake_slot(61)->alias = 4000000000u;
 	fake.frontends[fake.n_frontends++] = (struct fake_frontend){key, 9};
 	assert_int_equal(world_start(&w, true), 0);
 	text = world_text();

@@ -25,6 +25,7 @@ struct entry {
 	struct member *members;
 	uint32_t *former; /* backends that left but whose counters are still in the kernel */
 	uint32_t n_former;
+	int32_t miscount;     /* of ejected members, when last looked at */
 	struct traffic *past; /* counters of backends whose index was given on; NULL: none */
 	UT_hash_handle hh;
 };
@@ -58,14 +59,14 @@ struct draft {
 	struct sn_slot *slots; /* header and members as they will be written */
 };
 
-/* Elements of sn_slots that a set takes. */
+/* Elements of sn_slots that a set takes; a header that is no set's claims too many, not few. */
 static inline uint32_t set_elements(const struct sn_set *set)
 {
-	uint32_t n = SN_SET_HEADER;
+	uint64_t n = SN_SET_HEADER;
 
 	for (int i = 0; i < SN_LEVELS; i++)
 		n += set->count[i];
-	return n;
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
 struct drafts {
@@ -88,6 +89,8 @@ int entry_each_key(const struct service *s,
 
 /* adopt.c: fills p from the kernel's maps. */
 int adopt_read(struct publish *p);
+/* publish_hold.c: counts the members that are ejected or held anew. */
+void publish_recount(struct publish *p, struct entry *e);
 /* recycle.c: frees indexes whose rest is over, keeping what was counted. */
 void recycle_rested(struct publish *p, uint64_t now_ns);
 /* Unmaps what lies behind the highest index in use. */

@@ -269,6 +269,7 @@ static void write_draft(struct publish *p, struct draft *d, uint64_t now)
 		write_set(p, d, now);
 	retire_absent(p, d, now);
 	keep_members(d);
+	publish_recount(p, d->entry);
 }
 
 /* --- frontends ----------------------------------------------------------------------------------

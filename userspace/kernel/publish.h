@@ -24,3 +24,16 @@ int publish_adopt(struct publish *p, struct service *const *services, size_t n, 
 		  size_t *ret_removed);
 /* The program object was replaced: its maps are the same, their descriptors are not. */
 void publish_rebind(struct publish *p, struct kernel *k);
+
+/* One endpoint of a service, at one of its ports or at all (-1). */
+struct publish_member {
+	size_t endpoint;
+	int port;
+};
+/* Holds a backend by hand, or lets it go (SN_HOLD_NONE), until a time of CLOCK_MONOTONIC or
+ * SN_FOREVER. Survives a restart, as ejections do. -ENOENT: it is not published. */
+int publish_hold(struct publish *p, const struct service *s, const struct publish_member *which,
+		 enum sn_hold hold, uint64_t until_ns);
+/* Once a second or so: corrects what is counted of ejected and held members; holds may have ended.
+ */
+void publish_tick(struct publish *p);
