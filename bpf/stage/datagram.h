@@ -26,23 +26,14 @@ static __always_inline int sn_datagram_is_first(const struct sn_flow *flow,
 	return flow->orig_port_be == dest->port_be && sn_addr_equal(&flow->orig, &dest->addr);
 }
 
-/* The backend that this socket's datagrams to `dest` go to already; 0: none, or no longer usable.
- * The flow is in sight. */
-static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie,
-					      const struct sn_frontend *dest,
-					      struct sn_reverse *ret)
+/* The pair that is remembered beside the flow; 0: none that is usable. Out of line, for the stack.
+ */
+static __noinline int sn_datagram_further(struct sn_flow *flow, __u64 cookie,
+					  const struct sn_frontend *dest, struct sn_reverse *ret)
 {
 	struct sn_reverse_key key;
 	struct sn_reverse *known;
 
-	if (sn_datagram_is_first(flow, dest)) {
-		sn_flow_flag_clear(flow, SN_FLOW_DIRECT | SN_FLOW_LENT);
-		ret->addr = flow->peer;
-		ret->port_be = flow->peer_port_be;
-		return sn_backend_usable(flow->backend, flow->incarnation);
-	}
-	if (!(flow->flags & SN_FLOW_MANY))
-		return 0;
 	sn_reverse_key_fill(&key, cookie, &dest->addr, dest->port_be);
 	key.way = SN_WAY_FORTH;
 	known = bpf_map_lookup_elem(&sn_reverse, &key);
@@ -53,6 +44,21 @@ static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie
 		return 0;
 	sn_reverse_point(flow, cookie, dest, ret);
 	return 1;
+}
+
+/* The backend that this socket's datagrams to `dest` go to already; 0: none, or no longer usable.
+ * The flow is in sight. */
+static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie,
+					      const struct sn_frontend *dest,
+					      struct sn_reverse *ret)
+{
+	if (sn_datagram_is_first(flow, dest)) {
+		sn_flow_flag_clear(flow, SN_FLOW_DIRECT | SN_FLOW_LENT);
+		ret->addr = flow->peer;
+		ret->port_be = flow->peer_port_be;
+		return sn_backend_usable(flow->backend, flow->incarnation);
+	}
+	return flow->flags & SN_FLOW_MANY && sn_datagram_further(flow, cookie, dest, ret);
 }
 
 /* The flow's backend is gone: late replies from it still translate back. */
@@ -162,8 +168,8 @@ static __noinline void sn_datagram_remember(__u64 cookie, void *sk, const struct
 
 /* A datagram straight to a backend: its replies keep the backend's own address, until the service
  * is asked again. (Both at once cannot be told apart; see the man page.) */
-static __always_inline void sn_datagram_direct(struct sn_flow *flow, __u64 cookie,
-					       const struct sn_frontend *dest)
+static __noinline void sn_datagram_direct(struct sn_flow *flow, __u64 cookie,
+					  const struct sn_frontend *dest)
 {
 	struct sn_reverse_key key;
 	struct sn_reverse *known = NULL;

@@ -122,10 +122,11 @@ static __noinline void sn_report_backend(const struct sn_judged *j, __u16 type, 
 					 __u64 now, __u64 duration_ns)
 {
 	struct sn_event *event = sn_event_new(type, what & 0xffff, now);
-	struct sn_backend *backend = sn_backend_at(j->backend);
+	struct sn_backend *backend;
 
 	if (!event)
 		return;
+	backend = sn_backend_at(j->backend);
 	event->service = j->service;
 	event->backend = j->backend;
 	if (backend) {

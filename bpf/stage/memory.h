@@ -35,28 +35,42 @@ static __always_inline __u32 sn_budget_fill(const struct sn_policy *policy, __u6
 	return tokens < most ? tokens : most;
 }
 
-/* A first attempt deposits, a re-attempt withdraws. 0: there was nothing to withdraw. */
-SN_ONCE int sn_budget_spend(struct sn_memory *memory, const struct sn_policy *policy, int is_again,
-			    __u64 now)
+/* The bucket after one attempt at `ms`: a first one deposits, a re-attempt withdraws. ~0: there was
+ * nothing to withdraw. */
+SN_ONCE __u64 sn_budget_next(const struct sn_policy *policy, __u64 budget, __u32 ms, int is_again)
 {
-	__u32 ms = now / 1000000, tokens, most;
-	__u64 old, seen;
+	__u32 tokens, most;
+
+	if (!policy)
+		return ~0ULL;
+	most = sn_budget_most(policy);
+	tokens = sn_budget_fill(policy, budget, ms);
+	if (is_again && tokens < SN_TOKEN)
+		return ~0ULL;
+	if (is_again)
+		tokens -= SN_TOKEN;
+	else
+		tokens += policy->budget_percent * SN_TOKEN / 100;
+	return (__u64)ms << 32 | (tokens < most ? tokens : most);
+}
+
+/* 0: over the budget. The loop is as bare as can be: Linux 6.1 refuses one whose way back is no
+ * jump, as clang likes to lay out longer ones. */
+SN_ONCE int sn_budget_spend(struct sn_memory *memory, const struct sn_policy *policy, __u32 ms,
+			    int is_again)
+{
+	__u64 next, old, seen;
 
 	if (!memory || !policy)
 		return 1;
-	most = sn_budget_most(policy);
 	seen = *(volatile __u64 *)&memory->budget;
-
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < 64; i++) {
 		old = seen;
-		tokens = sn_budget_fill(policy, old, ms);
-		if (is_again && tokens < SN_TOKEN)
+		next = sn_budget_next(policy, old, ms, is_again);
+		if (next == ~0ULL)
 			return 0;
-		tokens = is_again ? tokens - SN_TOKEN
-				  : tokens + policy->budget_percent * SN_TOKEN / 100;
-		tokens = tokens < most ? tokens : most;
-		seen = __sync_val_compare_and_swap(&memory->budget, old, (__u64)ms << 32 | tokens);
+		seen = __sync_val_compare_and_swap(&memory->budget, old, next);
 		if (seen == old)
 			return 1;
 	}
@@ -104,7 +118,7 @@ static __always_inline int sn_memory_may_try(struct sn_memory *memory,
 {
 	if (!policy->budget_ns || !sn_is_within(now, memory->failed_ns, policy->budget_ns))
 		return 1;
-	return sn_budget_spend(memory, policy, sn_limit_give(&memory->owed), now);
+	return sn_budget_spend(memory, policy, now / 1000000, sn_limit_give(&memory->owed));
 }
 
 /* A backend's own failure, as its caller will remember it, if the policy wants that. */

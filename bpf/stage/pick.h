@@ -48,13 +48,11 @@ static __always_inline __u64 sn_look(const struct sn_ask *ask, const struct sn_l
 }
 
 /* Slots in a row from a drawn one on, as it is done when those drawn cannot be had. */
-SN_ONCE __u64 sn_pick_further(const struct sn_ask *ask, const struct sn_level *level, __u32 at,
-			      __u64 best)
+static __always_inline __u64 sn_pick_further(const struct sn_ask *ask, const struct sn_level *level,
+					     __u32 at, __u64 best)
 {
 	__u64 other;
 
-	if (!ask || !level)
-		return 0;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 1; i <= SN_LOOKS && i < level->count; i++) {
 		at = at + 1 < level->count ? at + 1 : 0;

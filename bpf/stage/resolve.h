@@ -58,17 +58,24 @@ static __always_inline struct sn_service *sn_resolve_key(const struct sn_fronten
 	return NULL;
 }
 
+/* Out of line for its key's room on the stack: older kernels count a chain of calls generously. */
+static __noinline struct sn_service *sn_resolve_any(const struct sn_frontend *dest,
+						    __u32 *ret_index)
+{
+	struct sn_frontend any = *dest;
+
+	any.port_be = SN_PORT_ANY;
+	return sn_resolve_key(&any, ret_index);
+}
+
 static __always_inline struct sn_service *sn_resolve(const struct sn_frontend *dest,
 						     __u32 *ret_index)
 {
 	struct sn_service *service;
-	struct sn_frontend any;
 
 	*ret_index = SN_NONE;
 	service = sn_resolve_key(dest, ret_index);
 	if (service || !sn_pool_contains(&dest->addr))
 		return service;
-	any = *dest;
-	any.port_be = SN_PORT_ANY;
-	return sn_resolve_key(&any, ret_index);
+	return sn_resolve_any(dest, ret_index);
 }

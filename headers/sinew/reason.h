@@ -31,23 +31,23 @@
 	X(REPORTED, "reported", backend,                                                           \
 	  "the application reported a failure; it was counted as connected")
 
-#define SN_SERVICE_REASONS(X)                                                                            \
-	X(NO_BACKEND, "no_backend", nobody, "the service has no usable backend: EHOSTUNREACH")           \
-	X(BYPASS_MARK, "bypass_mark", caller, "the socket carries the bypass mark")                      \
-	X(BYPASS_WORKLOAD, "bypass_workload", caller, "the workload is set to bypass")                   \
-	X(BYPASS_KERNEL, "bypass_kernel", caller, "the socket belongs to the kernel itself")             \
-	X(TORN, "torn", nobody,                                                                          \
-	  "an entry changed while it was read; the socket passed untranslated")                          \
-	X(UNTRACKED, "untracked", nobody, "translated, but no room to remember the flow")                \
-	X(LIMITED, "limited", caller, "a connection limit was reached: EAGAIN")                          \
-	X(RETRY_BUDGET, "retry_budget", caller,                                                          \
-	  "a re-attempt over the retry budget; ECONNREFUSED if that is enforced")                        \
-	X(PANIC, "panic", nobody, "picked with ejection ignored: too few backends were usable")          \
-	X(SPARED, "spared", nobody,                                                                      \
-	  "a backend would have been ejected, but maxEjectionPercent or the last usable one forbade it") \
-	X(FAILED_OVER, "failed_over", nobody, "a connect went on to the next backend by itself")         \
-	X(FAILOVER_MISSED, "failover_missed", nobody,                                                    \
-	  "a connect could not go on: no other backend, attempts used up, or a way that we cannot take")
+#define SN_SERVICE_REASONS(X)                                                                      \
+	X(NO_BACKEND, "no_backend", nobody, "the service has no usable backend: EHOSTUNREACH")     \
+	X(BYPASS_MARK, "bypass_mark", caller, "the socket carries the bypass mark")                \
+	X(BYPASS_WORKLOAD, "bypass_workload", caller, "the workload is set to bypass")             \
+	X(BYPASS_KERNEL, "bypass_kernel", caller, "the socket belongs to the kernel itself")       \
+	X(TORN, "torn", nobody,                                                                    \
+	  "an entry changed while it was read; the socket passed untranslated")                    \
+	X(UNTRACKED, "untracked", nobody, "translated, but no room to remember the flow")          \
+	X(LIMITED, "limited", caller, "a connection limit was reached: EAGAIN")                    \
+	X(RETRY_BUDGET, "retry_budget", caller,                                                    \
+	  "a re-attempt over the retry budget; ECONNREFUSED if that is enforced")                  \
+	X(PANIC, "panic", nobody, "picked with ejection ignored: too few backends were usable")    \
+	X(SPARED, "spared", nobody,                                                                \
+	  "not ejected: maxEjectionPercent, or it is the last usable one")                         \
+	X(FAILED_OVER, "failed_over", nobody, "a connect went on to the next backend by itself")   \
+	X(FAILOVER_MISSED, "failover_missed", nobody,                                              \
+	  "a connect could not go on: nobody untried, attempts used up, or no way")
 
 #define SN_NODE_REASONS(X)                                                                         \
 	X(FLOW_SPILLED, "flow_spilled", nobody, "a flow slot was taken; socket storage was used")  \
@@ -58,14 +58,13 @@
 	X(EVICTED, "evicted", nobody, "a datagram socket of a removed backend was ended")          \
 	X(BAD_MAP, "bad_map", nobody,                                                              \
 	  "a map entry pointed nowhere; the socket passed untranslated")                           \
-	X(SYN_FULL, "syn_full", nobody, "no room to keep a SYN: that connect cannot fail over")    \
+	X(SYN_FULL, "syn_full", nobody, "no room to keep a SYN: no failover for that connect")     \
 	X(SYN_DATA, "syn_data", nobody,                                                            \
 	  "a SYN that carried data is never sent to another backend")                              \
 	X(SYN_ODD, "syn_odd", nobody, "a SYN with headers that we do not keep")                    \
 	X(FORGED, "forged", nobody,                                                                \
-	  "a reset or ICMP error did not quote our SYN and was left alone")                        \
-	X(NO_WAY, "no_way", nobody,                                                                \
-	  "the next backend is reached by another interface; it was skipped")                      \
+	  "a reset or ICMP error that does not quote our SYN: left alone")                         \
+	X(NO_WAY, "no_way", nobody, "the next backend is behind another interface: skipped")       \
 	X(MEMORY_FULL, "memory_full", nobody, "a caller's failure could not be remembered")
 
 #define SN_REASONS(X) SN_BACKEND_REASONS(X) SN_SERVICE_REASONS(X) SN_NODE_REASONS(X)
