@@ -61,6 +61,21 @@ def program_rows(rows):
                f"{sum(e['ns'] for e in every):.0f} in {sum(e['runs'] for e in every):.0f} runs |")
 
 
+def dying_rows(figures):
+    def time(value):
+        return "–" if value is None else f"{value / 1e3:.0f} µs"
+    yield ("| one of three backends is killed and comes back; 2,000 calls a second, each connect, request, first byte | "
+           "errors | p99 before | **p99 while dead** | added |")
+    yield "|---|---|---|---|---|"
+    for f in figures:
+        share = f"{f['errors']:,} of {f['begun']:,}"
+        yield (f"| {f['label']} | {share} | {time(f['p99_before_ns'])} | **{time(f['p99_dead_ns'])}** | "
+               f"{time(f['p99_added_ns'])} |")
+    yield ""
+    yield ("A call that failed never had its first byte: where more than one in a hundred did, there is no p99. The "
+           "client has a CPU, backends and proxies share the other.")
+
+
 def render(result):
     m = result["machine"]
     kind = "A quick run" if result["mode"] == "quick" else "A full run"
@@ -70,6 +85,8 @@ def render(result):
              "within each round.", ""]
     lines += [*figure_rows(result["rows"]), "", *beside_rows(result["beside"]), "",
               *program_rows(result["programs"])]
+    if result.get("dying"):
+        lines += ["", *dying_rows(result["dying"])]
     if result["absent"]:
         lines += ["", "Not in this run: " + ", ".join(sorted(result["absent"])) + "."]
     return "\n".join(lines)

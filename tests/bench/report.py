@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From measurements to rows, and from rows to a terminal.
 
-Before it: measure.py and control.py. After it: JSON, which readme.py turns into the README's tables. A row tells
+Before it: measure.py, control.py and dying.py. After it: JSON, which readme.py turns into the README's tables. A row tells
 what, the figure, the target, the spread, and whether it held; it must never fail a run: a timed figure is no test.
 """
 import datetime
@@ -113,19 +113,21 @@ def machine():
             "system": system.group(1) if system else "Linux"}
 
 
-def assemble(measure, control, absent, quick):
+def assemble(measure, control, dying, arguments):
     labels = {s.name: s.label for s in measure.field.subjects.values()}
-    rows = ratio_rows(measure) + control_rows(control.figures if control else {})
+    rows = ratio_rows(measure) + dying.rows() + control_rows(control.figures if control else {})
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "mode": "quick" if quick else "full",
+        "mode": "quick" if arguments.quick else "full",
+        "only": arguments.only,
         "repetitions": measure.repetitions,
         "machine": machine(),
         "rows": [as_row(*row) for row in rows],
         "beside": beside_rows(measure, labels),
         "programs": program_rows(measure, labels),
+        "dying": dying.figures(),
         "control": {k: [round(x, 4) for x in v] for k, v in control.figures.items()} if control else {},
-        "absent": absent,
+        "absent": measure.field.absent,
         "errors": measure.errors() + (control.errors if control else []),
     }
 
@@ -165,10 +167,21 @@ def micro(entry):
     return f"{entry['p50_ns'] / 1e3:.2f}" if entry else "-"
 
 
+def dying_lines(figures):
+    table = [("a backend dies and returns", "calls", "errors", "p99 before, us", "while dead", "added", "after")]
+    for f in figures:
+        times = ["-" if f[k] is None else f"{f[k] / 1e3:.0f}"
+                 for k in ("p99_before_ns", "p99_dead_ns", "p99_added_ns", "p99_after_ns")]
+        table.append((f["label"], str(f["begun"]), str(f["errors"]), *times))
+    return lines_of(table)
+
+
 def show(result):
     """The report for a terminal."""
     table = [("what", "figure", "unit", "target", "quartiles", "")]
     for row in result["rows"]:
+        if result["only"] and row["figure"] is None:
+            continue
         target = "" if row["target"] is None else f"<= {row['target']:g}"
         figure = "not measured" if row["figure"] is None else number(row["figure"], row["unit"])
         table.append((row["what"], figure, row["unit"], target, spread_text(row), word(row["held"])))
@@ -190,6 +203,8 @@ def show(result):
         table.append((p["label"], *times,
                       f"{sum(e['ns'] for e in every):.0f}", f"{sum(e['runs'] for e in every):.1f}"))
     yield from lines_of(table)
+    yield ""
+    yield from dying_lines(result["dying"])
     yield ""
     for name, why in result["absent"].items():
         yield f"absent: {name}: {why}"
