@@ -40,7 +40,7 @@ struct fake {
 
 struct options {
 	const char *control, *status;
-	unsigned long services, budget, events, ack_ms, receive_ms, answer_s, heartbeat_ms;
+	unsigned long services, budget, events, story, ack_ms, receive_ms, answer_s, heartbeat_ms;
 	bool backend_label, fail_disk;
 };
 
@@ -420,6 +420,8 @@ static int fake_run(struct fake *f, const struct options *o)
 		r = control_new(&f->loop, &config, &ops, &f->control);
 	if (r < 0)
 		return r;
+	if (o->story)
+		figures_story(f->control, (uint32_t)o->story);
 	(void)printf("ready\n");
 	(void)fflush(stdout);
 	(void)uv_run(&f->loop, UV_RUN_DEFAULT);
@@ -434,13 +436,10 @@ static int options_parse(int argc, char **argv, struct options *ret)
 	const struct {
 		const char *name;
 		unsigned long *number;
-	} numbers[] = {{"services", &o.services},
-		       {"budget", &o.budget},
-		       {"events", &o.events},
-		       {"ack-ms", &o.ack_ms},
-		       {"receive-ms", &o.receive_ms},
-		       {"answer-s", &o.answer_s},
-		       {"heartbeat-ms", &o.heartbeat_ms}};
+	} numbers[] = {{"services", &o.services}, {"budget", &o.budget},
+		       {"events", &o.events},     {"story", &o.story},
+		       {"ack-ms", &o.ack_ms},     {"receive-ms", &o.receive_ms},
+		       {"answer-s", &o.answer_s}, {"heartbeat-ms", &o.heartbeat_ms}};
 	struct option table[ARRAY_SIZE(numbers) + 5] = {{"control", required_argument, NULL, 'c'},
 							{"status", required_argument, NULL, 's'},
 							{"backend-label", no_argument, NULL, 'l'},

@@ -4,6 +4,7 @@
  */
 #include "control/figures.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 #include <time.h>
 
@@ -130,8 +131,73 @@ int figures_service_state(void *arg, const struct service *s, struct service_sta
 	if (!strncmp(s->name, FIGURES_AILING, strlen(FIGURES_AILING))) {
 		state.active = 12;
 		state.pending = 3;
+		state.fullest = 5;
 		state.panic_ns = now - 90 * FIGURES_SECOND;
 	}
 	*ret = state;
 	return 0;
+}
+
+static void story_tell(struct control *c, const struct sn_event *event)
+{
+	struct sn_event e = *event;
+
+	e.time_ns = figures_now_ns();
+	e.proto = SN_PROTO_TCP;
+	e.incarnation = 1;
+	if (e.backend) {
+		e.peer.word_be[2] = htonl(0xffff);
+		e.peer.word_be[3] = htonl(0x0a000001);
+		e.peer_port_be = htons(8080);
+	}
+	control_publish_event(c, &e);
+}
+
+void figures_story(struct control *c, uint32_t service)
+{
+	uint32_t first = (service - 1) * 8 + 1;
+	const struct sn_event events[] = {
+		{.type = SN_EVENT_SHADOW,
+		 .backend = first,
+		 .reason = SN_R_REFUSED,
+		 .trip = SN_TRIP_RATIO,
+		 .duration_ns = 31 * FIGURES_SECOND,
+		 .usable = 3,
+		 .total = 3},
+		{.type = SN_EVENT_EJECTED,
+		 .backend = first,
+		 .reason = SN_R_REFUSED,
+		 .trip = SN_TRIP_CONSECUTIVE,
+		 .duration_ns = 60 * FIGURES_SECOND,
+		 .times = 2,
+		 .usable = 2,
+		 .total = 3},
+		{.type = SN_EVENT_FAILED_OVER,
+		 .backend = first,
+		 .reason = SN_R_REFUSED,
+		 .cookie = 77,
+		 .workload = 7,
+		 .next = first + 1},
+		{.type = SN_EVENT_PANIC,
+		 .service = service,
+		 .reason = SN_R_PANIC,
+		 .usable = 1,
+		 .total = 3},
+		{.type = SN_EVENT_PANIC,
+		 .service = service,
+		 .reason = SN_R_PANIC,
+		 .duration_ns = 42 * FIGURES_SECOND,
+		 .usable = 3,
+		 .total = 3},
+		{.type = SN_EVENT_RESTORED,
+		 .backend = first,
+		 .reason = SN_R_CONNECTED,
+		 .duration_ns = 60 * FIGURES_SECOND,
+		 .times = 2,
+		 .usable = 3,
+		 .total = 3},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		story_tell(c, &events[i]);
 }

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "control/ops.h"
+#include "control/control.h"
 
 #define FIGURES_SECOND 1000000000ull
 /* A service whose name begins so is in panic, and its endpoints are, one after the other: well,
@@ -18,3 +18,6 @@ int figures_backend_traffic(void *arg, const struct service *s, size_t endpoint,
 int figures_service_traffic(void *arg, const struct service *s, struct traffic *ret);
 size_t figures_service_usable(void *arg, const struct service *s);
 int figures_service_state(void *arg, const struct service *s, struct service_state *ret);
+/* Tells of a backend of the service with this datapath index, "127.128.0.1:80" to "10.0.0.1:8080":
+ * each type of event once. */
+void figures_story(struct control *c, uint32_t service);

@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "control/answer.h"
 #include "control/event.h"
 #include "control/handler.h"
+#include "control/sentence.h"
 #include "control/view.h"
 #include "model/limits.h"
 
@@ -181,24 +181,6 @@ int event_get(struct request *q)
 /* --- what is told -------------------------------------------------------------------------------
  */
 
-static const char *type_name(uint16_t type)
-{
-	static const char *const names[] = {"unknown", "outcome", "refused", "evicted"};
-
-	return type < ARRAY_SIZE(names) ? names[type] : names[0];
-}
-
-/* The kernel's clock is monotonic; people read wall time. */
-static uint64_t event_ms(uint64_t time_ns)
-{
-	struct timespec now;
-	uint64_t now_ns;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-	return view_now_ms() - (now_ns > time_ns ? (now_ns - time_ns) / 1000000 : 0);
-}
-
 static const struct service *event_owner(const struct control *c, const struct sn_event *e)
 {
 	size_t endpoint, port;
@@ -211,21 +193,48 @@ static const struct service *event_owner(const struct control *c, const struct s
 	return s;
 }
 
-static void event_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct event_record *r)
+static void connect_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct sn_event *e)
 {
-	const struct sn_event *e = &r->kernel;
-
-	(void)yyjson_mut_obj_add_str(doc, o, "type", type_name(e->type));
-	(void)yyjson_mut_obj_add_str(doc, o, "reason", view_reason(e->reason));
 	(void)yyjson_mut_obj_add_str(doc, o, "protocol", view_proto(e->proto));
 	view_add_address_port(doc, o, "destination", &e->orig, ntohs(e->orig_port_be));
-	if (e->backend)
-		view_add_address_port(doc, o, "backend", &e->peer, ntohs(e->peer_port_be));
 	if (e->latency_ns)
 		view_add_seconds(doc, o, "latencySeconds", e->latency_ns);
 	(void)yyjson_mut_obj_add_uint(doc, o, "workload", e->workload);
 	(void)yyjson_mut_obj_add_uint(doc, o, "cookie", e->cookie);
-	(void)yyjson_mut_obj_add_str(doc, o, "message", view_reason_help(e->reason));
+}
+
+/* Of what happened to a backend or a service. */
+static void story_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct sn_event *e)
+{
+	(void)yyjson_mut_obj_add_str(doc, o, "protocol", view_proto(e->proto));
+	if (e->type == SN_EVENT_PANIC)
+		(void)yyjson_mut_obj_add_str(doc, o, "phase",
+					     e->usable < e->total ? "begin" : "end");
+	if (e->type == SN_EVENT_EJECTED || e->type == SN_EVENT_SHADOW) {
+		(void)yyjson_mut_obj_add_str(doc, o, "trip", condition_trip(e->trip));
+		(void)yyjson_mut_obj_add_uint(doc, o, "times", e->times);
+	}
+	if (e->duration_ns)
+		view_add_seconds(doc, o, "durationSeconds", e->duration_ns);
+	(void)yyjson_mut_obj_add_uint(doc, o, "usable", e->usable);
+	(void)yyjson_mut_obj_add_uint(doc, o, "total", e->total);
+}
+
+static void event_fill(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct event_record *r)
+{
+	const struct sn_event *e = &r->kernel;
+
+	(void)yyjson_mut_obj_add_str(doc, o, "type", sentence_type(e->type));
+	(void)yyjson_mut_obj_add_str(doc, o, "reason", view_reason(e->reason));
+	if (sentence_is_connect(e->type))
+		connect_fill(doc, o, e);
+	else
+		story_fill(doc, o, e);
+	if (e->backend)
+		view_add_address_port(doc, o, "backend", &e->peer, ntohs(e->peer_port_be));
+	if (*r->object)
+		view_add_text(doc, o, "next", r->object);
+	view_add_text(doc, o, "message", r->message);
 	if (*r->service) {
 		view_add_text(doc, o, "namespace", r->namespace);
 		view_add_text(doc, o, "service", r->service);
@@ -284,15 +293,35 @@ static void record_publish(struct control *c, const struct event_record *r)
 	}
 }
 
+/* Where a connect went on to; it was chosen a moment ago. */
+static void next_find(const struct control *c, const struct sn_event *e, char *buf, size_t size)
+{
+	char text[ADDRESS_TEXT];
+	size_t endpoint, port;
+	const struct service *s =
+		e->next ? c->ops.backend_owner(c->ops.arg, e->next, 0, &endpoint, &port) : NULL;
+	uint16_t target = s ? service_target(s, endpoint, port) : 0;
+
+	if (s)
+		(void)snprintf(buf, size, "%s",
+			       address_format_port(&s->endpoints[endpoint].addr,
+						   target ? target : ntohs(e->peer_port_be), text));
+}
+
 void control_publish_event(struct control *c, const struct sn_event *e)
 {
 	const struct service *s = event_owner(c, e);
-	struct event_record r = {.ms = event_ms(e->time_ns), .kernel = *e};
+	struct event_record r = {.ms = condition_wall_ms(e->time_ns, condition_now_ns()),
+				 .kernel = *e};
 
+	_Static_assert(sizeof(r.message) >= SENTENCE_TEXT, "room");
 	if (s) {
 		(void)snprintf(r.namespace, sizeof(r.namespace), "%s", s->namespace);
 		(void)snprintf(r.service, sizeof(r.service), "%s", s->name);
 	}
+	if (e->type == SN_EVENT_FAILED_OVER)
+		next_find(c, e, r.object, sizeof(r.object));
+	sentence_format(e, s ? view_rules(c, s) : policy_default_rules(), r.object, r.message);
 	record_publish(c, &r);
 }
 

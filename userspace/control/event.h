@@ -15,7 +15,9 @@ struct event_record {
 	uint64_t ms; /* CLOCK_REALTIME */
 	struct sn_event kernel;
 	char namespace[LIMIT_NAME + 1], service[LIMIT_NAME + 1]; /* whom it is about; "": nobody */
-	char type[32], object[256], message[256];                /* of a note */
+	/* Of a note; of a kernel event the message, and as object the next backend, if there is one
+	 */
+	char type[32], object[256], message[256];
 };
 
 /* Writes a heartbeat to streams that were quiet for HEARTBEAT_MS, which also finds dead clients. */

@@ -80,7 +80,7 @@ struct control_ops {
 	int (*flows)(void *arg, size_t max,
 		     int (*visit)(void *visit_arg, const struct sn_flow *flow), void *visit_arg);
 	/* Service and endpoint behind a backend index of a flow or event; NULL when replaced since.
-	 */
+	 * Incarnation 0: whoever has the index now. */
 	const struct service *(*backend_owner)(void *arg, uint32_t backend, uint16_t incarnation,
 					       size_t *ret_endpoint, size_t *ret_port);
 	/* Service behind a datapath service index; NULL: none. */

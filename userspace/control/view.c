@@ -187,6 +187,8 @@ static void counts_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct
 {
 	(void)yyjson_mut_obj_add_uint(doc, object, "attempts", t->attempts);
 	(void)yyjson_mut_obj_add_uint(doc, object, "active", t->active);
+	(void)yyjson_mut_obj_add_uint(doc, object, "ejections", t->ejections);
+	(void)yyjson_mut_obj_add_uint(doc, object, "failedOver", t->failed_over);
 	outcomes_add(doc, object, t);
 }
 
@@ -211,36 +213,98 @@ static void port_add(yyjson_mut_doc *doc, yyjson_mut_val *list, struct view_plac
 	(void)yyjson_mut_obj_add_str(doc, item, "protocol", view_proto(p->proto));
 }
 
-/* Sum over the ports; the state is the best of them, and "pending" when none is published. */
-static void endpoint_status_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *list,
-				struct view_place at)
+/* What there is of a service's endpoints, counted once per endpoint. */
+struct tally {
+	struct condition_at at;
+	uint64_t ejected, held; /* half-open ones are ejected, too */
+};
+
+/* Sum over the ports; the condition is the one that says most, and "pending" when no port is
+ * published. */
+static void endpoint_status_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *item,
+				struct view_place place, struct tally *tally)
 {
-	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list), *ports;
+	struct backend_traffic b, shown = {};
+	yyjson_mut_val *ports;
 	struct traffic sum = {};
-	const char *state = "pending";
+	bool any = false;
 
-	endpoint_add(doc, item, at.service, at.endpoint);
+	endpoint_add(doc, item, place.service, place.endpoint);
 	ports = yyjson_mut_obj_add_arr(doc, item, "ports");
-	for (at.port = 0; at.port < at.service->n_ports; at.port++) {
-		struct backend_traffic b;
-
-		port_add(doc, ports, at);
-		if (c->ops.backend_traffic(c->ops.arg, at.service, at.endpoint, at.port, &b) < 0)
+	for (; place.port < place.service->n_ports; place.port++) {
+		port_add(doc, ports, place);
+		if (c->ops.backend_traffic(c->ops.arg, place.service, place.endpoint, place.port,
+					   &b) < 0)
 			continue;
 		traffic_add(&sum, &b.traffic);
-		if (strcmp(state, "active") != 0)
-			state = view_state(b.state);
+		if (!any ||
+		    condition_rank(&b, tally->at.now_ns) > condition_rank(&shown, tally->at.now_ns))
+			shown = b;
+		any = true;
 	}
-	(void)yyjson_mut_obj_add_str(doc, item, "state", state);
+	if (any)
+		condition_add(doc, item, &shown, &tally->at);
+	else
+		(void)yyjson_mut_obj_add_str(doc, item, "state", "pending");
+	tally->held += any && backend_is_held(&shown, tally->at.now_ns);
+	tally->ejected += any && shown.ejected_until_ns != 0;
 	counts_add(doc, item, &sum);
 	failed_add(doc, item, &sum);
 	quantiles_add(doc, item, &sum);
+}
+
+static void limit_add(yyjson_mut_doc *doc, yyjson_mut_val *limits, const char *key, uint32_t used,
+		      uint32_t limit)
+{
+	yyjson_mut_val *o;
+
+	if (!limit)
+		return;
+	o = yyjson_mut_obj_add_obj(doc, limits, key);
+	(void)yyjson_mut_obj_add_uint(doc, o, "used", used);
+	(void)yyjson_mut_obj_add_uint(doc, o, "limit", limit);
+}
+
+/* Panic, and the limits that the policy sets: what is not there is not shown. */
+static void load_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *status,
+		     const struct service *s, const struct tally *tally)
+{
+	const struct sn_policy *rules = tally->at.rules;
+	struct service_state state = {};
+	yyjson_mut_val *o;
+
+	(void)yyjson_mut_obj_add_uint(doc, status, "ejected", tally->ejected);
+	(void)yyjson_mut_obj_add_uint(doc, status, "held", tally->held);
+	if (c->ops.service_state(c->ops.arg, s, &state) < 0)
+		return;
+	if (state.panic_ns) {
+		o = yyjson_mut_obj_add_obj(doc, status, "panic");
+		view_add_time(doc, o, "since", condition_wall_ms(state.panic_ns, tally->at.now_ns));
+		view_add_seconds(
+			doc, o, "seconds",
+			tally->at.now_ns > state.panic_ns ? tally->at.now_ns - state.panic_ns : 0);
+	}
+	if (!rules->limit_service && !rules->limit_pending && !rules->limit_backend)
+		return;
+	o = yyjson_mut_obj_add_obj(doc, status, "limits");
+	limit_add(doc, o, "service", state.active, rules->limit_service);
+	limit_add(doc, o, "pending", state.pending, rules->limit_pending);
+	limit_add(doc, o, "backend", state.fullest, rules->limit_backend);
+}
+
+const struct sn_policy *view_rules(const struct control *c, const struct service *s)
+{
+	const struct policy *p =
+		store_find_policy(c->ops.store(c->ops.arg), s->namespace, s->policy);
+
+	return p ? &p->rules : policy_default_rules();
 }
 
 static void status_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *object,
 		       const struct service *s)
 {
 	yyjson_mut_val *status = yyjson_mut_obj_add_obj(doc, object, "status"), *list;
+	struct tally tally = {.at = {view_rules(c, s), condition_now_ns()}};
 	struct traffic t = {};
 	char text[ADDRESS_TEXT];
 
@@ -258,7 +322,9 @@ static void status_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_
 	}
 	list = yyjson_mut_obj_add_arr(doc, status, "endpoints");
 	for (size_t i = 0; i < s->n_endpoints; i++)
-		endpoint_status_add(c, doc, list, (struct view_place){s, i, 0});
+		endpoint_status_add(c, doc, yyjson_mut_arr_add_obj(doc, list),
+				    (struct view_place){s, i, 0}, &tally);
+	load_add(c, doc, status, s, &tally);
 }
 
 yyjson_mut_val *view_service_status(const struct control *c, yyjson_mut_doc *doc,
@@ -287,7 +353,12 @@ yyjson_mut_val *view_backend(const struct control *c, yyjson_mut_doc *doc, struc
 		view_add_text(doc, object, "portName", p->name);
 	(void)yyjson_mut_obj_add_uint(doc, object, "port", target ? target : p->port);
 	(void)yyjson_mut_obj_add_str(doc, object, "protocol", view_proto(p->proto));
-	(void)yyjson_mut_obj_add_str(doc, object, "state", r < 0 ? "pending" : view_state(b.state));
+	if (r < 0)
+		(void)yyjson_mut_obj_add_str(doc, object, "state", "pending");
+	else
+		condition_add(
+			doc, object, &b,
+			&(struct condition_at){view_rules(c, at.service), condition_now_ns()});
 	(void)yyjson_mut_obj_add_uint(doc, object, "index", b.index);
 	(void)yyjson_mut_obj_add_uint(doc, object, "incarnation", b.incarnation);
 	(void)yyjson_mut_obj_add_uint(doc, object, "consecutiveFailures", b.consecutive);
@@ -311,11 +382,8 @@ yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const st
 	size_t endpoint, port;
 	const struct service *s = c->ops.backend_owner(c->ops.arg, flow->backend, flow->incarnation,
 						       &endpoint, &port);
-	struct timespec now;
-	uint64_t now_ns;
+	uint64_t now_ns = condition_now_ns();
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	if (s) {
 		view_add_text(doc, object, "namespace", s->namespace);
 		view_add_text(doc, object, "service", s->name);

@@ -8,6 +8,7 @@
 
 #include <yyjson.h>
 
+#include "control/condition.h"
 #include "control/server.h"
 
 #define API_VERSION "sinew/v1"
@@ -19,6 +20,8 @@ yyjson_mut_val *view_policy(yyjson_mut_doc *doc, const struct policy *p);
 /* view_service with status. */
 yyjson_mut_val *view_service_status(const struct control *c, yyjson_mut_doc *doc,
 				    const struct service *s);
+/* The rules of its policy. */
+const struct sn_policy *view_rules(const struct control *c, const struct service *s);
 /* One endpoint at one port, with names of its service. */
 struct view_place {
 	const struct service *service;

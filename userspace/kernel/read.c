@@ -152,8 +152,13 @@ static void add_state(const struct publish *p, const struct entry *e, struct ser
 
 	sum->ejected += state->ejected;
 	sum->held += state->held;
-	sum->active += state->active;
-	sum->pending += state->pending;
+	sum->active = state->active > sum->active ? state->active : sum->active;
+	sum->pending = state->pending > sum->pending ? state->pending : sum->pending;
+	for (uint32_t i = 0; i < e->n_members; i++) {
+		const struct sn_health *h = window_at(&p->k->health, e->members[i].backend);
+
+		sum->fullest = h->active > sum->fullest ? h->active : sum->fullest;
+	}
 	if (state->panic_ns && (!sum->panic_ns || state->panic_ns < sum->panic_ns))
 		sum->panic_ns = state->panic_ns;
 }
@@ -192,7 +197,7 @@ const struct service *read_backend_owner(const struct publish *p, uint32_t backe
 	    p->k->backends.stride * (backend + 1) > p->k->backends.mapped)
 		return NULL;
 	b = window_at(&p->k->backends, backend);
-	if (b->incarnation != incarnation || b->service >= p->k->services.entries)
+	if ((incarnation && b->incarnation != incarnation) || b->service >= p->k->services.entries)
 		return NULL;
 	e = p->by_index[b->service];
 	for (uint32_t i = 0; e && i < e->n_members; i++)

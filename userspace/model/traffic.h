@@ -62,11 +62,14 @@ static inline bool backend_is_usable(const struct backend_traffic *b, uint64_t n
 	return b->state == SN_BACKEND_ACTIVE && !b->ejected_until_ns && !backend_is_held(b, now_ns);
 }
 
-/* A service's load and members now, summed over its ports and families. */
+/* A service's members and load now. Each of its ports and families is a service to the programs:
+ * members are summed over them, loads are those of the fullest, as each has the limit for itself.
+ */
 struct service_state {
 	uint32_t ejected; /* or half-open */
 	uint32_t held;
 	uint32_t active, pending; /* counted against connectionLimits */
+	uint32_t fullest;         /* connections of the backend that has most */
 	uint64_t panic_ns;        /* since then some port ignores ejection; 0: none does */
 };
 

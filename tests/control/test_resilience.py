@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the API shows of resilience: a backend's condition, a service's, and the story as events tell it."""
+import json
+import time
+
+import pytest
+
+from serving import service
+from test_openapi import Shape
+
+SIX = tuple((f"10.0.0.{i}", 8080) for i in range(1, 7))
+
+
+@pytest.fixture(scope="module")
+def ailing(shared):
+    """One backend of each kind; the fake knows it by its name."""
+    shared.put("/v1/services/shop/ailing", service("ailing", SIX))
+    return shared
+
+
+def moment(text):
+    whole, ms = text.removesuffix("Z").split(".")
+    return time.mktime(time.strptime(whole + " UTC", "%Y-%m-%dT%H:%M:%S %Z")) - time.timezone + int(ms) / 1e3
+
+
+def test_a_backend_says_how_it_is_and_why(ailing):
+    well, ejected, half_open, held, drained, slow = ailing.get("/v1/backends?namespace=shop&service=ailing")["items"]
+    assert [b["state"] for b in (well, ejected, half_open, held, drained, slow)] == [
+        "active", "ejected", "half_open", "held", "held", "active"]
+    assert [b["usable"] for b in (well, ejected, half_open, held, drained, slow)] == [True, False, False, False, False, True]
+    assert not {"ejection", "hold", "slowStartPercent", "shadowUntil"} & set(well)
+    said = ejected["ejection"]
+    assert (said["times"], said["trip"], said["reason"]) == (2, "consecutive", "refused")
+    assert said["why"] == "5 consecutive refused" and 19 < said["leftSeconds"] <= 21
+    assert (ejected["ejections"], ejected["failedOver"]) == (7, 1) and ejected["connectSeconds"] == 0.00004
+    assert half_open["ejection"]["leftSeconds"] == 0 and half_open["ejection"]["why"] == "half-open probe refused"
+    assert (held["hold"]["kind"], held["hold"]["why"]) == ("eject", "new disk") and 590 < held["hold"]["leftSeconds"] <= 600
+    assert drained["hold"] == {"kind": "drain"}, "for ever: no time"
+    assert "shadowUntil" in slow
+
+
+def test_p68_times_of_the_wall_and_what_is_left_agree(ailing):
+    """The kernel's clock has another zero and stands still in suspend: both are made from one reading of it."""
+    before = time.time()
+    item = ailing.get("/v1/backends?namespace=shop&service=ailing")["items"][1]
+    after = time.time()
+    said = item["ejection"]
+    assert before - 0.01 <= moment(said["until"]) - said["leftSeconds"] <= after + 0.01
+    assert 40 <= after - moment(said["since"]) and before - moment(said["since"]) <= 40.1
+
+
+def test_a_service_sums_up(ailing):
+    status = ailing.get("/v1/services/shop/ailing")["status"]
+    assert (status["usable"], status["ejected"], status["held"]) == (2, 2, 2)
+    assert 89 < status["panic"]["seconds"] < 95 and status["panic"]["since"].endswith("Z")
+    assert (status["traffic"]["ejections"], status["traffic"]["failedOver"]) == (7 * 15, 15)
+    assert [e["state"] for e in status["endpoints"]] == ["active", "ejected", "half_open", "held", "held", "active"]
+    assert status["endpoints"][1]["ejection"]["why"] == "5 consecutive refused"
+    other = ailing.get("/v1/services/shop-3/service-00003")["status"]
+    assert (other["ejected"], other["held"]) == (0, 0) and "panic" not in other
+
+
+def test_p75_what_ails_is_in_the_document(ailing):
+    document = ailing.get("/v1/openapi.json")
+    shape = Shape(document)
+    for path, kind in (("/v1/services/shop/ailing", "ServiceShown"), ("/v1/backends?service=ailing", "BackendList")):
+        shape.check(ailing.get(path), {"$ref": f"#/components/schemas/{kind}"}, path)
+    assert {"ejection", "hold", "trip", "leftSeconds", "panic", "failedOver", "shadowUntil"} <= shape.seen
+
+
+def test_the_story_is_told_in_sentences_and_stable_fields(start):
+    fake = start(services=20, story=7)
+    answer = fake.ask("GET", "/v1/events?recent=10")
+    lines = [json.loads(line) for line in answer.body.splitlines()]
+    assert [line["type"] for line in lines] == ["shadow", "ejected", "failed_over", "panic", "panic", "restored"]
+    shape = Shape(fake.get("/v1/openapi.json"))
+    for line in lines:
+        shape.check(line, {"$ref": "#/components/schemas/Event"}, line["type"])
+        assert (line["namespace"], line["service"]) == ("shop-3", "service-00003")
+    shadow, ejected, moved, begin, end, restored = lines
+    assert shadow["message"] == "10.0.0.1:8080 would have been ejected for 31s (shadow): 50% or more failed within 10s, last refused"
+    assert ejected["message"] == "10.0.0.1:8080 ejected for 60s: 5 consecutive refused (2nd time), 2 of 3 usable"
+    assert {k: ejected[k] for k in ("backend", "reason", "trip", "times", "durationSeconds", "usable", "total")} == {
+        "backend": "10.0.0.1:8080", "reason": "refused", "trip": "consecutive", "times": 2, "durationSeconds": 60.0,
+        "usable": 2, "total": 3}
+    assert (moved["backend"], moved["next"], moved["cookie"], moved["workload"]) == ("10.0.0.1:8080", "10.0.3.2:8080", 77, 7)
+    assert moved["message"] == "failed over from 10.0.0.1:8080 to 10.0.3.2:8080 inside connect(): refused"
+    assert (begin["phase"], begin["message"]) == ("begin", "panic: 1 of 3 usable, ejection is ignored")
+    assert (end["phase"], end["durationSeconds"]) == ("end", 42.0) and "backend" not in end
+    assert restored["message"] == "10.0.0.1:8080 restored after 60s, 3 of 3 usable"
