@@ -8,12 +8,23 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import threading
 import time
 
 from harness.sandbox import SandboxError
+
+
+def read_abi():
+    """SN_ABI_VERSION: the pins of one ABI are in a folder of its own."""
+    path = os.path.join(os.path.dirname(__file__), "..", "..", "headers", "sinew", "abi.h")
+    with open(path, encoding="utf-8") as f:
+        return int(re.search(r"#define SN_ABI_VERSION (\d+)u", f.read()).group(1))
+
+
+ABI = read_abi()
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -41,6 +52,7 @@ class Daemon:
         self.socket = os.path.join(self.folder, "control.sock")
         self.status_socket = os.path.join(self.folder, "status.sock")
         self.pins = os.path.join(sandbox.bpffs, name)
+        self.pinned = os.path.join(self.pins, f"v{ABI}")
         self.state = os.path.join(self.folder, "state")
         self.config = os.path.join(self.folder, "sinewd.yaml")
         self.child = None
@@ -116,7 +128,7 @@ class Daemon:
         return json.loads(self.request("GET", path, status=True))
 
     def map_pin(self, name):
-        return os.path.join(self.pins, "v1", "maps", name)
+        return os.path.join(self.pinned, "maps", name)
 
     def pss_bytes(self):
         """Of the daemon and the helpers that it started."""

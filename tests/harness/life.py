@@ -31,7 +31,7 @@ def tool(build, name):
 
 def census(build, daemon):
     """{"pid", "heartbeat", "links": {hook: {id, program, cgroup}}, "services": {"addr:port": {index, backends}}}"""
-    done = subprocess.run([tool(build, "census"), os.path.join(daemon.pins, "v1")], capture_output=True, text=True,
+    done = subprocess.run([tool(build, "census"), daemon.pinned], capture_output=True, text=True,
                           check=True, timeout=30)
     return json.loads(done.stdout)
 

@@ -6,7 +6,7 @@
  * Before it: a test that has killed or stopped sinewd, or not. After it: one line of JSON. It must
  * never change anything. A service that leads nowhere is told as "torn", with what is wrong.
  *
- *   census FOLDER      where FOLDER is <bpffs.dir>/v1
+ *   census FOLDER      where FOLDER is <bpffs.dir>/vABI
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>

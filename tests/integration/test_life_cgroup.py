@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness.daemon import Daemon, UnixConnection, family
+from harness.daemon import ABI, Daemon, UnixConnection, family
 from harness.life import BPFTOOL, census, checks, eventually, names, run_refused, start_foreign
 from harness.sandbox import Sandbox, SandboxError
 from harness.service import ask_tcp, connect_errno, put, serve_tcp, service
@@ -221,7 +221,7 @@ def test_p45_programs_of_others_survive_start_stop_and_uninstall(sandbox, namesp
 def test_p45_being_detached_by_force_is_noticed_and_repaired(served, ask):
     """bpf_link_detach on our links, as a careless cleaner may do."""
     for hook in census(BUILD, served)["links"]:
-        subprocess.run([BPFTOOL, "link", "detach", "pinned", os.path.join(served.pins, "v1", "links", hook)],
+        subprocess.run([BPFTOOL, "link", "detach", "pinned", os.path.join(served.pinned, "links", hook)],
                        check=True, capture_output=True)
     assert eventually(lambda: served.get("/v1/status")["cgroupRepairs"] == 1, SLACK)
     assert ask() == "10.1.0.1"
@@ -230,7 +230,7 @@ def test_p45_being_detached_by_force_is_noticed_and_repaired(served, ask):
 def test_p45_pins_removed_under_a_running_daemon_are_pinned_again(served, ask):
     """Someone empties the bpffs. Our descriptors still hold the links; a restart must still find them."""
     for hook in ("sn_connect4", "sn_sockops"):
-        os.unlink(os.path.join(served.pins, "v1", "links", hook))
+        os.unlink(os.path.join(served.pinned, "links", hook))
     assert eventually(lambda: len(census(BUILD, served)["links"]) == 10, SLACK)
     served.kill()
     assert ask() == "10.1.0.1"
@@ -281,7 +281,7 @@ def test_p47_a_program_that_stands_alone_is_a_clear_error(sandbox, place, mode, 
     assert f"program {foreign.program} stands alone on connect4 of cgroup {place + where}:" in said
     assert "BPF_F_ALLOW_MULTI" in said and "bpftool prog show" in said and "needs root" not in said
     assert attached(place + where) == [foreign.program], "it is untouched"
-    assert not os.listdir(os.path.join(sandbox.bpffs, name, "v1", "links")), "nothing of ours is half attached"
+    assert not os.listdir(os.path.join(sandbox.bpffs, name, f"v{ABI}", "links")), "nothing of ours is half attached"
     assert attached(place + "/below", 6) == []
     foreign.terminate()
     foreign.wait()

@@ -175,7 +175,7 @@ def test_p69_programs_swapped_under_connects_lose_none(sandbox, namespace, daemo
     daemon.put("/v1/sources/manifest", snapshot(0))
     before, counted = census(BUILD, daemon), attempts(daemon, "fixed")
     load = Load(sandbox, namespace, daemon)
-    said = sandbox.run([tool(BUILD, "swap"), os.path.join(daemon.pins, "v1"), str(SWAPS), "500"], seconds=300)
+    said = sandbox.run([tool(BUILD, "swap"), daemon.pinned, str(SWAPS), "500"], seconds=300)
     connects, held = load.end()
     print(f"{said.strip()}, {sum(connects['done'])} connects, failed {connects['failed']}, held {held['failed']}")
     assert said == f"swapped {SWAPS}\n"

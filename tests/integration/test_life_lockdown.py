@@ -144,8 +144,8 @@ def test_files_and_sockets_are_nobody_elses(daemon):
     assert mode(daemon.socket) == mode(daemon.status_socket) == 0o660
     assert mode(os.path.join(daemon.state, "sources")) == 0o700
     assert mode(os.path.join(daemon.state, "sources", "manifest.json")) == 0o600
-    assert mode(os.path.join(daemon.pins, "v1")) == 0o700
-    for pin in glob.glob(os.path.join(daemon.pins, "v1", "*", "*")):
+    assert mode(daemon.pinned) == 0o700
+    for pin in glob.glob(os.path.join(daemon.pinned, "*", "*")):
         assert mode(pin) == 0o600, pin
 
 

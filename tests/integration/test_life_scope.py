@@ -230,7 +230,7 @@ def test_a_stopped_sinewd_can_be_left_out_for_good(sandbox, namespace):
     assert sandbox.call(ask_tcp, VIP, 80, namespace=namespace, cgroup=made.cgroup)[0] == "10.1.0.1"
     assert len(census(BUILD, made)["links"]) == 10
     made.stop()
-    shutil.rmtree(os.path.join(made.pins, "v1"))
+    shutil.rmtree(made.pinned)
     assert eventually(lambda: sandbox.call(ask_tcp, VIP, 80, namespace=namespace, cgroup=made.cgroup)[0] == VIP)
     with pytest.raises(SandboxError):
         made.get("/v1/status")

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from harness.daemon import Daemon
+from harness.daemon import ABI, Daemon
 from harness.life import BPFTOOL, attempts, census, eventually, names, run_refused
 from harness.sandbox import SandboxError, check_call, libc
 from harness.service import ask_tcp, connect_errno, put, serve_tcp, service
@@ -106,11 +106,11 @@ def test_p72_a_bpffs_of_another_mount_namespace_is_another_bpffs(sandbox, daemon
 
 def test_p69_pins_of_another_abi_are_refused_with_what_to_do(sandbox, inside, daemon, vip):
     daemon.kill()
-    above = os.path.join(daemon.pins, "v2")
+    above = os.path.join(daemon.pins, f"v{ABI + 1}")
     os.makedirs(above + "/maps")
     status, said = run_refused(daemon.command())
     assert status == 1
-    assert f"{daemon.pins} holds maps of ABI 2, this is ABI 1" in said and "sinewctl uninstall" in said
+    assert f"{daemon.pins} holds maps of ABI {ABI + 1}, this is ABI {ABI}" in said and "sinewctl uninstall" in said
     assert inside(ask_tcp, *vip)[0] == "10.1.0.1", "the old programs go on"
     os.rmdir(above + "/maps")
     os.rmdir(above)
@@ -180,7 +180,7 @@ def test_a_half_made_pin_folder_is_swept(sandbox, daemon):
     made = Daemon(sandbox, BUILD, "half", sandbox.cgroup("half"))
     put(made, service("old", "10.96.7.7", [("10.1.0.1", 8080)]))
     assert made.stop() == 0
-    links = os.path.join(made.pins, "v1", "links")
+    links = os.path.join(made.pinned, "links")
     for name in os.listdir(links):
         os.unlink(os.path.join(links, name))
     os.unlink(made.map_pin("sn_meta"))
@@ -196,7 +196,7 @@ def test_a_folder_with_some_links_missing_is_completed(sandbox, inside, daemon, 
     daemon.kill()
     before = census(BUILD, daemon)["links"]
     for name in ("sn_connect6", "sn_sockops"):
-        os.unlink(os.path.join(daemon.pins, "v1", "links", name))
+        os.unlink(os.path.join(daemon.pinned, "links", name))
     daemon.start()
     after = census(BUILD, daemon)["links"]
     assert len(after) == 10
@@ -235,7 +235,7 @@ def abs_seconds(a, b):
 def test_declared_services_survive_what_a_reboot_does(sandbox, inside, daemon, vip):
     """Pins, programs and counters are gone; the state folder is not."""
     daemon.kill()
-    shutil.rmtree(os.path.join(daemon.pins, "v1"))
+    shutil.rmtree(daemon.pinned)
     assert eventually(lambda: inside(connect_errno, *vip) != 0), "unattached: the address is just an address"
     daemon.start()
     assert names(daemon) == ["test/shop"] and attempts(daemon, "shop") == 0

@@ -152,7 +152,7 @@ def test_p20_program_in_the_kernel_sets_the_errno(daemon, door):
     def bpftool(*words):
         # 7.5 shows a pinned link and ends with 255: what it said is judged, not its status.
         return subprocess.run(["bpftool", *words], capture_output=True, text=True, check=False).stdout
-    link = json.loads(bpftool("-j", "link", "show", "pinned", os.path.join(daemon.pins, "v1", "links", door)))
+    link = json.loads(bpftool("-j", "link", "show", "pinned", os.path.join(daemon.pinned, "links", door)))
     assert "bpf_set_retval" in bpftool("prog", "dump", "xlated", "id", str(link["prog_id"]))
 
 

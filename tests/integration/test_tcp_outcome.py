@@ -17,7 +17,7 @@ from harness.daemon import Events
 from harness.far import FAR, make_far
 from harness.service import ask_tcp, family, put, reset_on_close, serve_tcp, service
 
-OUTCOMES = ("connected", "refused", "timeout", "unreachable", "reset", "aborted", "not_sent", "error")
+OUTCOMES = ("connected", "refused", "timeout", "unreachable", "reset", "aborted", "not_sent", "error", "reported")
 CLOSES = 8000
 PATIENCE = 3  # s: a caller who gives up sooner blames nobody
 
@@ -95,10 +95,10 @@ def services(daemon):
 
 
 def check_sum(counts, in_progress=0):
-    """Every attempt is somewhere. One that was reset before its first byte had been connected."""
+    """Every attempt is somewhere. One that was reset before its first byte, or reported, had been connected."""
     outcomes = counts["outcomes"]
     assert tuple(outcomes) == OUTCOMES
-    assert counts["attempts"] == sum(outcomes.values()) - outcomes["reset"] + in_progress
+    assert counts["attempts"] == sum(outcomes.values()) - outcomes["reset"] - outcomes["reported"] + in_progress
 
 
 # --- one connect, one reason ------------------------------------------------------------------------------------------
