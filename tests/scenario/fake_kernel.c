@@ -62,6 +62,7 @@ void fake_init(const struct fake_size *size)
 	array_init(FAKE_LATENCY, sizeof(struct sn_latency), size->backends);
 	array_init(FAKE_SVC_STATS, sizeof(struct sn_svc_stats), size->services);
 	array_init(FAKE_SVC_STATE, sizeof(struct sn_svc_state), size->services);
+	array_init(FAKE_WINDOWS, sizeof(struct sn_window), size->backends);
 	frontends = (struct bpf_map){-2, sizeof(uint32_t), size->frontends};
 	fake.frontends = calloc(size->frontends, sizeof(*fake.frontends));
 	assert(fake.frontends);
@@ -86,7 +87,8 @@ void fake_open(struct kernel *k)
 	k->skel = calloc(1, sizeof(*k->skel));
 	assert(k->skel);
 	k->skel->maps.sn_frontends = &frontends;
-	for (int i = 0; i < FAKE_ARRAYS; i++)
+	k->skel->maps.sn_windows = &arrays[FAKE_WINDOWS];
+	for (int i = 0; i < FAKE_WINDOWS; i++)
 		if (window_open(windows[i], arrays[i].fd) < 0)
 			abort();
 }
@@ -190,6 +192,21 @@ static int update(const struct sn_frontend *key, uint32_t value)
 	return 0;
 }
 
+static int update_windows(const uint32_t *keys, const struct sn_window *values, __u32 n)
+{
+	for (__u32 i = 0; i < n; i++) {
+		assert(keys[i] < fake.size.backends);
+		memcpy(fake_window(keys[i]), &values[i], sizeof(values[i]));
+	}
+	return 0;
+}
+
+int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
+{
+	assert(fd == arrays[FAKE_WINDOWS].fd);
+	return update_windows(key, value, 1);
+}
+
 int bpf_map_update_batch(int fd, const void *keys, const void *values, __u32 *count,
 			 const struct bpf_map_batch_opts *opts)
 {
@@ -197,6 +214,8 @@ int bpf_map_update_batch(int fd, const void *keys, const void *values, __u32 *co
 	const uint32_t *value = values;
 	__u32 n = *count;
 
+	if (fd == arrays[FAKE_WINDOWS].fd)
+		return update_windows(keys, values, n);
 	assert(fd == frontends.fd);
 	for (*count = 0; *count < n; ++*count) {
 		int error = update(&key[*count], value[*count]);

@@ -29,6 +29,7 @@ enum fake_array {
 	FAKE_LATENCY,
 	FAKE_SVC_STATS,
 	FAKE_SVC_STATE,
+	FAKE_WINDOWS, /* nobody maps these: user space writes them by system calls */
 	FAKE_ARRAYS
 };
 
@@ -87,6 +88,10 @@ static inline struct sn_health *fake_health(uint32_t i)
 static inline struct sn_svc_state *fake_state(uint32_t service)
 {
 	return (struct sn_svc_state *)fake.array[FAKE_SVC_STATE] + service;
+}
+static inline struct sn_window *fake_window(uint32_t backend)
+{
+	return (struct sn_window *)fake.array[FAKE_WINDOWS] + backend;
 }
 /* The index that a key leads to; 0: none. */
 uint32_t fake_find(const struct sn_frontend *key);

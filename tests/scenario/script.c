@@ -17,7 +17,7 @@
  *   counted FRONTEND BACKEND N               and has counted so many
  *   active FRONTEND BACKEND N                so many connections are open
  *   eject, restore FRONTEND BACKEND         the kernel does that, and counts it
- *   hold NAME ENDPOINT PORT eject|drain|none MILLISECONDS    by hand: both by number, PORT -1: all
+ *   hold NAME ENDPOINT PORT eject|drain|none MILLISECONDS    by hand: both by number
  *   held FRONTEND BACKEND 0|1                a pick finds it so
  *   tallied FRONTEND EJECTED HELD            what the service's numbers say
  *   miscounted FRONTEND EJECTED              damage: the number of ejected members says that
@@ -43,6 +43,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "kernel/hold.h"
 #include "world.h"
 
 #define WORDS 256
@@ -247,15 +248,16 @@ static int step_restore(struct script *s)
 static int step_hold(struct script *s)
 {
 	const struct service *of = store_find_service(s->world.store, "default", word(s, 1));
-	struct publish_member which = {number(s, 2), (int)strtol(word(s, 3), NULL, 10)};
+	struct hold_place at = {of, number(s, 2), number(s, 3)};
 	enum sn_hold hold = !strcmp(word(s, 4), "eject")   ? SN_HOLD_EJECT
 			    : !strcmp(word(s, 4), "drain") ? SN_HOLD_DRAIN
 							   : SN_HOLD_NONE;
 
 	if (!of)
 		wrong(s, "there is no service %s", word(s, 1));
-	return publish_hold(s->world.publish, of, &which, hold,
-			    fake.now_ns + (uint64_t)number(s, 5) * 1000000);
+	if (number(s, 3) >= of->n_ports)
+		wrong(s, "it has no such port");
+	return hold_set(s->world.publish, at, hold, fake.now_ns + (uint64_t)number(s, 5) * 1000000);
 }
 
 static int step_held(struct script *s)

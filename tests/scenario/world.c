@@ -42,16 +42,13 @@ void world_kill(struct world *w)
 
 int world_start(struct world *w, bool keep)
 {
-	struct service *const *services;
-	size_t n;
 	int r;
 
 	fake_open(&w->kernel);
 	r = publish_new(&w->kernel, &w->publish);
 	if (r < 0)
 		return r;
-	services = store_services(w->store, &n);
-	return publish_adopt(w->publish, services, n, keep, &w->removed);
+	return publish_adopt(w->publish, w->store, keep, &w->removed);
 }
 
 void world_done(struct world *w)
@@ -178,7 +175,7 @@ int world_apply(struct world *w, const struct change *change)
 	w->removed = 0;
 	r = store_plan(w->store, change, &w->problems, &plan);
 	if (r >= 0)
-		r = publish_apply(w->publish, &plan, &w->removed);
+		r = publish_apply(w->publish, w->store, &plan, &w->removed);
 	if (r >= 0)
 		store_commit(w->store, &plan);
 	plan_done(&plan);

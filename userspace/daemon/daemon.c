@@ -119,7 +119,6 @@ static int start_state(struct daemon *d)
 					    .pool6 = d->config.pool6,
 					    .allowed = d->config.allow,
 					    .n_allowed = d->config.n_allow};
-	struct service *const *services;
 	size_t n, removed = 0;
 	bool bad = false;
 	int r;
@@ -134,13 +133,13 @@ static int start_state(struct daemon *d)
 	r = publish_new(&d->kernel, &d->publish);
 	if (r < 0)
 		return log_err_r(r, "cannot read the kernel's maps");
-	services = store_services(d->store, &n);
-	r = publish_adopt(d->publish, services, n, bad, &removed);
+	r = publish_adopt(d->publish, d->store, bad, &removed);
 	if (r < 0)
 		return log_err_r(r, "cannot bring the kernel's maps to the declared state");
 	/* The last daemon may have been killed between a change and its sweep. */
 	if (removed || d->kernel.took_over)
 		watch_sweep_soon(d);
+	(void)store_services(d->store, &n);
 	log_info("%zu services declared; %s %s", n,
 		 d->kernel.took_over ? "took over the maps and links below"
 				     : "made maps and links below",

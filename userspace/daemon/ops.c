@@ -83,7 +83,7 @@ static int op_apply(void *arg, const struct control_order *order, struct problem
 	r = store_plan(d->store, change, problems, ret_plan);
 	if (r < 0 || order->dry_run)
 		return r;
-	r = publish_apply(d->publish, ret_plan, &removed);
+	r = publish_apply(d->publish, d->store, ret_plan, &removed);
 	if (r < 0) {
 		explain_full(problems, r);
 		plan_done(ret_plan);

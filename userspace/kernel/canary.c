@@ -35,7 +35,7 @@ static int apply(struct publish *p, struct service *old, struct service *new)
 	const struct plan plan = {.services = &one, .n_services = 1};
 	size_t removed;
 
-	return publish_apply(p, &plan, &removed);
+	return publish_apply(p, NULL, &plan, &removed);
 }
 
 int canary_put(struct publish *p, const struct prefix *pool4, struct sn_frontend *ret,

@@ -9,19 +9,22 @@
 #include <string.h>
 
 #include "kernel/entry.h"
-#include "model/alias.h"
 
 struct entry *entry_free(struct entry *e)
 {
 	if (!e)
 		return NULL;
 	service_unref(e->owner);
+	for (uint32_t i = 0; i < e->n_via; i++)
+		service_unref(e->via[i]);
+	free(e->via);
 	free(e->members);
 	free(e->former);
 	free(e->past);
 	free(e);
 	return NULL;
 }
+
 struct entry *entry_find(const struct publish *p, const struct sn_frontend *key)
 {
 	struct entry *e;
@@ -54,14 +57,21 @@ int entry_each_key(const struct service *s,
 	return 0;
 }
 
+static void draft_done(struct draft *d)
+{
+	for (uint32_t i = 0; i < d->n_via; i++)
+		service_unref(d->via[i]);
+	free(d->via);
+	free(d->members);
+	free(d->slots);
+	if (d->is_new)
+		entry_free(d->entry);
+}
+
 void drafts_done(struct drafts *drafts)
 {
-	for (size_t i = 0; i < drafts->n; i++) {
-		free(drafts->items[i].members);
-		free(drafts->items[i].slots);
-		if (drafts->items[i].is_new)
-			entry_free(drafts->items[i].entry);
-	}
+	for (size_t i = 0; i < drafts->n; i++)
+		draft_done(&drafts->items[i]);
 	free(drafts->items);
 	*drafts = (struct drafts){};
 }
@@ -137,34 +147,6 @@ static int match_members(struct publish *p, struct draft *d)
 	return 0;
 }
 
-static bool is_same_family(const struct sn_addr *a, const struct sn_addr *b)
-{
-	return address_is_v4(a) == address_is_v4(b);
-}
-
-static int draft_members(struct draft *d, const struct sn_addr *vip)
-{
-	const struct service *s = d->service;
-	struct draft_member *m;
-
-	d->members = calloc(s->n_endpoints ? s->n_endpoints : 1, sizeof(*d->members));
-	if (!d->members)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->n_endpoints; i++) {
-		if (!is_same_family(&s->endpoints[i].addr, vip))
-			continue;
-		m = &d->members[d->n++];
-		m->endpoint = (uint32_t)i;
-		m->want.addr = s->endpoints[i].addr;
-		m->want.port_be = htons(service_target(s, i, d->port));
-		m->want.weight = s->endpoints[i].weight;
-		m->want.zone = s->endpoints[i].zone;
-		m->want.state = m->want.weight ? SN_BACKEND_ACTIVE : SN_BACKEND_DRAINING;
-		d->n_active += m->want.weight > 0;
-	}
-	return 0;
-}
-
 struct draft_arg {
 	struct publish *p;
 	struct service *service;
@@ -180,6 +162,7 @@ static int draft_frontend(void *arg, const struct sn_frontend *key, uint32_t por
 	if (!d)
 		return -ENOMEM;
 	d->service = a->service;
+	d->policy = declared_policy(a->drafts->declared, a->service);
 	d->port = port;
 	d->entry = entry_find(a->p, key);
 	if (!d->entry) {
@@ -189,7 +172,7 @@ static int draft_frontend(void *arg, const struct sn_frontend *key, uint32_t por
 		d->entry->key = *key;
 		d->is_new = true;
 	}
-	r = draft_members(d, &key->addr);
+	r = draft_members(a->p, d, a->drafts->declared);
 	if (r < 0)
 		return r;
 	return match_members(a->p, d);
@@ -200,56 +183,4 @@ int draft_service(struct publish *p, struct service *s, struct drafts *drafts)
 	struct draft_arg arg = {.p = p, .service = s, .drafts = drafts};
 
 	return entry_each_key(s, draft_frontend, &arg);
-}
-
-static uint16_t mean_weight(const struct alias_member *members, size_t n)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		sum += members[i].weight;
-	return n && sum >= n ? (uint16_t)(sum / n) : 1;
-}
-
-/* The set in the kernel, if it is this service's and as long as ours. */
-static const struct sn_slot *current_set(struct publish *p, const struct draft *d)
-{
-	const struct sn_service *service = window_at(&p->k->services, d->entry->index);
-	const struct sn_set *set;
-
-	if (d->is_new || !service->set)
-		return NULL;
-	set = window_at(&p->k->slots, service->set);
-	return set_elements(set) == SN_SET_HEADER + d->n_active ? (const struct sn_slot *)set
-								: NULL;
-}
-
-int draft_build_set(struct publish *p, struct draft *d)
-{
-	size_t n = d->n_active;
-	_cleanup_free_ struct alias_member *active = calloc(n + 1, sizeof(*active));
-	_cleanup_free_ uint64_t *work = calloc(n + 1, sizeof(*work));
-	const struct sn_slot *current;
-	struct sn_set *header;
-	size_t k = 0;
-
-	free(d->slots);
-	d->slots = calloc(n + SN_SET_HEADER, sizeof(*d->slots));
-	if (!active || !work || !d->slots)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < d->n; i++)
-		if (d->members[i].want.weight)
-			active[k++] = (struct alias_member){.backend = d->members[i].backend,
-							    .weight = d->members[i].want.weight};
-	header = (struct sn_set *)d->slots;
-	header->service = d->entry->index;
-	header->total = (uint32_t)n;
-	header->count[0] = (uint32_t)n;
-	header->weight = mean_weight(active, n);
-	if (n && alias_build(active, n, d->entry->index, d->slots + SN_SET_HEADER, work))
-		header->uniform = 1;
-	current = current_set(p, d);
-	d->needs_set = !current || memcmp(current + SN_SET_HEADER, d->slots + SN_SET_HEADER,
-					  n * sizeof(*d->slots)) != 0;
-	return 0;
 }

@@ -33,7 +33,7 @@ static struct entry *find(const struct publish *p, const struct service *s, size
 static uint32_t find_backend(const struct entry *e, size_t endpoint)
 {
 	for (uint32_t i = 0; e && i < e->n_members; i++)
-		if (e->members[i].endpoint == endpoint)
+		if (member_is_own(&e->members[i], endpoint))
 			return e->members[i].backend;
 	return SN_NONE;
 }

@@ -138,7 +138,8 @@ int kernel_open(struct kernel *k, const struct kernel_config *config, int *ret_p
 {
 	int r;
 
-	*k = (struct kernel){.lock_fd = -1, .evict_link_fd = -1};
+	*k = (struct kernel){
+		.lock_fd = -1, .evict_link_fd = -1, .node = config->node, .zone = config->zone};
 	(void)libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	(void)libbpf_set_print(on_libbpf_print);
 	k->lock_fd = pin_lock(config->bpffs);

@@ -24,6 +24,8 @@ struct kernel_config {
 	uint32_t flows;       /* entries of sn_flows, a power of two */
 	uint32_t bypass_mark; /* 0: off */
 	uint32_t levels;      /* depths at which workloads are set to bypass, as a bit mask */
+	const char *node;     /* this node's name; kept by reference */
+	const char *zone;     /* where it is; "": nobody said */
 	bool kernel_too;      /* translate for sockets of kernel threads */
 	struct prefix pool4, pool6;
 };
@@ -53,7 +55,8 @@ struct kernel {
 	int evict_link_fd; /* iterator that ends stale datagram sockets; -1: kernel lacks it */
 	char *pin_dir;     /* <bpffs>/v<ABI> */
 	char *cgroup;
-	bool took_over; /* maps were there already */
+	const char *node, *zone; /* as configured */
+	bool took_over;          /* maps were there already */
 	bool cgroup_ok;
 	char trouble[400];    /* what the last failure to attach or to pin was, as a sentence; "" */
 	unsigned int repairs; /* times the links were made anew because their cgroup had gone */

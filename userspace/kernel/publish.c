@@ -33,107 +33,6 @@ static void store_word(__u32 *word, __u32 value)
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
-/* --- room --------------------------------------------------------------------------------------
- */
-
-static int need_backend(struct publish *p, uint32_t index)
-{
-	int r = window_need(&p->k->backends, index);
-
-	if (r >= 0)
-		r = window_need(&p->k->health, index);
-	if (r >= 0)
-		r = window_need(&p->k->latency, index);
-	return r;
-}
-
-static int need_service(struct publish *p, uint32_t index)
-{
-	int r = window_need(&p->k->services, index);
-
-	if (r >= 0)
-		r = window_need(&p->k->svc_stats, index);
-	return r < 0 ? r : window_need(&p->k->svc_state, index);
-}
-
-static int take_backends(struct publish *p, struct draft *d, uint64_t now)
-{
-	int r;
-
-	for (uint32_t i = 0; i < d->n; i++) {
-		if (d->members[i].backend)
-			continue;
-		r = index_take(&p->backends, 1, now, &d->members[i].backend);
-		if (r < 0)
-			return r;
-		r = need_backend(p, d->members[i].backend);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int take_room(struct publish *p, struct draft *d, uint64_t now)
-{
-	int r = 0;
-
-	if (d->is_new) {
-		r = index_take(&p->services, 1, now, &d->entry->index);
-		if (r >= 0)
-			r = need_service(p, d->entry->index);
-	}
-	if (r >= 0)
-		r = take_backends(p, d, now);
-	if (r >= 0)
-		r = draft_build_set(p, d);
-	if (r < 0 || !d->needs_set)
-		return r;
-	r = index_take(&p->slots, d->n_active + SN_SET_HEADER, now, &d->first);
-	return r < 0 ? r : window_need(&p->k->slots, d->first + d->n_active + SN_SET_HEADER - 1);
-}
-
-/* Nothing of a refused change was shown to the kernel, so its room is free at once. */
-static void untake_room(struct publish *p, struct draft *d)
-{
-	if (d->first)
-		index_untake(&p->slots, d->first, d->n_active + SN_SET_HEADER);
-	for (uint32_t i = 0; i < d->n; i++)
-		if (d->members[i].is_new && d->members[i].backend)
-			index_untake(&p->backends, d->members[i].backend, 1);
-	if (d->is_new && d->entry->index)
-		index_untake(&p->services, d->entry->index, 1);
-}
-
-/* The table of frontends would say so itself, but only when the rest is written. */
-static bool has_frontends(const struct publish *p, const struct drafts *drafts)
-{
-	size_t n = HASH_COUNT(p->entries);
-
-	for (size_t i = 0; i < drafts->n; i++)
-		n += drafts->items[i].is_new;
-	return n <= bpf_map__max_entries(p->k->skel->maps.sn_frontends);
-}
-
-static int take_all_room(struct publish *p, struct drafts *drafts)
-{
-	uint64_t now = publish_now_ns();
-	int r;
-
-	if (!has_frontends(p, drafts))
-		return -ENOSPC;
-	recycle_rested(p, now);
-	for (size_t i = 0; i < drafts->n; i++) {
-		r = take_room(p, &drafts->items[i], now);
-		if (r < 0) {
-			for (size_t j = 0; j <= i; j++)
-				untake_room(p, &drafts->items[j]);
-			return r;
-		}
-	}
-	recycle_windows(p);
-	return 0;
-}
-
 /* --- writing ------------------------------------------------------------------------------------
  */
 
@@ -181,7 +80,7 @@ static void write_new_service(struct publish *p, const struct draft *d)
 	struct sn_service *s = window_at(&p->k->services, d->entry->index);
 
 	s->frontend = d->entry->key;
-	s->policy = 1;
+	s->policy = SN_NONE;
 	s->incarnation++;
 	memset(window_at(&p->k->svc_stats, d->entry->index), 0, sizeof(struct sn_svc_stats));
 	memset(window_at(&p->k->svc_state, d->entry->index), 0, sizeof(struct sn_svc_state));
@@ -195,13 +94,25 @@ static void write_set(struct publish *p, struct draft *d, uint64_t now)
 	const struct sn_set *old_set;
 
 	((struct sn_set *)d->slots)->serial = ++p->k->meta->serial;
-	memcpy(window_at(&p->k->slots, d->first), d->slots,
-	       (d->n_active + SN_SET_HEADER) * sizeof(*d->slots));
+	memcpy(window_at(&p->k->slots, d->first), d->slots, d->n_slots * sizeof(*d->slots));
 	store_word(&s->set, d->first);
 	if (!old || d->is_new)
 		return;
 	old_set = window_at(&p->k->slots, old);
 	index_give(&p->slots, old, set_elements(old_set), now);
+}
+
+/* Of rules that are another index now, the old ones may be read for a while yet. */
+static void write_rules(struct publish *p, struct draft *d, uint64_t now)
+{
+	struct sn_service *s = window_at(&p->k->services, d->entry->index);
+	uint32_t old = s->policy;
+
+	rules_write(p, d->rules);
+	if (old != d->rules)
+		store_word(&s->policy, d->rules);
+	rules_give(p, old, now);
+	d->rules = 0; /* the service's now */
 }
 
 static void retire_backend(struct publish *p, struct entry *e, uint32_t backend, uint64_t now)
@@ -243,6 +154,16 @@ static void retire_absent(struct publish *p, struct draft *d, uint64_t now)
 			retire_backend(p, e, e->members[i].backend, now);
 }
 
+static void keep_via(struct entry *e, struct draft *d)
+{
+	for (uint32_t i = 0; i < e->n_via; i++)
+		service_unref(e->via[i]);
+	free(e->via);
+	e->via = TAKE_PTR(d->via);
+	e->n_via = d->n_via;
+	d->n_via = 0;
+}
+
 static void keep_members(struct draft *d)
 {
 	struct entry *e = d->entry;
@@ -251,20 +172,25 @@ static void keep_members(struct draft *d)
 	service_unref(e->owner);
 	e->owner = service_ref(d->service);
 	e->port = d->port;
+	keep_via(e, d);
 	if (!members && e->n_members < d->n)
 		return;
 	e->members = members ? members : e->members;
 	e->n_members = d->n;
 	for (uint32_t i = 0; i < d->n; i++)
 		e->members[i] = (struct member){.backend = d->members[i].backend,
-						.endpoint = d->members[i].endpoint};
+						.endpoint = d->members[i].endpoint,
+						.via = d->members[i].via,
+						.level = d->members[i].level};
 }
 
 static void write_draft(struct publish *p, struct draft *d, uint64_t now)
 {
 	if (d->is_new)
 		write_new_service(p, d);
+	write_rules(p, d, now);
 	write_backends(p, d);
+	publish_recount_draft(p, d);
 	if (d->needs_set)
 		write_set(p, d, now);
 	retire_absent(p, d, now);
@@ -288,7 +214,9 @@ static void withdraw_new(struct publish *p, const struct draft *d, uint64_t now)
 		store_word(&b->state, SN_BACKEND_GONE);
 		index_give(&p->backends, d->members[i].backend, 1, now);
 	}
-	index_give(&p->slots, d->first, d->n_active + SN_SET_HEADER, now);
+	index_give(&p->slots, d->first, d->n_slots, now);
+	rules_give(p, s->policy, now);
+	s->policy = SN_NONE;
 	index_give(&p->services, d->entry->index, 1, now);
 }
 
@@ -326,7 +254,7 @@ static int write_new(struct publish *p, struct drafts *drafts, uint64_t now)
 		if (r < 0 && d->is_new)
 			withdraw_new(p, d, now);
 		else if (r < 0)
-			untake_room(p, d);
+			publish_untake_room(p, d);
 		else if (d->is_new)
 			entry_insert(p, d->entry); /* the table owns it now */
 	}
@@ -345,6 +273,7 @@ static void remove_entry(struct publish *p, struct entry *e, uint64_t now)
 	store_word(&s->set, SN_NONE);
 	for (uint32_t i = 0; i < e->n_members; i++)
 		retire_backend(p, e, e->members[i].backend, now);
+	rules_give(p, s->policy, now);
 	index_give(&p->services, e->index, 1, now);
 	p->by_index[e->index] = NULL;
 	HASH_DEL(p->entries, e);
@@ -373,7 +302,7 @@ static int apply_drafts(struct publish *p, struct drafts *drafts)
 	uint64_t now = publish_now_ns();
 	int r;
 
-	r = take_all_room(p, drafts);
+	r = publish_take_room(p, drafts);
 	if (r >= 0)
 		r = write_new(p, drafts, now);
 	if (r < 0)
@@ -386,21 +315,45 @@ static int apply_drafts(struct publish *p, struct drafts *drafts)
 	return 0;
 }
 
-int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_removed)
+struct touch_arg {
+	struct publish *p;
+	struct drafts *drafts;
+};
+
+static int draft_touched(void *arg, struct service *s)
 {
-	_cleanup_(drafts_done) struct drafts drafts = {};
+	struct touch_arg *a = arg;
+
+	return draft_service(a->p, s, a->drafts);
+}
+
+static int draft_plan(struct publish *p, const struct plan *plan, struct drafts *drafts)
+{
+	struct touch_arg arg = {p, drafts};
+	int r;
+
+	for (size_t i = 0; i < plan->n_services; i++) {
+		if (!plan->services[i].new)
+			continue;
+		r = draft_service(p, plan->services[i].new, drafts);
+		if (r < 0)
+			return r;
+	}
+	return declared_each_touched(drafts->declared, draft_touched, &arg);
+}
+
+int publish_apply(struct publish *p, const struct store *store, const struct plan *plan,
+		  size_t *ret_removed)
+{
+	const struct declared declared = {.store = store, .plan = plan};
+	_cleanup_(drafts_done) struct drafts drafts = {.declared = &declared};
 	struct remove_arg arg = {.p = p, .now = publish_now_ns()};
 	int r;
 
 	p->draining_moves = 0;
-	for (size_t i = 0; i < plan->n_services; i++) {
-		if (!plan->services[i].new)
-			continue;
-		r = draft_service(p, plan->services[i].new, &drafts);
-		if (r < 0)
-			return r;
-	}
-	r = apply_drafts(p, &drafts);
+	r = draft_plan(p, plan, &drafts);
+	if (r >= 0)
+		r = apply_drafts(p, &drafts);
 	if (r < 0)
 		return r;
 	/* An entry that a draft reached has a new owner by now; what the old object still owns
@@ -414,14 +367,17 @@ int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_remove
 	return 0;
 }
 
-int publish_adopt(struct publish *p, struct service *const *services, size_t n, bool keep,
-		  size_t *ret_removed)
+int publish_adopt(struct publish *p, const struct store *store, bool keep, size_t *ret_removed)
 {
-	_cleanup_(drafts_done) struct drafts drafts = {};
+	const struct declared declared = {.store = store};
+	_cleanup_(drafts_done) struct drafts drafts = {.declared = &declared};
+	struct service *const *services;
 	struct entry *e, *next;
+	size_t n;
 	int r;
 
 	p->draining_moves = 0;
+	services = store_services(store, &n);
 	for (size_t i = 0; i < n; i++) {
 		r = draft_service(p, services[i], &drafts);
 		if (r < 0)
@@ -441,6 +397,7 @@ void publish_rebind(struct publish *p, struct kernel *k)
 {
 	p->k = k;
 	p->frontends_fd = bpf_map__fd(k->skel->maps.sn_frontends);
+	p->windows_fd = bpf_map__fd(k->skel->maps.sn_windows);
 }
 
 int publish_new(struct kernel *k, struct publish **ret)
@@ -460,9 +417,11 @@ int publish_new(struct kernel *k, struct publish **ret)
 	if (r >= 0)
 		r = index_pool_init(&p->slots, k->slots.entries);
 	if (r >= 0)
-		r = window_need(&k->policies, 1);
+		r = rules_init(p);
 	if (r >= 0)
 		r = adopt_read(p);
+	if (r >= 0)
+		r = rules_adopt(p);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(p);
@@ -483,6 +442,7 @@ struct publish *publish_free(struct publish *p)
 	index_pool_done(&p->services);
 	index_pool_done(&p->backends);
 	index_pool_done(&p->slots);
+	rules_done(p);
 	free(p->by_index);
 	free(p);
 	return NULL;

@@ -15,25 +15,17 @@ int publish_new(struct kernel *k, struct publish **ret);
 struct publish *publish_free(struct publish *p);
 DEFINE_CLEANUP(struct publish *, publish_free);
 
-/* Applies the plan. -ENOSPC: a map is full; -EBUSY: room is resting, try again in a second;
- * -ENOMEM. Nothing was changed then. *ret_removed: backends that new datagrams must leave. */
-int publish_apply(struct publish *p, const struct plan *plan, size_t *ret_removed);
-/* At start: makes the kernel hold exactly these services. Removes what nobody declares, unless
- * `keep` says that some declarations could not be read. */
-int publish_adopt(struct publish *p, struct service *const *services, size_t n, bool keep,
+/* Applies the plan to what the store has, and to services whose policy or fallback it changes.
+ * `store`: NULL, nothing but the plan is declared. -ENOSPC: a map is full; -EBUSY: room is resting,
+ * try again in a second; -ENOMEM. Nothing was changed then. *ret_removed: backends that new
+ * datagrams must leave. */
+int publish_apply(struct publish *p, const struct store *store, const struct plan *plan,
 		  size_t *ret_removed);
+/* At start: makes the kernel hold exactly the store's services. Removes what nobody declares,
+ * unless `keep` says that some declarations could not be read. */
+int publish_adopt(struct publish *p, const struct store *store, bool keep, size_t *ret_removed);
 /* The program object was replaced: its maps are the same, their descriptors are not. */
 void publish_rebind(struct publish *p, struct kernel *k);
-
-/* One endpoint of a service, at one of its ports or at all (-1). */
-struct publish_member {
-	size_t endpoint;
-	int port;
-};
-/* Holds a backend by hand, or lets it go (SN_HOLD_NONE), until a time of CLOCK_MONOTONIC or
- * SN_FOREVER. Survives a restart, as ejections do. -ENOENT: it is not published. */
-int publish_hold(struct publish *p, const struct service *s, const struct publish_member *which,
-		 enum sn_hold hold, uint64_t until_ns);
 /* Once a second or so: corrects what is counted of ejected and held members; holds may have ended.
  */
 void publish_tick(struct publish *p);

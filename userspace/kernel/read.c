@@ -71,9 +71,10 @@ int read_endpoint(const struct publish *p, const struct service *s, size_t endpo
 		const struct entry *e = find_entry(p, s, a, port);
 
 		for (uint32_t i = 0; e && i < e->n_members; i++) {
-			if (e->members[i].endpoint != endpoint)
+			if (!member_is_own(&e->members[i], endpoint))
 				continue;
 			read_member(p, e->members[i].backend, ret);
+			ret->level = e->members[i].level;
 			return 0;
 		}
 	}
@@ -119,7 +120,8 @@ static void mark_usable(const struct publish *p, const struct entry *e, uint64_t
 	struct backend_traffic b;
 
 	for (uint32_t i = 0; i < e->n_members; i++) {
-		if (e->members[i].endpoint >= n || usable[e->members[i].endpoint])
+		if (e->members[i].via || e->members[i].endpoint >= n ||
+		    usable[e->members[i].endpoint])
 			continue;
 		read_member(p, e->members[i].backend, &b);
 		usable[e->members[i].endpoint] = backend_is_usable(&b, now_ns);
@@ -186,6 +188,17 @@ int read_memory(const struct kernel *k, uint32_t service, uint32_t workload, str
 	return 0;
 }
 
+/* Of a fallback's backend: whose endpoint it is, which is not who was asked for. */
+static const struct service *member_owner(const struct entry *e, const struct member *m,
+					  size_t *ret_endpoint, size_t *ret_port)
+{
+	const struct service *s = m->via ? e->via[m->via - 1] : e->owner;
+
+	*ret_endpoint = m->endpoint;
+	*ret_port = m->via ? (size_t)draft_fallback_port(s, &e->owner->ports[e->port]) : e->port;
+	return s;
+}
+
 const struct service *read_backend_owner(const struct publish *p, uint32_t backend,
 					 uint16_t incarnation, size_t *ret_endpoint,
 					 size_t *ret_port)
@@ -201,11 +214,8 @@ const struct service *read_backend_owner(const struct publish *p, uint32_t backe
 		return NULL;
 	e = p->by_index[b->service];
 	for (uint32_t i = 0; e && i < e->n_members; i++)
-		if (e->members[i].backend == backend && e->owner) {
-			*ret_endpoint = e->members[i].endpoint;
-			*ret_port = e->port;
-			return e->owner;
-		}
+		if (e->members[i].backend == backend && e->owner)
+			return member_owner(e, &e->members[i], ret_endpoint, ret_port);
 	return NULL;
 }
 
@@ -278,6 +288,7 @@ size_t read_map_fills(const struct publish *p, struct map_fill *ret, size_t max)
 		 bpf_map__max_entries(k->skel->maps.sn_frontends)},
 		{"sn_services", p->services.used + p->services.retired, p->services.max - 1},
 		{"sn_backends", p->backends.used + p->backends.retired, p->backends.max - 1},
+		{"sn_policies", p->rules.pool.used + p->rules.pool.retired, p->rules.pool.max - 1},
 		{"sn_slots", p->slots.used + p->slots.retired, p->slots.max - 1},
 	};
 	size_t n = ARRAY_SIZE(all) < max ? ARRAY_SIZE(all) : max;

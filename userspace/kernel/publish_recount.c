@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See publish.h: holds by hand, and the numbers of members that are ejected or held. The programs
- * keep the first of them by themselves; a set that changes takes members with it, and whoever was
- * counted with them must not stay counted. Must never change what the programs decide: ejection.
+ * See publish.h: the numbers of members that are ejected or held. The programs keep the first of
+ * them by themselves; a set that changes takes members with it, and whoever was counted with them
+ * must not stay counted. After publish.c and hold.c; must never eject or restore.
  */
-#include <errno.h>
-
 #include "kernel/entry.h"
 
 static struct sn_health *health_of(const struct publish *p, const struct member *m)
@@ -59,6 +57,21 @@ void publish_recount(struct publish *p, struct entry *e)
 	e->miscount = 0;
 }
 
+void publish_recount_draft(struct publish *p, const struct draft *d)
+{
+	struct sn_svc_state *state = window_at(&p->k->svc_state, d->entry->index);
+	uint32_t seen = __atomic_load_n(&state->ejected, __ATOMIC_RELAXED), n = 0;
+
+	for (uint32_t i = 0; i < d->n; i++) {
+		const struct draft_member *m = &d->members[i];
+		const struct sn_health *h = window_at(&p->k->health, m->backend);
+
+		n += !m->is_new && m->want.state == SN_BACKEND_ACTIVE && h->ejected_until_ns;
+	}
+	if (n < seen)
+		correct(state, seen, n);
+}
+
 /* An ejection in progress has raised the number and not yet the backend's time, so a difference
  * counts only when the next look finds the same one. */
 static void look_at(struct publish *p, struct entry *e, uint64_t now_ns)
@@ -88,50 +101,4 @@ void publish_tick(struct publish *p)
 		if (state->failed_ns || state->ejected || state->held || e->miscount)
 			look_at(p, e, now_ns);
 	}
-}
-
-/* --- holds ------------------------------------------------------------------------------------ */
-
-/* Who reads `held` first must not find the time of a former hold. */
-static void hold_member(const struct publish *p, const struct member *m, enum sn_hold hold,
-			uint64_t until_ns)
-{
-	struct sn_health *h = health_of(p, m);
-
-	__atomic_store_n(&h->held, SN_HOLD_NONE, __ATOMIC_RELEASE);
-	__atomic_store_n(&h->held_until_ns, hold ? until_ns : 0, __ATOMIC_RELEASE);
-	__atomic_store_n(&h->held, hold, __ATOMIC_RELEASE);
-}
-
-struct hold_arg {
-	struct publish *p;
-	const struct publish_member *which;
-	enum sn_hold hold;
-	uint64_t until_ns;
-	bool found;
-};
-
-static int hold_entry(void *arg, const struct sn_frontend *key, uint32_t port)
-{
-	struct hold_arg *a = arg;
-	struct entry *e = entry_find(a->p, key);
-
-	if (!e || (a->which->port >= 0 && (uint32_t)a->which->port != port))
-		return 0;
-	for (uint32_t i = 0; i < e->n_members; i++)
-		if (e->members[i].endpoint == a->which->endpoint) {
-			hold_member(a->p, &e->members[i], a->hold, a->until_ns);
-			a->found = true;
-		}
-	publish_recount(a->p, e);
-	return 0;
-}
-
-int publish_hold(struct publish *p, const struct service *s, const struct publish_member *which,
-		 enum sn_hold hold, uint64_t until_ns)
-{
-	struct hold_arg arg = {.p = p, .which = which, .hold = hold, .until_ns = until_ns};
-
-	(void)entry_each_key(s, hold_entry, &arg);
-	return arg.found ? 0 : -ENOENT;
 }

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is declared once a plan is applied: the plan's objects over the store's. Before draft.c,
+ * which asks for a service's policy and for its fallback services. Changes nothing.
+ */
+#include <string.h>
+
+#include "kernel/entry.h"
+
+static int compare(const char *namespace, const char *name, const char *other_namespace,
+		   const char *other_name)
+{
+	int r = strcmp(namespace, other_namespace);
+
+	return r ? r : strcmp(name, other_name);
+}
+
+/* A plan lists its changes by namespace and name. */
+static const struct plan_service *find_service(const struct plan *plan, const char *namespace,
+					       const char *name)
+{
+	size_t low = 0, high = plan ? plan->n_services : 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct plan_service *at = &plan->services[middle];
+		const struct service *s = at->new ?: at->old;
+		int r = compare(s->namespace, s->name, namespace, name);
+
+		if (!r)
+			return at;
+		if (r < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static const struct plan_policy *find_policy(const struct plan *plan, const char *namespace,
+					     const char *name)
+{
+	size_t low = 0, high = plan ? plan->n_policies : 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct plan_policy *at = &plan->policies[middle];
+		const struct policy *p = at->new ?: at->old;
+		int r = compare(p->namespace, p->name, namespace, name);
+
+		if (!r)
+			return at;
+		if (r < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+struct service *declared_service(const struct declared *d, const char *namespace, const char *name)
+{
+	const struct plan_service *planned = find_service(d->plan, namespace, name);
+
+	if (planned)
+		return planned->new;
+	return d->store ? store_find_service(d->store, namespace, name) : NULL;
+}
+
+const struct policy *declared_policy(const struct declared *d, const struct service *s)
+{
+	const struct plan_policy *planned = find_policy(d->plan, s->namespace, s->policy);
+
+	if (planned)
+		return planned->new;
+	return d->store ? store_find_policy(d->store, s->namespace, s->policy) : NULL;
+}
+
+/* Does the plan change what others make of this service, which it does not name itself? */
+static bool is_touched(const struct declared *d, const struct service *s)
+{
+	const struct policy *policy = declared_policy(d, s);
+
+	if (find_policy(d->plan, s->namespace, s->policy))
+		return true;
+	for (size_t i = 0; policy && i < policy->n_fallback; i++)
+		if (find_service(d->plan, policy->fallback[i].namespace, policy->fallback[i].name))
+			return true;
+	return false;
+}
+
+static bool has_fallbacks(const struct declared *d)
+{
+	size_t n;
+	struct policy *const *policies = store_policies(d->store, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (policies[i]->n_fallback)
+			return true;
+	return false;
+}
+
+int declared_each_touched(const struct declared *d, int (*visit)(void *arg, struct service *s),
+			  void *arg)
+{
+	struct service *const *services;
+	size_t n;
+	int r;
+
+	if (!d->store || (!d->plan->n_policies && !has_fallbacks(d)))
+		return 0;
+	services = store_services(d->store, &n);
+	for (size_t i = 0; i < n; i++) {
+		if (find_service(d->plan, services[i]->namespace, services[i]->name) ||
+		    !is_touched(d, services[i]))
+			continue;
+		r = visit(arg, services[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
