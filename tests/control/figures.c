@@ -97,6 +97,9 @@ int figures_service_traffic(void *arg, const struct service *s, struct traffic *
 			traffic_add(&sum, &b.traffic);
 		}
 	}
+	sum.refused_here[SN_R_FAILED_OVER - SN_R_BACKEND_MAX] = sum.failed_over;
+	sum.refused_here[SN_R_FAILOVER_MISSED - SN_R_BACKEND_MAX] = sum.failed_over ? 4 : 0;
+	sum.refused_here[SN_R_RETRY_BUDGET - SN_R_BACKEND_MAX] = sum.failed_over ? 3 : 0;
 	sum.refused_here[0] = s->n_endpoints ? 0 : name_hash(s->namespace, s->name) % 9;
 	*ret = sum;
 	return 0;

@@ -17,9 +17,12 @@ ASK_OPEN = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;
 SAMPLE = re.compile(r'^([a-z_]+)(?:\{(.*)\})? (-?[0-9][0-9.e+-]*|\+Inf|NaN)$')
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
 LABELS = {"namespace", "service", "reason", "state", "le", "source", "map", "program", "code", "version", "revision", "abi",
-          "kernel"}
-PER_SERVICE = ("sinew_connect_attempts", "sinew_connects", "sinew_service_refusals", "sinew_connect_duration_seconds",
-               "sinew_active_connections", "sinew_service_endpoints")
+          "kernel", "limit"}
+PER_SERVICE = ("sinew_connect_attempts", "sinew_connects", "sinew_service_events", "sinew_connect_duration_seconds",
+               "sinew_active_connections", "sinew_service_endpoints", "sinew_backend_ejections", "sinew_ejected_backends",
+               "sinew_held_backends", "sinew_panic", "sinew_failovers", "sinew_missed_failovers",
+               "sinew_retry_budget_exceeded", "sinew_connection_limit", "sinew_limited_connections")
+MANUAL = os.path.join(os.path.dirname(__file__), "../../userspace/man/sinew-control.7.scd")
 REASONS = os.path.join(os.path.dirname(__file__), "../../headers/sinew/reason.h")
 
 
@@ -114,12 +117,20 @@ def test_every_reason_is_a_label_where_its_level_is_counted(shared):
     with open(REASONS, encoding="utf-8") as f:
         levels = re.split(r"#define SN_[A-Z]+_REASONS\(X\)", f.read())[1:4]
     one = scrape(shared)
-    for level, metric in zip(levels, ("sinew_connects_total", "sinew_service_refusals_total", "sinew_node_events_total")):
+    for level, metric in zip(levels, ("sinew_connects_total", "sinew_service_events_total", "sinew_node_events_total")):
         labels = re.findall(r'X\([A-Z_]+, "([a-z_]+)"', level)
         assert labels
         for label in labels:
             assert one.of(metric, reason=label), (metric, label)
         assert {dict(p)["reason"] for n, p in one.samples if n == metric} == set(labels)
+
+
+def test_the_manual_names_every_metric(start):
+    with open(MANUAL, encoding="utf-8") as f:
+        manual = f.read()
+    names = [n for n in scrape(start(services=1, backend_label=True)).families if not n.startswith("process_")]
+    assert len(names) > 30 and [n for n in names if not re.search(rf"\b{n}\b", manual)] == []
+    assert set(re.findall(r"\bsinew_[a-z_]+", manual)) <= set(names), "the manual names one that is not there"
 
 
 def test_names_and_labels_are_bounded(shared):
@@ -139,7 +150,7 @@ def test_values_are_those_of_the_objects(shared):
         traffic = item["status"]["traffic"]
         assert one.of("sinew_connect_attempts_total", **labels) == [traffic["attempts"]]
         assert one.of("sinew_connects_total", reason="refused", **labels) == [traffic["outcomes"]["refused"]]
-        assert one.of("sinew_service_refusals_total", reason="no_backend", **labels) == [traffic["refused"]["no_backend"]]
+        assert one.of("sinew_service_events_total", reason="no_backend", **labels) == [traffic["refused"]["no_backend"]]
         assert one.of("sinew_service_endpoints", state="active", **labels) == [item["status"]["usable"]]
         assert one.of("sinew_active_connections", **labels) == [traffic["active"]]
     assert one.of("sinew_source_services", source="synthetic") == [20]

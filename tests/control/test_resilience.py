@@ -6,6 +6,7 @@ import time
 import pytest
 
 from serving import service
+from test_metrics import scrape
 from test_openapi import Shape
 
 SIX = tuple((f"10.0.0.{i}", 8080) for i in range(1, 7))
@@ -88,3 +89,19 @@ def test_the_story_is_told_in_sentences_and_stable_fields(start):
     assert (begin["phase"], begin["message"]) == ("begin", "panic: 1 of 3 usable, ejection is ignored")
     assert (end["phase"], end["durationSeconds"]) == ("end", 42.0) and "backend" not in end
     assert restored["message"] == "10.0.0.1:8080 restored after 60s, 3 of 3 usable"
+
+
+def test_metrics_of_what_ails(ailing):
+    one = scrape(ailing)
+    labels = {"namespace": "shop", "service": "ailing"}
+    for name, value in {"sinew_backend_ejections_total": 7 * 15, "sinew_ejected_backends": 2, "sinew_held_backends": 2,
+                        "sinew_panic": 1, "sinew_failovers_total": 15, "sinew_missed_failovers_total": 4,
+                        "sinew_retry_budget_exceeded_total": 3}.items():
+        assert one.of(name, **labels) == [value], name
+    for name, want in {"sinew_service_endpoints": {"active": 2, "ejected": 2, "held": 2, "draining": 0, "pending": 0},
+                       "sinew_connection_limit": {"service": 0, "backend": 0, "pending": 0},
+                       "sinew_limited_connections": {"service": 12, "backend": 5, "pending": 3}}.items():
+        label = "state" if "endpoints" in name else "limit"
+        assert {k: one.of(name, **labels, **{label: k})[0] for k in want} == want, name
+    assert one.of("sinew_panic", service="service-00003") == [0]
+    assert one.of("sinew_service_events_total", reason="failed_over", **labels) == [15]
