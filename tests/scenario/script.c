@@ -7,6 +7,7 @@
  *   drop NAME                removes one
  *   policy NAME, drop-policy NAME
  *   fails ERROR STEP         the step is refused so, and no map has changed
+ *   full MAP                 the last refused change found no room in it
  *   says TEXT                the last refused change said so
  *   clock MILLISECONDS       time goes on
  *   kill, start, keep        the daemon ends; comes and adopts; comes and may not remove anything
@@ -132,6 +133,13 @@ static int step_says(struct script *s)
 {
 	if (!strstr(said(s), s->rest))
 		wrong(s, "it said \"%s\"", said(s));
+	return 0;
+}
+
+static int step_full(struct script *s)
+{
+	if (strcmp(publish_full(s->world.publish), word(s, 1)) != 0)
+		wrong(s, "it was %s", publish_full(s->world.publish));
 	return 0;
 }
 
@@ -395,6 +403,7 @@ static const struct verb {
 	{"policy", step_policy},
 	{"drop-policy", step_drop_policy},
 	{"says", step_says},
+	{"full", step_full},
 	{"clock", step_clock},
 	{"kill", step_kill},
 	{"start", step_start},

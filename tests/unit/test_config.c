@@ -50,6 +50,8 @@ static void test_defaults_are_good(void **state)
 	assert_true(c.kernel_sockets);
 	assert_int_equal(c.flows, 131072);
 	assert_int_equal(c.series, 20000);
+	assert_true(c.node[0]); /* the host's */
+	assert_string_equal(c.zone, "");
 	assert_false(c.backend_label || c.run_time);
 	assert_int_equal(c.log_level, LOG_INFO);
 	assert_int_equal(c.log_format, LOG_FORMAT_AUTO);
@@ -66,6 +68,8 @@ static void test_values(void **state)
 	(void)setting_set(&s, SETTING_ALLOW, "10.0.0.0/8, 192.168.1.1 ,,", "x");
 	(void)setting_set(&s, SETTING_BYPASS_MARK, "0x10", "x");
 	(void)setting_set(&s, SETTING_FLOWS, "1024", "x");
+	(void)setting_set(&s, SETTING_NODE_NAME, "n1.rack-7.example", "x");
+	(void)setting_set(&s, SETTING_NODE_ZONE, "eu-1a", "x");
 	(void)setting_set(&s, SETTING_LOG_LEVEL, "debug", "x");
 	(void)setting_set(&s, SETTING_LOG_FORMAT, "json", "x");
 	(void)setting_set(&s, SETTING_KERNEL_SOCKETS, "false", "x");
@@ -79,6 +83,8 @@ static void test_values(void **state)
 	assert_string_equal(c.bypass_cgroups[1], "/b");
 	assert_int_equal(c.bypass_mark, 16);
 	assert_int_equal(c.flows, 1024);
+	assert_string_equal(c.node, "n1.rack-7.example");
+	assert_string_equal(c.zone, "eu-1a");
 	assert_int_equal(c.log_level, LOG_DEBUG);
 	assert_int_equal(c.log_format, LOG_FORMAT_JSON);
 	assert_false(c.kernel_sockets);
@@ -116,6 +122,14 @@ static void test_bad_values(void **state)
 		{SETTING_FLOWS, "1000", "a power of two from 1024 to 16777216"},
 		{SETTING_FLOWS, "512", "a power of two from 1024 to 16777216"},
 		{SETTING_FLOWS, "33554432", "a number in range"},
+		{SETTING_NODE_NAME, "Node", "lower-case letters"},
+		{SETTING_NODE_NAME, "a..b", "single dots between"},
+		{SETTING_NODE_NAME, "a.-b", "single dots between"},
+		{SETTING_NODE_NAME, "a-.b", "single dots between"},
+		{SETTING_NODE_NAME, "a.", "single dots between"},
+		{SETTING_NODE_ZONE, "a.b", "lower-case letters"},
+		{SETTING_NODE_ZONE, "-a", "inner"},
+		{SETTING_NODE_ZONE, "a_b", "lower-case letters"},
 		{SETTING_SERIES, "99999999999", "a number in range"},
 		{SETTING_BACKEND_LABEL, "1", "true or false"},
 		{SETTING_RUN_TIME, "TRUE", "true or false"},

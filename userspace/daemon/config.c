@@ -6,9 +6,11 @@
 #include <mntent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "daemon/setting.h"
+#include "model/limits.h"
 
 static int bad(const struct settings *s, enum setting_key key, const char *expected)
 {
@@ -158,6 +160,52 @@ static int parse_numbers(const struct settings *s, struct config *c)
 	return 0;
 }
 
+/* As endpoints name their nodes and zones: RFC 1123 labels, for a node with dots between. */
+static bool is_place(const char *text, size_t max, const char *inner)
+{
+	size_t n = strlen(text);
+
+	if (!n || n > max || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (strchr("-.", text[i]) && (!strchr(inner, text[i]) || !i || i + 1 == n ||
+					      text[i + 1] == '.' || text[i - 1] == '.'))
+			return false;
+	return true;
+}
+
+/* Whatever the host is called, it can be served: a name that no endpoint can have is near none. */
+static int host_name(char **ret)
+{
+	char name[256] = "";
+
+	if (gethostname(name, sizeof(name) - 1) < 0)
+		return -errno;
+	for (char *c = name; *c; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c - 'A' + 'a');
+	*ret = strdup(*name ? name : "localhost");
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int parse_node(const struct settings *s, struct config *c)
+{
+	const char *name = s->text[SETTING_NODE_NAME];
+
+	c->zone = s->text[SETTING_NODE_ZONE];
+	if (*c->zone && !is_place(c->zone, LIMIT_NAME, "-"))
+		return bad(s, SETTING_NODE_ZONE,
+			   "lower-case letters, digits and inner \"-\", or nothing");
+	if (!*name)
+		return host_name(&c->node);
+	if (!is_place(name, LIMIT_NODE, "-."))
+		return bad(
+			s, SETTING_NODE_NAME,
+			"lower-case letters, digits and inner \"-\", with single dots between, or nothing");
+	c->node = strdup(name);
+	return c->node ? 0 : -ENOMEM;
+}
+
 static int parse_switches(const struct settings *s, struct config *c)
 {
 	static const char *const levels[] = {"error", "warning", "notice", "info", "debug", NULL};
@@ -193,6 +241,8 @@ int config_parse(const struct settings *s, struct config *ret)
 	if (r >= 0)
 		r = parse_numbers(s, &c);
 	if (r >= 0)
+		r = parse_node(s, &c);
+	if (r >= 0)
 		r = parse_switches(s, &c);
 	if (r < 0) {
 		config_done(&c);
@@ -208,6 +258,7 @@ void config_done(struct config *c)
 		free(c->bypass_cgroups[i]);
 	free(c->bypass_cgroups);
 	free(c->allow);
+	free(c->node);
 	*c = (struct config){};
 }
 

@@ -31,6 +31,8 @@ void daemon_kernel_config(const struct daemon *d, struct kernel_config *ret)
 		.flows = d->config.flows,
 		.bypass_mark = d->config.bypass_mark,
 		.levels = watch_levels(d),
+		.node = d->config.node,
+		.zone = d->config.zone,
 		.kernel_too = !d->config.kernel_sockets,
 		.pool4 = d->config.pool4,
 		.pool6 = d->config.pool6,

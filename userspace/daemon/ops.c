@@ -33,16 +33,18 @@ static const struct store *op_store(void *arg)
 	return ((struct daemon *)arg)->store;
 }
 
-static void explain_full(struct problems *problems, int r)
+static void explain_full(const struct publish *p, struct problems *problems, int r)
 {
 	if (r == -ENOSPC)
 		problem_add(
 			problems, "",
-			"a kernel map is full; nothing was applied (sinewctl status shows which)");
+			"the kernel map %s is full; nothing was applied (sinewctl status shows how full each is)",
+			publish_full(p));
 	else if (r == -EBUSY)
 		problem_add(
 			problems, "",
-			"room in the kernel's maps is being freed; nothing was applied, try again in a second");
+			"room in the kernel map %s is being freed; nothing was applied, try again in a second",
+			publish_full(p));
 	else
 		problem_add(problems, "", "the kernel refused the change: %s", strerror(-r));
 }
@@ -85,7 +87,7 @@ static int op_apply(void *arg, const struct control_order *order, struct problem
 		return r;
 	r = publish_apply(d->publish, d->store, ret_plan, &removed);
 	if (r < 0) {
-		explain_full(problems, r);
+		explain_full(d->publish, problems, r);
 		plan_done(ret_plan);
 		return r;
 	}

@@ -45,6 +45,11 @@ const struct setting setting_table[_SETTING_MAX] = {
 				   "of a removed backend are ended"},
 	[SETTING_FLOWS] = {"maps.flows", "SINEWD_MAPS_FLOWS", "131072", false,
 			   "sockets remembered in the table, a power of two"},
+	[SETTING_NODE_NAME] = {"node.name", "SINEWD_NODE_NAME", "", false,
+			       "this node, as endpoints name theirs; empty: the host's name"},
+	[SETTING_NODE_ZONE] = {"node.zone", "SINEWD_NODE_ZONE", "", false,
+			       "the zone that this node is in, as endpoints name theirs; empty: "
+			       "none"},
 	[SETTING_SERIES] = {"metrics.seriesBudget", "SINEWD_METRICS_SERIES_BUDGET", "20000", false,
 			    "series of one metric before services fold into \"other\""},
 	[SETTING_BACKEND_LABEL] = {"metrics.backendLabel", "SINEWD_METRICS_BACKEND_LABEL", "false",

@@ -26,6 +26,8 @@ enum setting_key {
 	SETTING_KERNEL_SOCKETS,
 	SETTING_DATAGRAMS_END,
 	SETTING_FLOWS,
+	SETTING_NODE_NAME,
+	SETTING_NODE_ZONE,
 	SETTING_SERIES,
 	SETTING_BACKEND_LABEL,
 	SETTING_RUN_TIME,
@@ -72,6 +74,8 @@ struct config {
 	bool kernel_sockets;
 	unsigned int datagrams_end; /* enum evict_method */
 	uint32_t flows;
+	char *node;       /* never empty */
+	const char *zone; /* borrowed; "": none */
 	uint64_t series;
 	bool backend_label, run_time;
 	enum log_level log_level;

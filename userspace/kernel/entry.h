@@ -59,6 +59,7 @@ struct publish {
 	struct index_pool services, backends, slots;
 	struct rules rules;
 	struct service *canary; /* canary.h; NULL: not there now */
+	const char *wanting;    /* the map in which room was looked for last */
 	size_t draining_moves;  /* backends that datagram sockets must leave, since last asked */
 };
 

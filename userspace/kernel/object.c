@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kernel/probe.h"
 #include "sinew.skel.h"
 
@@ -92,6 +93,8 @@ static void set_knobs(struct sinew_bpf *skel, const struct kernel_config *config
 	uint32_t bits6 = config->pool6.bits > 64 ? 64 : config->pool6.bits;
 
 	skel->rodata->sn_flow_mask = bpf_map__max_entries(skel->maps.sn_flows) - 1;
+	skel->rodata->sn_node =
+		(uint32_t)text_hash(config->node ?: "", strlen(config->node ?: ""), 0);
 	skel->rodata->sn_bypass_mark = config->bypass_mark;
 	skel->rodata->sn_levels = config->levels;
 	skel->rodata->sn_kernel_too = config->kernel_too;

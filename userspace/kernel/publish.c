@@ -234,6 +234,7 @@ static int add_frontends(struct publish *p, struct drafts *drafts)
 			keys[n] = drafts->items[i].entry->key;
 			values[n++] = drafts->items[i].entry->index;
 		}
+	p->wanting = "sn_frontends";
 	if (n && bpf_map_update_batch(p->frontends_fd, keys, values, &n, NULL) < 0)
 		return errno == E2BIG ? -ENOSPC : -errno; /* that is how a full hash says it */
 	return 0;
@@ -391,6 +392,11 @@ int publish_adopt(struct publish *p, const struct store *store, bool keep, size_
 			remove_entry(p, e, publish_now_ns());
 	*ret_removed = p->draining_moves;
 	return 0;
+}
+
+const char *publish_full(const struct publish *p)
+{
+	return p->wanting;
 }
 
 void publish_rebind(struct publish *p, struct kernel *k)

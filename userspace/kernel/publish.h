@@ -24,6 +24,8 @@ int publish_apply(struct publish *p, const struct store *store, const struct pla
 /* At start: makes the kernel hold exactly the store's services. Removes what nobody declares,
  * unless `keep` says that some declarations could not be read. */
 int publish_adopt(struct publish *p, const struct store *store, bool keep, size_t *ret_removed);
+/* The map without room for the last change that was refused with -ENOSPC or -EBUSY. */
+const char *publish_full(const struct publish *p);
 /* The program object was replaced: its maps are the same, their descriptors are not. */
 void publish_rebind(struct publish *p, struct kernel *k);
 /* Once a second or so: corrects what is counted of ejected and held members; holds may have ended.

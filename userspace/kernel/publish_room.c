@@ -36,6 +36,7 @@ static int take_backends(struct publish *p, struct draft *d, uint64_t now)
 {
 	int r;
 
+	p->wanting = "sn_backends";
 	for (uint32_t i = 0; i < d->n; i++) {
 		if (d->members[i].backend)
 			continue;
@@ -53,6 +54,7 @@ static int take_room(struct publish *p, struct draft *d, uint64_t now)
 {
 	int r = 0;
 
+	p->wanting = "sn_services";
 	if (d->is_new) {
 		r = index_take(&p->services, 1, now, &d->entry->index);
 		if (r >= 0)
@@ -66,6 +68,7 @@ static int take_room(struct publish *p, struct draft *d, uint64_t now)
 		r = draft_build_set(p, d);
 	if (r < 0 || !d->needs_set)
 		return r;
+	p->wanting = "sn_slots";
 	r = index_take(&p->slots, d->n_slots, now, &d->first);
 	return r < 0 ? r : window_need(&p->k->slots, d->first + d->n_slots - 1);
 }
@@ -124,6 +127,7 @@ int publish_take_room(struct publish *p, struct drafts *drafts)
 	uint64_t now = publish_now_ns();
 	int r = 0;
 
+	p->wanting = "sn_frontends";
 	if (!has_frontends(p, drafts))
 		return -ENOSPC;
 	recycle_rested(p, now);

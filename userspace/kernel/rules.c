@@ -52,6 +52,7 @@ int rules_take(struct publish *p, const struct sn_policy *want, uint64_t now_ns,
 	uint32_t index = find(rules, want);
 	int r = 0;
 
+	p->wanting = "sn_policies";
 	if (!index)
 		r = index_take(&rules->pool, 1, now_ns, &index);
 	if (r >= 0)
