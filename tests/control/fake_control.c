@@ -216,6 +216,30 @@ static void fake_status(void *arg, struct control_program_facts *ret)
 	f->turn_max_ns = 0;
 }
 
+static void on_hold_written(void *arg, int r)
+{
+	control_hold_written(((struct fake *)arg)->control, r);
+}
+
+/* An endpoint of weight 1 is not in the kernel yet. */
+static int fake_hold(void *arg, const struct control_hold *order)
+{
+	const struct service *s = order->service;
+	int n = 0;
+
+	if (!order->caller->admin)
+		return -EPERM;
+	if (s->endpoints[order->endpoint].weight == 1)
+		return -ENOENT;
+	for (size_t i = 0; i < s->n_ports; i++) {
+		uint16_t target = service_target(s, order->endpoint, i);
+
+		n += !order->port || (target ?: s->ports[i].port) == order->port;
+	}
+	control_publish_note(((struct fake *)arg)->control, "backend.held", s->name, order->reason);
+	return ack_later(arg, on_hold_written, arg) < 0 ? -ENOMEM : n;
+}
+
 static uint64_t fake_node_count(void *arg, unsigned int reason)
 {
 	return reason == SN_R_EVENT_LOST ? 3 : 0;
@@ -378,6 +402,7 @@ static int fake_run(struct fake *f, const struct options *o)
 		.arg = f,
 		.store = fake_store,
 		.apply = fake_apply,
+		.hold = fake_hold,
 		.service_traffic = figures_service_traffic,
 		.backend_traffic = figures_backend_traffic,
 		.service_usable = figures_service_usable,

@@ -12,13 +12,25 @@ from serving import BUILD, Wire, as_list, policy, service
 
 VERSION = "schemathesis>=4.10,<5"
 EXAMPLES = "20"
-# What the document cannot say: an address outside the pools is not allowed, a body names what its path names.
+# What the document cannot say: what is an address and what a duration, an address outside the pools is not allowed, a body names what its path names.
 CONFIG = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 403, 404, 409, 412, 422]
 
 [[operations]]
 include-name = "GET /v1/explain"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /v1/services/{namespace}/{name}/endpoints/{endpoint}/drain"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /v1/services/{namespace}/{name}/endpoints/{endpoint}/eject"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /v1/services/{namespace}/{name}/endpoints/{endpoint}/restore"
 checks.positive_data_acceptance.enabled = false
 """
 

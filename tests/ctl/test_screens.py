@@ -13,7 +13,7 @@ import yaml
 
 import fake as fakes
 
-VERBS = ("get", "describe", "apply", "delete", "explain", "events", "status", "doctor", "config", "version",
+VERBS = ("get", "describe", "apply", "delete", "backend", "explain", "events", "status", "doctor", "config", "version",
          "uninstall", "completion", "help")
 LINES = ["shop/payments is 10.96.0.10:80, TCP, from source manifest, policy gentle",
          "10.0.0.5:8080 usable, weight 100 (100%), active 0, failed 0", "would pick 10.0.0.5:8080"]

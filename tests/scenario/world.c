@@ -117,14 +117,8 @@ static void append_targets(struct text_buffer *b, char *word)
 
 static void append_endpoint(struct text_buffer *b, char *word, bool first)
 {
-	char *zone = strchr(word, '@'), *weight, *port, *node;
+	char *weight = strchr(word, '*'), *port;
 
-	if (zone)
-		*zone++ = '\0';
-	node = zone ? strchr(zone, '/') : NULL;
-	if (node)
-		*node++ = '\0';
-	weight = strchr(word, '*');
 	if (weight)
 		*weight++ = '\0';
 	port = strchr(word, '=');
@@ -135,10 +129,6 @@ static void append_endpoint(struct text_buffer *b, char *word, bool first)
 		append_targets(b, port);
 	if (weight)
 		text_append_format(b, ",\"weight\":%s", weight);
-	if (zone && *zone)
-		text_append_format(b, ",\"zone\":\"%s\"", zone);
-	if (node)
-		text_append_format(b, ",\"node\":\"%s\"", node);
 	text_append(b, "}");
 }
 
@@ -216,21 +206,14 @@ int world_put(struct world *w, const char *line)
 	return put_json(w, json);
 }
 
-char *world_policy_json(const char *name, const char *spec)
+int world_policy(struct world *w, const char *name)
 {
-	struct text_buffer b = {};
+	char json[256];
 
-	text_append_format(&b,
-			   "{\"apiVersion\":\"sinew/v1\",\"kind\":\"TrafficPolicy\","
-			   "\"metadata\":{\"name\":\"%s\"},\"spec\":%s}",
-			   name, spec);
-	return text_take(&b);
-}
-
-int world_policy(struct world *w, const char *name, const char *spec)
-{
-	_cleanup_free_ char *json = world_policy_json(name, spec);
-
+	(void)snprintf(json, sizeof(json),
+		       "{\"apiVersion\":\"sinew/v1\",\"kind\":\"TrafficPolicy\","
+		       "\"metadata\":{\"name\":\"%s\"},\"spec\":{}}",
+		       name);
 	return put_json(w, json);
 }
 

@@ -161,15 +161,18 @@ static const char *hold_name(uint32_t held)
 	return held == SN_HOLD_DRAIN ? "drain" : "eject";
 }
 
-static void hold_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct backend_traffic *b,
-		     const struct condition_at *at)
+void condition_add_hold(yyjson_mut_doc *doc, yyjson_mut_val *object,
+			const struct backend_traffic *b, uint64_t now_ns)
 {
 	yyjson_mut_val *o = yyjson_mut_obj_add_obj(doc, object, "hold");
 
 	(void)yyjson_mut_obj_add_str(doc, o, "kind", hold_name(b->held));
-	until_add(doc, o, b->held_until_ns, at->now_ns);
+	view_add_time(doc, o, "since", b->held_ms);
+	until_add(doc, o, b->held_until_ns, now_ns);
 	if (b->held_why && *b->held_why)
 		view_add_text(doc, o, "why", b->held_why);
+	if (b->held_by)
+		view_add_text(doc, o, "by", b->held_by);
 }
 
 void condition_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct backend_traffic *b,
@@ -183,7 +186,7 @@ void condition_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct bac
 	if (b->ejected_until_ns)
 		ejection_add(doc, object, b, at);
 	if (backend_is_held(b, at->now_ns))
-		hold_add(doc, object, b, at);
+		condition_add_hold(doc, object, b, at->now_ns);
 	if (share < 100)
 		(void)yyjson_mut_obj_add_uint(doc, object, "slowStartPercent", share);
 	if (b->shadow_until_ns > at->now_ns)

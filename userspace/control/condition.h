@@ -29,6 +29,9 @@ const char *condition_state(const struct backend_traffic *b, uint64_t now_ns);
 int condition_rank(const struct backend_traffic *b, uint64_t now_ns);
 /* Adds "state", "usable", "ejections", "failedOver", and what there is of "ejection", "hold",
  * "slowStartPercent", "shadowUntil", "connectSeconds". */
+/* Its "hold", by hand. */
+void condition_add_hold(yyjson_mut_doc *doc, yyjson_mut_val *object,
+			const struct backend_traffic *b, uint64_t now_ns);
 void condition_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct backend_traffic *b,
 		   const struct condition_at *at);
 /* The share of a backend that starts slowly, in percent; 100: all of it. */

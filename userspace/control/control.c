@@ -133,6 +133,19 @@ void control_inspected(struct control *c)
 	}
 }
 
+void control_hold_written(struct control *c, int result)
+{
+	struct request *q = c->waiting, *next;
+
+	for (; q; q = next) {
+		next = q->next;
+		if (!q->holding)
+			continue;
+		q->hold_result = result;
+		server_resume(q);
+	}
+}
+
 void control_close(struct control *c, void (*done)(void *arg), void *arg)
 {
 	c->closing = true;

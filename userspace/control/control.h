@@ -28,6 +28,9 @@ int control_new(uv_loop_t *loop, const struct control_config *config, const stru
  * it any more, after which it is freed. */
 void control_close(struct control *c, void (*done)(void *arg), void *arg);
 
+/* What ops.hold did is on disk (or failed to get there: -errno). */
+void control_hold_written(struct control *c, int result);
+
 /* Tells event subscribers. Kernel event: */
 void control_publish_event(struct control *c, const struct sn_event *e);
 /* Something the daemon did or noticed: "service.changed", "cgroup.lost" ...; text is one sentence.

@@ -331,11 +331,12 @@ static void text_copy(char *to, size_t size, const char *text)
 	answer_repair_text(to);
 }
 
-/* Notes about services name them as object: "shop/payments". */
+/* Notes about services and their backends name the service as object: "shop/payments". */
 void control_publish_note(struct control *c, const char *type, const char *object, const char *text)
 {
 	struct event_record r = {.ms = view_now_ms()};
-	const char *slash = strncmp(type, "service.", 8) == 0 ? strchr(object, '/') : NULL;
+	bool named = strncmp(type, "service.", 8) == 0 || strncmp(type, "backend.", 8) == 0;
+	const char *slash = named ? strchr(object, '/') : NULL;
 
 	text_copy(r.type, sizeof(r.type), type);
 	text_copy(r.object, sizeof(r.object), object);

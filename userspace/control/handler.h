@@ -31,6 +31,10 @@ int status_sources(struct request *q);
 int status_workloads(struct request *q);
 int status_uninstall(struct request *q);
 
+int backend_eject(struct request *q);
+int backend_drain(struct request *q);
+int backend_restore(struct request *q);
+
 int explain_get(struct request *q);
 int event_get(struct request *q);
 int metrics_get(struct request *q);

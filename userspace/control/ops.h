@@ -26,6 +26,17 @@ struct control_order {
 	void *applied_arg;
 };
 
+/* A backend that a client wants set aside by hand, or taken back; all of it borrowed. */
+struct control_hold {
+	const struct control_caller *caller;
+	const struct service *service;
+	size_t endpoint;
+	uint16_t port;      /* of the endpoint; 0: every one */
+	enum sn_hold held;  /* SN_HOLD_NONE: take it back, from the kernel's own ejection, too */
+	uint64_t for_ms;    /* 0: until it is taken back */
+	const char *reason; /* "": none was given */
+};
+
 struct control_program_facts { /* /v1/status */
 	const char *version;
 	const char *revision; /* NULL: not told */
@@ -63,6 +74,11 @@ struct control_ops {
 	 */
 	int (*apply)(void *arg, const struct control_order *order, struct problems *problems,
 		     struct plan *ret_plan);
+
+	/* Sets aside or takes back; how many of the endpoint's ports that is. In effect at once;
+	 * control_hold_written() tells when it is on disk, too. -ENOENT: the endpoint is not
+	 * published; -ENOSPC: LIMIT_HOLDS. */
+	int (*hold)(void *arg, const struct control_hold *order);
 
 	/* Sums over the service's ports, families and past backends. */
 	int (*service_traffic)(void *arg, const struct service *s, struct traffic *ret);

@@ -19,6 +19,7 @@
 #define Q_WRITE "dryRun verbose"
 #define Q_WRITE_ONE "dryRun verbose source"
 #define SERVICE "/v1/services/{namespace}/{name}"
+#define ENDPOINT SERVICE "/endpoints/{endpoint}"
 #define POLICY "/v1/policies/{namespace}/{name}"
 #define SOURCE "/v1/sources/{name}"
 
@@ -40,6 +41,9 @@ static const struct route table[] = {
 	{"GET", SERVICE, 0, "", show_service},
 	{"PUT", SERVICE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_service},
 	{"DELETE", SERVICE, ROUTE_ADMIN, Q_WRITE_ONE, write_service_delete},
+	{"POST", ENDPOINT "/drain", ROUTE_ADMIN, "for reason", backend_drain},
+	{"POST", ENDPOINT "/eject", ROUTE_ADMIN, "for reason", backend_eject},
+	{"POST", ENDPOINT "/restore", ROUTE_ADMIN, "", backend_restore},
 	{"GET", "/v1/sources", 0, "", status_sources},
 	{"GET", SOURCE, 0, "", show_source},
 	{"PUT", SOURCE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE, write_source},

@@ -21,7 +21,7 @@
 #define RECEIVE_MS 30000u   /* a request must be complete this long after its connection was free */
 #define ANSWER_S 30u        /* an answer must make progress within */
 #define HEARTBEAT_MS 15000u /* of an event stream */
-#define PARAMS 2            /* of a path template */
+#define PARAMS 3            /* of a path template */
 
 struct route;
 struct stream;
@@ -98,7 +98,9 @@ struct request {
 	uint64_t discarded;
 	struct request *next, **link; /* in control.waiting */
 	bool suspended;
-	bool inspected;             /* the doctor has looked, or waits for it */
+	bool inspected; /* the doctor has looked, or waits for it */
+	int holding;    /* backends that it holds; waits for that to be on disk */
+	int hold_result;
 	struct MHD_Response *ready; /* the answer of a suspended request */
 	unsigned int ready_status;
 	char etag[48];

@@ -47,6 +47,8 @@ struct ctl_options {
 	bool yes;
 	bool ignore_missing;
 	bool man;
+	const char *hold_for; /* text of a duration; NULL: the daemon's default */
+	const char *reason;
 	const char *source;
 	uint64_t mark;
 	const char *protocol;

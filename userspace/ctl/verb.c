@@ -12,6 +12,7 @@ static const char *const formats[] = {"table", "wide", "json", "yaml", "name", N
 static const char *const change_formats[] = {"table", "wide", "json", "yaml", "name", "diff", NULL};
 static const char *const protocols[] = {"tcp", "udp", NULL};
 static const char *const shells[] = {"bash", "zsh", "fish", NULL};
+static const char *const holds[] = {"eject", "restore", "drain", NULL};
 static const char *const show[] = {"show", NULL};
 
 #define OPTION_OUTPUT                                                                              \
@@ -69,6 +70,15 @@ static const struct option_item delete_items[] = {
 	{"source", 0, OPTION_TEXT, "SOURCE",
 	 "with -f: who declared these objects (default manifest)", AT(source)},
 	{"output", 'o', OPTION_CHOICE, "FORMAT", "form of the output", change_formats, AT(format)},
+};
+
+static const struct option_item backend_items[] = {
+	{"namespace", 'n', OPTION_TEXT, "NAMESPACE",
+	 "of a SERVICE without one (default \"default\")", AT(namespace)},
+	{"for", 0, OPTION_TEXT, "DURATION",
+	 "how long, 0 is until restored (default: eject 10m, drain 0)", AT(hold_for)},
+	{"reason", 0, OPTION_TEXT, "TEXT", "why, for whoever looks later", AT(reason)},
+	OPTION_OUTPUT,
 };
 
 static const struct option_item explain_items[] = {
@@ -159,6 +169,23 @@ static const struct option_command verbs[] = {
 	 .max_operands = -1,
 	 .run = verb_delete_run,
 	 .examples = "sinewctl delete service shop/payments\nsinewctl delete -f shop.yaml"},
+	{.name = "backend",
+	 .operands = "eject|restore|drain [NAMESPACE/]SERVICE ADDRESS[:PORT]",
+	 .summary = "set a backend aside by hand, or take it back",
+	 ITEMS(backend_items),
+	 .words = holds,
+	 .min_operands = 3,
+	 .max_operands = 3,
+	 .run = verb_backend_run,
+	 .description =
+		 "A backend that is ejected gets no new connection, not even in panic; those that "
+		 "it has stay. One that is drained is also left by datagram sockets. Both end by the "
+		 "kernel's time, whether a daemon runs or not. restore ends them, and the "
+		 "kernel's own ejection as well. Without a PORT it is every port of the endpoint.",
+	 .examples =
+		 "sinewctl backend eject shop/payments 10.0.0.5 --for 1h --reason \"leaks memory\"\n"
+		 "sinewctl backend drain shop/payments 10.0.0.5:8080\n"
+		 "sinewctl backend restore shop/payments 10.0.0.5"},
 	{.name = "explain",
 	 .aliases = "why",
 	 .operands = "[WORKLOAD] DESTINATION",

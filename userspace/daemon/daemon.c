@@ -138,6 +138,9 @@ static int start_state(struct daemon *d)
 	r = publish_adopt(d->publish, d->store, bad, &removed);
 	if (r < 0)
 		return log_err_r(r, "cannot bring the kernel's maps to the declared state");
+	r = ops_start_holds(d);
+	if (r < 0)
+		return log_err_r(r, "cannot read what is held by hand");
 	/* The last daemon may have been killed between a change and its sweep. */
 	if (removed || d->kernel.took_over)
 		watch_sweep_soon(d);
@@ -376,6 +379,7 @@ void daemon_done(struct daemon *d)
 	if (d->persist.store)
 		persist_flush(&d->persist);
 	persist_done(&d->persist);
+	holds_done(&d->holds);
 	evict_stop(&d->evict);
 	if (d->publish)
 		canary_take(d->publish);

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "control/control.h"
+#include "daemon/holds.h"
 #include "daemon/inspect.h"
 #include "daemon/persist.h"
 #include "daemon/setting.h"
@@ -37,6 +38,7 @@ struct daemon {
 	struct evict evict;
 	struct inspect inspect;
 	struct persist persist;
+	struct holds holds;
 	struct control *control;
 	struct control_ops ops;
 	struct workload *workloads;
@@ -91,6 +93,8 @@ void watch_on_uninstall(uv_timer_t *timer);
 
 /* ops.c: the control API's questions. */
 void ops_init(struct daemon *d);
+/* Begins with what is held by hand. */
+int ops_start_holds(struct daemon *d);
 /* doctor.c */
 size_t doctor_run(struct daemon *d);
 /* Loads settings again and swaps the programs if a knob changed. */

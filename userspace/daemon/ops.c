@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/version.h"
 #include "daemon/daemon.h"
 #include "kernel/read.h"
@@ -93,6 +94,7 @@ static int op_apply(void *arg, const struct control_order *order, struct problem
 	}
 	ret_plan->changed_ms = now_ms(CLOCK_REALTIME);
 	store_commit(d->store, ret_plan);
+	holds_refresh(&d->holds);
 	if (removed)
 		watch_sweep_soon(d);
 	if (ret_plan->n_services + ret_plan->n_policies) {
@@ -108,6 +110,81 @@ static int op_apply(void *arg, const struct control_order *order, struct problem
 	return 0;
 }
 
+/* --- backends set aside by hand -------------------------------------------------------------- */
+
+static void on_holds_written(void *arg, int r)
+{
+	struct daemon *d = arg;
+
+	if (d->control)
+		control_hold_written(d->control, r);
+}
+
+/* One sentence to the log and to whoever listens. */
+static void tell_hold(struct daemon *d, const char *type, const char *object, const char *text)
+{
+	log_notice("%s: %s: %s", type, object, text);
+	if (d->control)
+		control_publish_note(d->control, type, object, text);
+}
+
+static void on_hold_ended(void *arg, const struct hold *hold, const char *why)
+{
+	char object[2 * LIMIT_NAME + 2], text[128], address[ADDRESS_TEXT];
+
+	(void)snprintf(object, sizeof(object), "%s/%s", hold->namespace, hold->name);
+	(void)snprintf(text, sizeof(text), "%s is not held by hand any more: %s",
+		       address_format_port(&hold->addr, hold->port, address), why);
+	tell_hold(arg, "backend.restored", object, text);
+}
+
+int ops_start_holds(struct daemon *d)
+{
+	d->holds = (struct holds){.loop = &d->loop,
+				  .store = d->store,
+				  .publish = d->publish,
+				  .state = d->config.state,
+				  .written = on_holds_written,
+				  .ended = on_hold_ended,
+				  .arg = d};
+	return holds_start(&d->holds);
+}
+
+/* "10.0.0.5:8080 drained until restored by uid 0 pid 4711: memory leak" */
+static void tell_order(struct daemon *d, const struct control_hold *o)
+{
+	const char *done = !o->held ? "restored" : o->held == SN_HOLD_DRAIN ? "drained" : "ejected";
+	char object[2 * LIMIT_NAME + 2], text[256 + 4 * LIMIT_HOLD_REASON], until[64] = "";
+	char address[ADDRESS_TEXT], duration[TEXT_DURATION];
+	const struct sn_addr *addr = &o->service->endpoints[o->endpoint].addr;
+
+	if (o->held && o->for_ms)
+		(void)snprintf(until, sizeof(until), " for %s",
+			       text_format_duration(o->for_ms, duration));
+	else if (o->held)
+		(void)snprintf(until, sizeof(until), " until restored");
+	(void)snprintf(object, sizeof(object), "%s/%s", o->service->namespace, o->service->name);
+	(void)snprintf(text, sizeof(text), "%s %s%s by uid %u pid %d%s%s",
+		       o->port ? address_format_port(addr, o->port, address)
+			       : address_format(addr, address),
+		       done, until, o->caller->uid, o->caller->pid, *o->reason ? ": " : "",
+		       o->reason);
+	tell_hold(d, o->held ? "backend.held" : "backend.restored", object, text);
+}
+
+static int op_hold(void *arg, const struct control_hold *order)
+{
+	struct daemon *d = arg;
+	int r = holds_order(&d->holds, order);
+
+	if (r < 0)
+		return r;
+	if (order->held == SN_HOLD_DRAIN)
+		watch_sweep_soon(d);
+	tell_order(d, order);
+	return r;
+}
+
 static int op_service_traffic(void *arg, const struct service *s, struct traffic *ret)
 {
 	return read_service(((struct daemon *)arg)->publish, s, ret);
@@ -116,7 +193,17 @@ static int op_service_traffic(void *arg, const struct service *s, struct traffic
 static int op_backend_traffic(void *arg, const struct service *s, size_t endpoint, size_t port,
 			      struct backend_traffic *ret)
 {
-	return read_endpoint(((struct daemon *)arg)->publish, s, endpoint, port, ret);
+	struct daemon *d = arg;
+	const struct hold *hold;
+	int r = read_endpoint(d->publish, s, endpoint, port, ret);
+
+	hold = r >= 0 && ret->held ? holds_find(&d->holds, s, endpoint, port) : NULL;
+	if (!hold)
+		return r;
+	ret->held_why = *hold->reason ? hold->reason : NULL;
+	ret->held_by = hold->by;
+	ret->held_ms = hold->since_ms;
+	return r;
 }
 
 static size_t op_service_usable(void *arg, const struct service *s)
@@ -181,7 +268,7 @@ static void op_status(void *arg, struct control_program_facts *ret)
 		.cgroup_repairs = d->kernel.repairs,
 		.heartbeat_age_ms =
 			meta->heartbeat_ns ? (uv_hrtime() - meta->heartbeat_ns) / 1000000 : 0,
-		.state_write_failures = d->persist.failures,
+		.state_write_failures = d->persist.failures + d->holds.failures,
 		.loop_max_us = d->turn_max_ns / 1000,
 	};
 	d->turn_max_ns = 0;
@@ -261,6 +348,7 @@ void ops_init(struct daemon *d)
 		.arg = d,
 		.store = op_store,
 		.apply = op_apply,
+		.hold = op_hold,
 		.service_traffic = op_service_traffic,
 		.backend_traffic = op_backend_traffic,
 		.service_usable = op_service_usable,

@@ -314,6 +314,7 @@ int persist_remove(const char *state)
 	_cleanup_free_ char *folder = NULL;
 	struct dirent *entry;
 	DIR *dir;
+	int r;
 
 	if (asprintf(&folder, "%s/sources", state) < 0)
 		return -ENOMEM;
@@ -325,5 +326,8 @@ int persist_remove(const char *state)
 		(void)closedir(dir);
 	if (rmdir(folder) < 0 && errno != ENOENT)
 		return -errno;
+	r = statefile_replace(state, "holds", NULL, 0);
+	if (r < 0 && r != -ENOENT)
+		return r;
 	return rmdir(state) < 0 && errno != ENOENT && errno != ENOTEMPTY ? -errno : 0;
 }

@@ -191,6 +191,17 @@ int statefile_write(const struct statefile *f, const char *folder)
 	return fsync(dir) < 0 ? -errno : 0;
 }
 
+int statefile_replace(const char *folder, const char *name, const char *text, size_t length)
+{
+	_cleanup_close_ int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (dir < 0)
+		return -errno;
+	r = replace_file(dir, name, text, length);
+	return r < 0 ? r : fsync(dir) < 0 ? -errno : 0;
+}
+
 /* The file's age is that of what it declares. */
 static int load_list(struct store *store, yyjson_val *root, uint64_t changed_ms,
 		     struct problems *problems)
@@ -219,7 +230,7 @@ static int load_list(struct store *store, yyjson_val *root, uint64_t changed_ms,
 	return r;
 }
 
-static int read_text(const char *path, char **ret, size_t *ret_length, uint64_t *ret_changed_ms)
+int statefile_text(const char *path, char **ret, size_t *ret_length, uint64_t *ret_changed_ms)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
@@ -252,7 +263,7 @@ int statefile_read(const char *path, struct store *store)
 	size_t length = 0;
 	int r;
 
-	r = read_text(path, &text, &length, &changed_ms);
+	r = statefile_text(path, &text, &length, &changed_ms);
 	if (r < 0)
 		return r;
 	doc = yyjson_read(text, length, 0);

@@ -121,8 +121,10 @@ static void on_tick(uv_timer_t *timer)
 	notify_send("WATCHDOG=1");
 	look_after_links(d);
 	evict_reap(&d->evict);
-	if (d->publish)
+	if (d->publish) {
 		publish_tick(d->publish);
+		holds_tick(&d->holds);
+	}
 	if (d->n_workloads && watch_workloads(d) < 0)
 		log_warn("cannot update the workloads set to bypass; trying again");
 }

@@ -38,37 +38,6 @@ static uint32_t find_backend(const struct entry *e, size_t endpoint)
 	return SN_NONE;
 }
 
-static bool is_held(const struct sn_health *h, uint64_t now)
-{
-	return h->held && now < h->held_until_ns;
-}
-
-static void recount(struct publish *p, const struct entry *e)
-{
-	struct sn_svc_state *state = window_at(&p->k->svc_state, e->index);
-	uint64_t now = publish_now_ns();
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < e->n_members; i++) {
-		const struct sn_backend *b = window_at(&p->k->backends, e->members[i].backend);
-
-		n += b->state == SN_BACKEND_ACTIVE &&
-		     is_held(window_at(&p->k->health, e->members[i].backend), now);
-	}
-	__atomic_store_n(&state->held, n, __ATOMIC_RELEASE);
-}
-
-void hold_recount(struct publish *p, const struct service *s)
-{
-	for (size_t a = 0; a < s->n_addresses; a++)
-		for (size_t i = 0; i < s->n_ports; i++) {
-			struct entry *e = find(p, s, a, i);
-
-			if (e)
-				recount(p, e);
-		}
-}
-
 /* The time before the word that makes it count, and the other way round. */
 static void set(struct publish *p, struct entry *e, uint32_t backend, const struct wish *want)
 {
@@ -125,7 +94,7 @@ static int each(struct publish *p, struct hold_place at, const struct wish *want
 		if (!backend)
 			continue;
 		act(p, e, backend, want);
-		recount(p, e);
+		publish_recount(p, e);
 		n++;
 	}
 	return n ? n : -ENOENT;

@@ -17,5 +17,3 @@ struct hold_place {
 int hold_set(struct publish *p, struct hold_place at, enum sn_hold held, uint64_t until_ns);
 /* Ends a hold and the kernel's own ejection: the backend is in use at once. As hold_set. */
 int hold_restore(struct publish *p, struct hold_place at);
-/* Counts a service's members that are held, anew: holds end without us. */
-void hold_recount(struct publish *p, const struct service *s);

@@ -18,9 +18,10 @@
 #define LIMIT_SERVICES 16383 /* datapath services: (address, port, protocol) */
 #define LIMIT_BACKENDS 65535 /* over all services */
 #define LIMIT_POLICIES 1023
-#define LIMIT_FALLBACK 8 /* services that one policy falls back to */
 #define LIMIT_ZONES 1023
 #define LIMIT_SOURCES 64
+#define LIMIT_HOLDS 4096                    /* backends set aside by hand */
+#define LIMIT_HOLD_REASON 200               /* characters of why */
 #define LIMIT_BODY (32u << 20)              /* bytes of a request body */
 #define LIMIT_BODIES (96u << 20)            /* bytes of all request bodies being received */
 #define LIMIT_STATE (1u << 30)              /* bytes of a state file; all that fits is less */

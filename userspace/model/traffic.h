@@ -37,7 +37,10 @@ struct backend_traffic {
 	uint32_t consecutive;
 	uint64_t ejected_until_ns, ejected_ns;
 	uint64_t held_until_ns;
-	const char *held_why; /* what the person said; NULL: nothing; good until the next call */
+	/* What is remembered of a hold, good until the next call; NULL and 0: nothing. */
+	const char *held_why; /* what the person said */
+	const char *held_by;  /* "uid 0 pid 4711" */
+	uint64_t held_ms;     /* since then; CLOCK_REALTIME */
 	uint64_t since_ns;
 	uint64_t shadow_until_ns;
 	uint32_t held;      /* enum sn_hold */
