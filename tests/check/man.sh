@@ -68,8 +68,36 @@ keys() {
 		sed 's/.*{//' | grep -oE '[a-zA-Z]+' | sort -u)
 }
 
+# "outlierDetection.window" of each row of the table, in its order.
+policy_keys() {
+	tr '\n\t' '  ' <"$1" | grep -oE '\[POLICY_[A-Z_]+\] = \{[P"][^}]*' | tr '[]{,"=' ' ' | awk '
+		$2 !~ /^POLICY_IN_/ { name[$1] = $2; up[$1] = $3; next }
+		{ group[++n] = $2; key[n] = $3 }
+		END {
+			for (i = 1; i <= n; i++) {
+				path = key[i]
+				for (g = group[i]; up[g] != g; g = up[g])
+					path = name[g] "." path
+				print path
+			}
+		}'
+}
+
+policy() {
+	local page=$pages/sinew.yaml.5.scd table=userspace/model/policy_field.c line
+	[[ -e $page && -e $table ]] || return
+	while read -r line; do
+		case $line in
+		'< '*) say "$page:1: does not tell of the policy's key ${line#< }, or not in the table's order" ;;
+		'> '*) say "$page:1: tells of a policy's key that is not there: ${line#> }" ;;
+		esac
+	done < <(diff <(policy_keys "$table") \
+		<(sed -n '/^# TRAFFICPOLICY/,/^# [A-SU-Z]/p' "$page" | grep -oE '^\*[a-zA-Z.]+\*' | tr -d '*'))
+}
+
 lint
 settings
 commands
 keys
+policy
 exit $bad

@@ -177,6 +177,10 @@ expect man.sh 'sinewctl.1.scd: of the page made of it, line 3'
 printf 'static const struct codec_shape shape = {\n\t"Service.spec", {"address",\n\t\t"weight"}, 2};\n' >"$root/userspace/model/codec.c"
 printf '*address*\n' >"$root/userspace/man/sinew.yaml.5.scd"
 expect man.sh 'does not tell of the key weight'
+printf '\t[POLICY_X] = {POLICY_IN_A, "x", 1},\n\t[POLICY_Y] = {POLICY_IN_B,\n\t"y"},\n[POLICY_IN_A] = {"a", POLICY_IN_A},\n[POLICY_IN_B] = {"b", POLICY_IN_A}' >"$root/userspace/model/policy_field.c"
+printf '# TRAFFICPOLICY\n\n*x* (1)\n*b.z* (2)\n' >>"$root/userspace/man/sinew.yaml.5.scd"
+expect man.sh "policy's key b.y"
+expect man.sh 'not there: b.z'
 mkdir -p "$root/userspace/daemon"
 printf '{"log.level", "SINEWD_LOG_LEVEL"}\n' >"$root/userspace/daemon/setting.c"
 printf '*log.form* (auto)\n' >"$root/userspace/man/sinewd.8.scd"

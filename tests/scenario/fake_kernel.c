@@ -13,8 +13,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <sinew/health.h>
-#include <sinew/policy.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -83,7 +81,11 @@ void fake_open(struct kernel *k)
 	struct window *windows[] = {&k->services, &k->slots,   &k->backends,  &k->policies,
 				    &k->health,   &k->latency, &k->svc_stats, &k->svc_state};
 
-	*k = (struct kernel){.lock_fd = -1, .evict_link_fd = -1, .meta = &fake.meta};
+	*k = (struct kernel){.lock_fd = -1,
+			     .evict_link_fd = -1,
+			     .node = "here",
+			     .zone = "near",
+			     .meta = &fake.meta};
 	k->skel = calloc(1, sizeof(*k->skel));
 	assert(k->skel);
 	k->skel->maps.sn_frontends = &frontends;

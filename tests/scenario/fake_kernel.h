@@ -10,7 +10,9 @@
 #pragma once
 
 #include <sinew/flow.h>
+#include <sinew/health.h>
 #include <sinew/meta.h>
+#include <sinew/policy.h>
 #include <sinew/service.h>
 #include <stdint.h>
 
@@ -88,6 +90,10 @@ static inline struct sn_health *fake_health(uint32_t i)
 static inline struct sn_svc_state *fake_state(uint32_t service)
 {
 	return (struct sn_svc_state *)fake.array[FAKE_SVC_STATE] + service;
+}
+static inline struct sn_policy *fake_policy(uint32_t i)
+{
+	return (struct sn_policy *)fake.array[FAKE_POLICIES] + i;
 }
 static inline struct sn_window *fake_window(uint32_t backend)
 {

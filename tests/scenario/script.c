@@ -5,13 +5,18 @@
  *   size FRONTENDS SERVICES SLOTS BACKENDS   max_entries of the maps; only as the first step
  *   put LINE                 declares a service (world.h has the line)
  *   drop NAME                removes one
- *   policy NAME, drop-policy NAME
+ *   policy NAME [SPEC], drop-policy NAME     SPEC: as JSON
  *   fails ERROR STEP         the step is refused so, and no map has changed
  *   full MAP                 the last refused change found no room in it
  *   says TEXT                the last refused change said so
  *   clock MILLISECONDS       time goes on
  *   kill, start, keep        the daemon ends; comes and adopts; comes and may not remove anything
- *   expect FRONTEND [BACKEND WEIGHT]...      what a client of it gets; nothing behind it: nobody
+ *   expect FRONTEND [BACKEND WEIGHT]...      what a client of it gets; nothing behind it: nobody;
+ *                                            "|" before each further level
+ *   spread FRONTEND N                        it is a table of N places and its members' shares
+ *                                            are equal to a place (consistentHash)
+ *   rule FRONTEND N                          its consecutiveFailures, as the programs read it
+ *   policies N                               so many indexes of sn_policies are led to
  *   absent FRONTEND
  *   frontends N              so many in all
  *   connects FRONTEND BACKEND N              the kernel counts N connects to it
@@ -28,6 +33,7 @@
  *   same NAME FRONTEND [BACKEND]             it is the same, and the same incarnation
  *   reused NAME FRONTEND [BACKEND]           the index is, but it is another incarnation
  *   other NAME FRONTEND [BACKEND]            it is another index
+ *   same-set, other-set, same-rules, other-rules NAME FRONTEND    so is what it leads to
  */
 #include "script.h"
 
@@ -52,7 +58,7 @@
 
 struct note {
 	char name[32];
-	uint32_t index, incarnation, set;
+	uint32_t index, incarnation, set, rules;
 };
 
 struct script {
@@ -121,7 +127,9 @@ static int step_drop(struct script *s)
 
 static int step_policy(struct script *s)
 {
-	return world_policy(&s->world, word(s, 1));
+	const char *spec = strchr(s->rest, ' ');
+
+	return world_policy(&s->world, word(s, 1), spec ? spec + 1 : "{}");
 }
 
 static int step_drop_policy(struct script *s)
@@ -165,20 +173,33 @@ static int step_keep(struct script *s)
 	return world_start(&s->world, true);
 }
 
+/* One level from word i on; the index of the word behind it. */
+static size_t append_expected(struct script *s, struct text_buffer *b, size_t i)
+{
+	size_t end = i;
+	double total = 0;
+
+	for (; end < s->n_words && strcmp(word(s, end), "|") != 0; end += 2)
+		total += number(s, end + 1);
+	if (end == i)
+		text_append(b, " nobody");
+	for (; i < end; i += 2)
+		text_append_format(b, " %s %.2f%%", word(s, i),
+				   world_percent(number(s, i + 1), total));
+	return end;
+}
+
 static int step_expect(struct script *s)
 {
 	_cleanup_free_ char *line = world_line(word(s, 1));
 	struct text_buffer b = {};
-	double total = 0;
 
-	for (size_t i = 3; i < s->n_words; i += 2)
-		total += number(s, i);
 	text_append_format(&b, "%s%s ->", word(s, 1), strchr(word(s, 1), '/') ? "" : "/TCP");
-	if (s->n_words == 2)
-		text_append(&b, " nobody");
-	for (size_t i = 2; i < s->n_words; i += 2)
-		text_append_format(&b, " %s %.2f%%", word(s, i),
-				   world_percent(number(s, i + 1), total));
+	for (size_t i = 2; i <= s->n_words; i++) {
+		if (i > 2)
+			text_append(&b, " |");
+		i = append_expected(s, &b, i);
+	}
 	if (strcmp(line, b.data) != 0)
 		wrong(s, "found \"%s\"", line);
 	text_done(&b);
@@ -322,6 +343,7 @@ static struct note look(struct script *s)
 
 	(void)snprintf(n.name, sizeof(n.name), "%s", word(s, 1));
 	n.set = fake_service(n.index)->set;
+	n.rules = fake_service(n.index)->policy;
 	n.incarnation = fake_service(n.index)->incarnation;
 	if (s->n_words > 3) {
 		n.index = backend(s, 2);
@@ -391,6 +413,67 @@ static int step_other_set(struct script *s)
 	return 0;
 }
 
+static int step_same_rules(struct script *s)
+{
+	if (recall(s)->rules != look(s).rules)
+		wrong(s, "then %u, now %u", recall(s)->rules, look(s).rules);
+	return 0;
+}
+
+static int step_other_rules(struct script *s)
+{
+	if (recall(s)->rules == look(s).rules)
+		wrong(s, "it is still %u", look(s).rules);
+	return 0;
+}
+
+static int step_rule(struct script *s)
+{
+	struct sn_frontend key = world_key(word(s, 1));
+	const struct sn_policy *policy = fake_policy(fake_service(fake_find(&key))->policy);
+
+	if (policy->consecutive != number(s, 2))
+		wrong(s, "it is %u", policy->consecutive);
+	return 0;
+}
+
+static int step_policies(struct script *s)
+{
+	uint32_t n = 0;
+	uint64_t seen = 0; /* a bit for each index */
+
+	for (uint32_t i = 0; i < fake.n_frontends; i++)
+		seen |= 1ull << (fake_service(fake.frontends[i].value)->policy & 63);
+	for (; seen; seen &= seen - 1)
+		n++;
+	if (n != number(s, 1))
+		wrong(s, "there are %u", n);
+	return 0;
+}
+
+static int step_spread(struct script *s)
+{
+	struct sn_frontend key = world_key(word(s, 1));
+	uint32_t service = fake_find(&key), set = fake_service(service)->set, n, least, most;
+	uint32_t counts[64] = {};
+	const struct sn_set *header = (const struct sn_set *)fake_slot(set);
+
+	n = header->count[0];
+	if (n != number(s, 2))
+		wrong(s, "it has %u places", n);
+	for (uint32_t i = 0; i < n; i++)
+		counts[fake_slot(set + SN_SET_HEADER + i)->backend & 63]++;
+	least = n;
+	most = 0;
+	for (uint32_t i = 0; i < 64; i++) {
+		least = counts[i] && counts[i] < least ? counts[i] : least;
+		most = counts[i] > most ? counts[i] : most;
+	}
+	if (most > least + 1)
+		wrong(s, "one has %u places, one has %u", least, most);
+	return 0;
+}
+
 /* --- running ------------------------------------------------------------------------------ */
 
 static const struct verb {
@@ -428,6 +511,11 @@ static const struct verb {
 	{"other", step_other},
 	{"same-set", step_same_set},
 	{"other-set", step_other_set},
+	{"same-rules", step_same_rules},
+	{"other-rules", step_other_rules},
+	{"rule", step_rule},
+	{"policies", step_policies},
+	{"spread", step_spread},
 };
 
 static int run_step(struct script *s, const char *text)

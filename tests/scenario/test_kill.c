@@ -68,9 +68,20 @@ struct kill_case {
 
 static const struct fake_size size = {16, 16, 128, 48};
 
+/* A service's line, or "policy NAME SPEC". */
+static char *json_of(const char *line)
+{
+	char name[16];
+	int at = 0;
+
+	if (sscanf(line, "policy %15s %n", name, &at) != 1)
+		return world_service_json(line);
+	return world_policy_json(name, line + at);
+}
+
 static void decode_line(const char *line, struct object *ret)
 {
-	_cleanup_free_ char *json = world_service_json(line);
+	_cleanup_free_ char *json = json_of(line);
 	struct problems problems = {};
 	yyjson_doc *doc = yyjson_read(json, strlen(json), 0);
 
@@ -260,6 +271,18 @@ static void test_p71_kill_while_everything_changes(void **state)
 		 "c 10.96.0.3 80/UDP 10.1.0.1", "t 10.96.0.4 1,2 10.1.0.1=5/6 10.1.0.1=5/8"}});
 }
 
+static void test_p71_kill_while_a_policy_and_a_fallback_change(void **state)
+{
+	need_steps();
+	play(&(struct kill_case){
+		{"policy p {\"fallback\":[\"b\"]}", "a 10.96.0.1 80 @p 10.1.0.1@near 10.1.0.2",
+		 "b 10.96.0.2 80 10.2.0.1 10.2.0.2", "c 10.96.0.3 80 @p 10.3.0.1"},
+		{"policy p {\"fallback\":[\"b\"],\"loadBalancer\":{\"locality\":{\"prefer\":"
+		 "\"zone\"}}}",
+		 "a 10.96.0.1 80 @p 10.1.0.1@near 10.1.0.2", "b 10.96.0.2 80 10.2.0.1 10.2.0.3*7",
+		 "c 10.96.0.3 80 10.3.0.1"}});
+}
+
 /* The window between a change and its state file: the kernel is ahead of what is declared. */
 static void test_p71_kill_before_the_state_is_on_disk(void **state)
 {
@@ -314,6 +337,7 @@ int main(void)
 		cmocka_unit_test(test_p71_kill_while_services_go),
 		cmocka_unit_test(test_p71_kill_while_an_address_changes_hands),
 		cmocka_unit_test(test_p71_kill_while_everything_changes),
+		cmocka_unit_test(test_p71_kill_while_a_policy_and_a_fallback_change),
 		cmocka_unit_test(test_p71_kill_before_the_state_is_on_disk),
 		cmocka_unit_test(test_refused_keys_change_nothing),
 	};

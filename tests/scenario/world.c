@@ -117,8 +117,14 @@ static void append_targets(struct text_buffer *b, char *word)
 
 static void append_endpoint(struct text_buffer *b, char *word, bool first)
 {
-	char *weight = strchr(word, '*'), *port;
+	char *zone = strchr(word, '@'), *weight, *port, *node;
 
+	if (zone)
+		*zone++ = '\0';
+	node = zone ? strchr(zone, '/') : NULL;
+	if (node)
+		*node++ = '\0';
+	weight = strchr(word, '*');
 	if (weight)
 		*weight++ = '\0';
 	port = strchr(word, '=');
@@ -129,6 +135,10 @@ static void append_endpoint(struct text_buffer *b, char *word, bool first)
 		append_targets(b, port);
 	if (weight)
 		text_append_format(b, ",\"weight\":%s", weight);
+	if (zone && *zone)
+		text_append_format(b, ",\"zone\":\"%s\"", zone);
+	if (node)
+		text_append_format(b, ",\"node\":\"%s\"", node);
 	text_append(b, "}");
 }
 
@@ -206,14 +216,21 @@ int world_put(struct world *w, const char *line)
 	return put_json(w, json);
 }
 
-int world_policy(struct world *w, const char *name)
+char *world_policy_json(const char *name, const char *spec)
 {
-	char json[256];
+	struct text_buffer b = {};
 
-	(void)snprintf(json, sizeof(json),
-		       "{\"apiVersion\":\"sinew/v1\",\"kind\":\"TrafficPolicy\","
-		       "\"metadata\":{\"name\":\"%s\"},\"spec\":{}}",
-		       name);
+	text_append_format(&b,
+			   "{\"apiVersion\":\"sinew/v1\",\"kind\":\"TrafficPolicy\","
+			   "\"metadata\":{\"name\":\"%s\"},\"spec\":%s}",
+			   name, spec);
+	return text_take(&b);
+}
+
+int world_policy(struct world *w, const char *name, const char *spec)
+{
+	_cleanup_free_ char *json = world_policy_json(name, spec);
+
 	return put_json(w, json);
 }
 

@@ -32,23 +32,26 @@ int world_start(struct world *w, bool keep);
  * A service in one line:  NAME ADDRESS PORT[,PORT] [@POLICY] [ENDPOINT]...
  *   ADDRESS   10.0.0.1, or fd00::1, or both with a comma; - to get one from the pool
  *   PORT      80, 53/UDP, 80>8080 (targetPort); several are named p0, p1 ...
- *   ENDPOINT  ADDRESS[=PORT][*WEIGHT]; =8080/9090 names a port for p0, p1 ... each
+ *   ENDPOINT  ADDRESS[=PORT][*WEIGHT][@ZONE[/NODE]]; =8080/9090 names a port for p0, p1 ... each
+ *             The world's node is "here" in zone "near".
  * as the JSON that a client would send. The caller frees it.
  */
 char *world_service_json(const char *line);
+char *world_policy_json(const char *name, const char *spec); /* spec: JSON */
 
 /* One change, planned, published and committed as the daemon does it; errors as theirs. */
 int world_apply(struct world *w, const struct change *change);
-int world_put(struct world *w, const char *line);    /* a service line */
-int world_drop(struct world *w, const char *name);   /* a service's name */
-int world_policy(struct world *w, const char *name); /* declares a TrafficPolicy */
+int world_put(struct world *w, const char *line);  /* a service line */
+int world_drop(struct world *w, const char *name); /* a service's name */
+/* Declares a TrafficPolicy; `spec` is JSON. */
+int world_policy(struct world *w, const char *name, const char *spec);
 int world_drop_policy(struct world *w, const char *name);
 
 /*
  * What clients can reach, one line for each frontend, sorted:
- *   10.0.0.1:80/TCP -> 10.1.0.1:8080 33.33% 10.1.0.2:8080 66.67%
- * Shares are what a draw gives. Something that a program would have to call torn, or a backend that
- * is gone, is said in its place with the word TORN.
+ *   10.0.0.1:80/TCP -> 10.1.0.1:8080 33.33% 10.1.0.2:8080 66.67% | 10.2.0.1:80 100.00%
+ * Shares are what a draw gives in one level; "|" is before the next one. Something that a program
+ * would have to call torn, or a backend that is gone, is said in its place with the word TORN.
  */
 char *world_text(void);
 /* As shares are written: draws are exact to 2^-32 of a member, so ties must not decide a digit. */

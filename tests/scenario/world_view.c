@@ -42,14 +42,13 @@ static bool is_whole_backend(uint32_t index, uint32_t service)
 	       b->state != SN_BACKEND_GONE && address_is_target(&b->addr);
 }
 
-/* The set's shares; -1: a program would find it torn. */
-static int read_shares(uint32_t service, uint32_t set, struct share *shares)
+/* One level's shares; -1: a program would find it torn. */
+static int read_shares(uint32_t service, uint32_t first, uint32_t count, struct share *shares)
 {
-	const struct sn_set *header = (const struct sn_set *)fake_slot(set);
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < header->count[0]; i++) {
-		const struct sn_slot *slot = fake_slot(set + SN_SET_HEADER + i);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct sn_slot *slot = fake_slot(first + i);
 
 		if (slot->service != service || !is_whole_backend(slot->backend, service) ||
 		    !is_whole_backend(slot->alias, service))
@@ -81,21 +80,15 @@ double world_percent(double part, double whole)
 	return part * 100 / whole + 1e-6;
 }
 
-static void append_shares(struct text_buffer *b, uint32_t service, uint32_t set)
+/* One level; how many different members it has, -1: torn. */
+static int append_level(struct text_buffer *b, uint32_t service, uint32_t first, uint32_t count)
 {
-	const struct sn_set *header = (const struct sn_set *)fake_slot(set);
-	_cleanup_free_ struct share *shares = NULL;
+	_cleanup_free_ struct share *shares = calloc(2 * count + 1, sizeof(*shares));
 	char text[ADDRESS_TEXT];
 	int n;
 
-	if (!set || set >= fake.size.slots || header->service != service ||
-	    header->count[0] + SN_SET_HEADER > fake.size.slots - set) {
-		text_append(b, " TORN set");
-		return;
-	}
-	shares = calloc(2 * header->count[0] + 1, sizeof(*shares));
 	assert_non_null(shares);
-	n = read_shares(service, set, shares);
+	n = read_shares(service, first, count, shares);
 	if (n < 0)
 		text_append(b, " TORN member");
 	if (!n)
@@ -105,10 +98,46 @@ static void append_shares(struct text_buffer *b, uint32_t service, uint32_t set)
 		const struct sn_backend *backend = fake_backend(shares[i].backend);
 
 		(void)address_format_port(&backend->addr, ntohs(backend->port_be), text);
-		text_append_format(
-			b, " %s %.2f%%", text,
-			world_percent((double)shares[i].units / 4294967296.0, header->count[0]));
+		text_append_format(b, " %s %.2f%%", text,
+				   world_percent((double)shares[i].units / 4294967296.0, count));
 	}
+	return n;
+}
+
+/* Levels apart by "|", up to the last one that has members. */
+static void append_levels(struct text_buffer *b, uint32_t service, uint32_t set)
+{
+	const struct sn_set *header = (const struct sn_set *)fake_slot(set);
+	uint32_t first = set + SN_SET_HEADER, last = SN_LEVELS - 1;
+	int members = 0;
+
+	while (last && !header->count[last])
+		last--;
+	for (uint32_t level = 0; level <= last; level++) {
+		if (level)
+			text_append(b, " |");
+		members += append_level(b, service, first, header->count[level]);
+		first += header->count[level];
+	}
+	if (members != (int)header->total)
+		text_append(b, " TORN total");
+}
+
+static void append_set(struct text_buffer *b, uint32_t service, uint32_t set)
+{
+	const struct sn_set *header = (const struct sn_set *)fake_slot(set);
+	uint64_t n = SN_SET_HEADER;
+
+	if (!set || set + SN_SET_HEADER > fake.size.slots || header->service != service) {
+		text_append(b, " TORN set");
+		return;
+	}
+	for (int i = 0; i < SN_LEVELS; i++)
+		n += header->count[i];
+	if (n > fake.size.slots - set)
+		text_append(b, " TORN set");
+	else
+		append_levels(b, service, set);
 }
 
 static void append_frontend(struct text_buffer *b, const struct fake_frontend *f)
@@ -125,7 +154,7 @@ static void append_frontend(struct text_buffer *b, const struct fake_frontend *f
 	else if (!s->policy || s->policy >= 16)
 		text_append(b, " TORN policy");
 	else
-		append_shares(b, f->value, s->set);
+		append_set(b, f->value, s->set);
 }
 
 static int compare_lines(const void *a, const void *b)

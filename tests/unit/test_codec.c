@@ -236,7 +236,7 @@ static void test_policy(void **state)
 		 false},
 		{"'random'", "'ROUND_ROBIN'", "/spec/loadBalancer/algorithm",
 		 "did you mean \"roundRobin\"?", false},
-		{"'random'", "'x'", "/spec/loadBalancer/algorithm", "is not known; use p2c,",
+		{"'random'", "'x'", "/spec/loadBalancer/algorithm", "is not known; random, p2c,",
 		 false},
 		{"'random'", "[]", "/spec/loadBalancer/algorithm", "not a list", false},
 		{"'loadBalancer'", "'loadbalancer'", "/spec/loadbalancer", "\"loadBalancer\"?",

@@ -107,6 +107,28 @@ static int adopt_entry(struct publish *p, const struct entry *e)
 	return 0;
 }
 
+#define RULES_FIRST 1
+
+/* The default is where the first daemon has put it, also while no service leads there. */
+static int adopt_default(struct publish *p, uint64_t now_ns)
+{
+	const struct sn_policy *ours = policy_default_rules();
+	struct rules *rules = &p->rules;
+	int r = window_need(&p->k->policies, RULES_FIRST);
+
+	if (r < 0)
+		return r;
+	if (!rules->users[RULES_FIRST] &&
+	    !memcmp(window_at(&p->k->policies, RULES_FIRST), ours, sizeof(*ours)) &&
+	    index_claim(&rules->pool, RULES_FIRST, 1) >= 0) {
+		rules->known[RULES_FIRST] = *ours;
+		rules->users[RULES_FIRST] = 1;
+		rules->ours = RULES_FIRST;
+		return 0;
+	}
+	return rules_take(p, ours, now_ns, &rules->ours);
+}
+
 int rules_adopt(struct publish *p)
 {
 	uint64_t now_ns = publish_now_ns();
@@ -118,7 +140,7 @@ int rules_adopt(struct publish *p)
 		if (r < 0)
 			return r;
 	}
-	r = rules_take(p, policy_default_rules(), now_ns, &p->rules.ours);
+	r = adopt_default(p, now_ns);
 	if (r < 0)
 		return r;
 	rules_write(p, p->rules.ours);

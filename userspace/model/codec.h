@@ -50,3 +50,8 @@ struct object *object_free_list(struct object *objects, size_t n); /* returns NU
  */
 yyjson_mut_val *codec_encode_service(yyjson_mut_doc *doc, const struct service *s);
 yyjson_mut_val *codec_encode_policy(yyjson_mut_doc *doc, const struct policy *p);
+/* Only the "spec" with the keys that are wanted, as bits 1 << enum policy_key: policy->given is
+ * what was written, POLICY_EVERY_KEY what is in force. */
+#define POLICY_EVERY_KEY ((1ull << POLICY_KEYS) - 1)
+yyjson_mut_val *codec_encode_policy_spec(yyjson_mut_doc *doc, const struct policy *p,
+					 uint64_t keys);

@@ -163,13 +163,8 @@ yyjson_mut_val *codec_encode_policy(yyjson_mut_doc *doc, const struct policy *p)
 {
 	struct encoder e = {.doc = doc};
 	yyjson_mut_val *root = begin(&e, "TrafficPolicy", p->namespace, p->name);
-	yyjson_mut_val *spec = yyjson_mut_obj(doc), *balancer = yyjson_mut_obj(doc);
 
 	put_labels(&e, yyjson_mut_obj_get(root, "metadata"), p->labels, p->n_labels);
-	if (policy_has(p, POLICY_ALGORITHM)) {
-		put_text(&e, balancer, "algorithm", policy_algorithm_name(p->rules.algorithm));
-		put(&e, spec, "loadBalancer", balancer);
-	}
-	put(&e, root, "spec", spec);
+	put(&e, root, "spec", codec_encode_policy_spec(doc, p, p->given));
 	return e.failed ? NULL : root;
 }

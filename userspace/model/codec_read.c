@@ -91,12 +91,45 @@ static size_t find_key(const struct codec_shape *shape, yyjson_val *key)
 	return i;
 }
 
+static char folded(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Whether they differ in nothing but case and "_", "-": "base_ejection_time", "baseEjectionTime".
+ */
+static bool is_same_word(const char *a, const char *b)
+{
+	for (;;) {
+		a += strspn(a, "_-");
+		b += strspn(b, "_-");
+		if (folded(*a) != folded(*b))
+			return false;
+		if (!*a)
+			return true;
+		a++;
+		b++;
+	}
+}
+
+const char *codec_find_meant(const char *word, const char *const *known, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is_same_word(word, known[i]))
+			return known[i];
+	return text_suggest(word, known, n);
+}
+
 static int refuse_unknown(struct codec *c, const struct json_at *at,
 			  const struct codec_shape *shape, yyjson_val *key)
 {
 	const char *word = yyjson_get_str(key), *meant;
 
-	meant = text_suggest(word, shape->keys, shape->n);
+	meant = shape->elsewhere ? shape->elsewhere(word) : NULL;
+	if (meant)
+		return codec_refuse_key(c, at, "unknown key \"%.*s\" in %s; here it is %s", SHOWN,
+					word, shape->name, meant);
+	meant = codec_find_meant(word, shape->keys, shape->n);
 	if (meant)
 		return codec_refuse_key(c, at, "unknown key \"%.*s\" in %s; did you mean \"%s\"?",
 					SHOWN, word, shape->name, meant);
@@ -238,5 +271,14 @@ int codec_read_number(struct codec *c, const struct json_at *at, yyjson_val *jso
 				    (unsigned long long)yyjson_get_uint(json),
 				    (unsigned long long)range.min, (unsigned long long)range.max);
 	*ret = yyjson_get_uint(json);
+	return 0;
+}
+
+int codec_read_bool(struct codec *c, const struct json_at *at, yyjson_val *json, bool *ret)
+{
+	if (!yyjson_is_bool(json))
+		return codec_refuse(c, at, "%s must be true or false, not %s", place_name(at),
+				    codec_type_name(json));
+	*ret = yyjson_is_true(json);
 	return 0;
 }

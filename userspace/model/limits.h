@@ -18,6 +18,7 @@
 #define LIMIT_SERVICES 16383 /* datapath services: (address, port, protocol) */
 #define LIMIT_BACKENDS 65535 /* over all services */
 #define LIMIT_POLICIES 1023
+#define LIMIT_FALLBACK 8 /* services that one policy falls back to */
 #define LIMIT_ZONES 1023
 #define LIMIT_SOURCES 64
 #define LIMIT_HOLDS 4096                    /* backends set aside by hand */

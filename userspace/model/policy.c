@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/policy_field.h"
+
 #define MS 1000000ull
 #define SECOND (1000 * MS)
 #define HOUR (3600 * SECOND)
@@ -59,12 +61,8 @@ void policy_defaults(struct policy *draft)
 
 const char *policy_algorithm_name(uint8_t algorithm)
 {
-	static const char *const names[] = {[SN_ALGORITHM_RANDOM] = "random",
-					    [SN_ALGORITHM_P2C] = "p2c",
-					    [SN_ALGORITHM_ROUND_ROBIN] = "roundRobin",
-					    [SN_ALGORITHM_HASH] = "consistentHash"};
-
-	return algorithm < ARRAY_SIZE(names) ? names[algorithm] : "unknown";
+	return algorithm <= SN_ALGORITHM_HASH ? policy_field(POLICY_ALGORITHM)->words[algorithm]
+					      : "unknown";
 }
 
 /* --- one block ---------------------------------------------------------------------------- */
