@@ -102,15 +102,20 @@ static int fake_apply(void *arg, const struct control_order *order, struct probl
 /* Workload 7 was failed by everybody's first endpoint, two seconds ago. */
 static int fake_memory(void *arg, uint32_t service, uint32_t workload, struct sn_memory *ret)
 {
-	if (workload != 7)
+	const struct fake *f = arg;
+	struct backend_traffic b;
+	size_t n;
+	struct service *const *all = store_services(f->store, &n);
+
+	if (workload != 7 || !service || service > n || !all[service - 1]->n_endpoints)
 		return -ENOENT;
+	(void)figures_backend_traffic(arg, all[service - 1], 0, 0, &b);
 	*ret = (struct sn_memory){.failed_ns = figures_now_ns() - 2 * FIGURES_SECOND,
-				  .backend = (service - 1) * 8 + 1,
+				  .backend = b.index,
 				  .incarnation = 1};
 	return 0;
 }
 
-/* Backend index: service number * 8 + endpoint + 1. */
 static const struct service *fake_backend_owner(void *arg, uint32_t backend, uint16_t incarnation,
 						size_t *ret_endpoint, size_t *ret_port)
 {
@@ -190,6 +195,7 @@ static int fake_explain(void *arg, struct sn_explain *e)
 		e->backend = e->count ? (uint32_t)(i * 8 + 1) : SN_NONE;
 		e->incarnation = 1;
 	}
+	e->panic = s && !strncmp(s->name, FIGURES_AILING, strlen(FIGURES_AILING));
 	if (s && e->mark)
 		e->reason = SN_R_BYPASS_MARK;
 	return 0;
@@ -407,6 +413,7 @@ static int fake_run(struct fake *f, const struct options *o)
 		.backend_traffic = figures_backend_traffic,
 		.service_usable = figures_service_usable,
 		.service_state = figures_service_state,
+		.members = figures_members,
 		.memory = fake_memory,
 		.flows = fake_flows,
 		.backend_owner = fake_backend_owner,

@@ -119,6 +119,23 @@ size_t figures_service_usable(void *arg, const struct service *s)
 	return n;
 }
 
+/* An ailing service has its last endpoint in level 1. */
+int figures_members(void *arg, const struct control_door *door,
+		    void (*visit)(void *visit_arg, const struct member_traffic *m), void *visit_arg)
+{
+	const struct service *s = door->service;
+	bool ails = strncmp(s->name, FIGURES_AILING, strlen(FIGURES_AILING)) == 0;
+
+	for (size_t i = 0; i < s->n_endpoints; i++) {
+		struct member_traffic m = {.owner = s, .endpoint = i, .port = door->port};
+
+		(void)figures_backend_traffic(arg, s, i, door->port, &m.backend);
+		m.backend.level = ails && i == s->n_endpoints - 1;
+		visit(visit_arg, &m);
+	}
+	return 0;
+}
+
 int figures_service_state(void *arg, const struct service *s, struct service_state *ret)
 {
 	uint64_t now = figures_now_ns();

@@ -17,6 +17,9 @@ int figures_backend_traffic(void *arg, const struct service *s, size_t endpoint,
 			    struct backend_traffic *ret);
 int figures_service_traffic(void *arg, const struct service *s, struct traffic *ret);
 size_t figures_service_usable(void *arg, const struct service *s);
+int figures_members(void *arg, const struct control_door *door,
+		    void (*visit)(void *visit_arg, const struct member_traffic *m),
+		    void *visit_arg);
 int figures_service_state(void *arg, const struct service *s, struct service_state *ret);
 /* Tells of a backend of the service with this datapath index, "127.128.0.1:80" to "10.0.0.1:8080":
  * each type of event once. */

@@ -105,3 +105,32 @@ def test_metrics_of_what_ails(ailing):
         assert {k: one.of(name, **labels, **{label: k})[0] for k in want} == want, name
     assert one.of("sinew_panic", service="service-00003") == [0]
     assert one.of("sinew_service_events_total", reason="failed_over", **labels) == [15]
+
+
+def test_explain_tells_levels_and_what_is_against_each(ailing):
+    said = ailing.get("/v1/explain?destination=shop/ailing:80&cgroup=7")
+    lines = said["lines"]
+    assert lines[0].startswith("shop/ailing is 127.") and lines[0].endswith(":80, TCP, from source manifest, policy default (p2c)")
+    assert lines[1:3] == ["panic: 2 of 6 usable, less than 50%: ejection is ignored", "level 0: 1 of 5 usable"]
+    first, ejected, half_open, held, drained = lines[3:8]
+    assert first.startswith("  10.0.0.1:8080 usable, weight 100 (100%), score ") and " x 40us, failed " in first
+    assert first.endswith("; failed this workload 2s ago, so only if there is no other")
+    assert ejected in [f"  10.0.0.2:8080 ejected, {n}s left: 5 consecutive refused (2nd time)" for n in (20, 21)]
+    assert half_open == "  10.0.0.3:8080 half-open, the next connect tells: half-open probe refused (2nd time)"
+    assert held.startswith("  10.0.0.4:8080 ejected by hand, ") and held.endswith(" left: new disk")
+    assert drained == "  10.0.0.5:8080 drained by hand, until it is restored"
+    assert lines[8:] == ["level 1: not needed, 1 backend", "would pick 10.0.0.1:8080"]
+    assert [c["level"] for c in said["candidates"]] == [0] * 5 + [1]
+    assert [c["avoided"] for c in said["candidates"]] == [True] + [False] * 5
+    assert [c.get("why", "")[:9] for c in said["candidates"]] == ["", "ejected, ", "half-open", "ejected b", "drained b", ""]
+    assert said["decision"] == {"outcome": "translated", "reason": "connected", "level": 0, "panic": True}
+    nobody = ailing.get("/v1/explain?destination=shop/ailing:80")
+    assert not any(c["avoided"] for c in nobody["candidates"]) and "failed this workload" not in "".join(nobody["lines"])
+    shape = Shape(ailing.get("/v1/openapi.json"))
+    shape.check(said, {"$ref": "#/components/schemas/Explanation"}, "explain")
+
+
+def test_explain_of_one_level_does_not_speak_of_levels(ailing):
+    lines = ailing.get("/v1/explain?destination=shop-3/service-00003:80")["lines"]
+    assert len(lines) == 5 and not any("level" in line for line in lines)
+    assert lines[1].startswith("10.0.3.1:8080 usable, weight 100 (50%), active ") and lines[3] == "10.0.3.3:8080 draining: weight 0"

@@ -200,7 +200,7 @@ def test_explain_words_what_the_kernel_said(shared):
     for destination in (f"{address}:80", "shop-3/service-00003:80", "shop-3/service-00003:http", "shop-3/service-00003"):
         said = shared.get(f"/v1/explain?destination={destination}")
         assert said["service"]["name"] == "service-00003" and said["decision"] == {
-            "outcome": "translated", "reason": "connected"}
+            "outcome": "translated", "reason": "connected", "level": 0, "panic": False}
         assert said["picked"] == {"address": "10.0.3.1", "port": 8080}
         assert [c["picked"] for c in said["candidates"]] == [True, False, False]
         assert said["lines"][-1] == "would pick 10.0.3.1:8080"

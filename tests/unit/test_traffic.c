@@ -90,6 +90,9 @@ static void test_usable_is_neither_ejected_nor_half_open_nor_held(void **state)
 	b.state = SN_BACKEND_DRAINING;
 	assert_false(backend_is_usable(&b, 100));
 	b = active;
+	b.level = SN_LEVELS;
+	assert_false(backend_is_usable(&b, 100)); /* too far away */
+	b = active;
 	b.ejected_until_ns = 200;
 	assert_false(backend_is_usable(&b, 100));
 	assert_false(backend_is_usable(&b, 300)); /* until its probe succeeds */

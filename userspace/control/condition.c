@@ -246,7 +246,9 @@ const char *condition_text(const struct backend_traffic *b, const struct conditi
 		(void)snprintf(buf, CONDITION_TEXT, "removed");
 		break;
 	default:
-		if (share < 100)
+		if (b->level >= SN_LEVELS)
+			(void)snprintf(buf, CONDITION_TEXT, "too far away for its policy");
+		else if (share < 100)
 			(void)snprintf(buf, CONDITION_TEXT, "usable, slow start %u%%", share);
 		else
 			(void)snprintf(buf, CONDITION_TEXT, "usable");

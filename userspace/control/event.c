@@ -186,10 +186,11 @@ static const struct service *event_owner(const struct control *c, const struct s
 	size_t endpoint, port;
 	const struct service *s = NULL;
 
-	if (e->backend)
-		s = c->ops.backend_owner(c->ops.arg, e->backend, e->incarnation, &endpoint, &port);
-	if (!s && e->service)
+	/* Who was asked: a fallback's backend has another owner. */
+	if (e->service)
 		s = c->ops.service_owner(c->ops.arg, e->service, &port);
+	if (!s && e->backend)
+		s = c->ops.backend_owner(c->ops.arg, e->backend, e->incarnation, &endpoint, &port);
 	return s;
 }
 

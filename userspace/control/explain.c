@@ -11,19 +11,10 @@
 #include <strings.h>
 
 #include "control/answer.h"
+#include "control/explain.h"
 #include "control/handler.h"
 #include "control/view.h"
 #include "model/limits.h"
-
-struct question {
-	struct sn_explain e;
-	const struct service *service; /* NULL: nobody owns the destination */
-	size_t port;
-	const struct service *picked; /* what the kernel chose */
-	size_t picked_endpoint, picked_port;
-	yyjson_mut_doc *doc;
-	yyjson_mut_val *root, *lines, *candidates;
-};
 
 /* "80", or "" for the only port. Returns the index of the service's port, or -errno. */
 static int port_find(const struct service *s, const char *text, uint8_t proto)
@@ -122,8 +113,7 @@ static int question_read(struct request *q, struct question *k)
 	return 0;
 }
 
-__attribute__((format(printf, 2, 3))) static void line_add(struct question *k, const char *format,
-							   ...)
+void explain_line(struct question *k, const char *format, ...)
 {
 	char text[400];
 	va_list args;
@@ -142,8 +132,8 @@ static void service_explain(struct question *k)
 
 	address_format_port(&k->e.dest.addr, ntohs(k->e.dest.port_be), text);
 	if (!s) {
-		line_add(k, "%s, %s, is not an address of any service", text,
-			 view_proto(k->e.dest.proto));
+		explain_line(k, "%s, %s, is not an address of any service", text,
+			     view_proto(k->e.dest.proto));
 		return;
 	}
 	o = yyjson_mut_obj_add_obj(k->doc, k->root, "service");
@@ -151,75 +141,20 @@ static void service_explain(struct question *k)
 	view_add_text(k->doc, o, "name", s->name);
 	view_add_text(k->doc, o, "source", s->source);
 	(void)yyjson_mut_obj_add_uint(k->doc, o, "port", s->ports[k->port].port);
-	line_add(k, "%s/%s is %s, %s, from source %s, policy %s", s->namespace, s->name, text,
-		 view_proto(k->e.dest.proto), s->source, s->policy);
+	explain_line(k, "%s/%s is %s, %s, from source %s, policy %s (%s)", s->namespace, s->name,
+		     text, view_proto(k->e.dest.proto), s->source, s->policy,
+		     policy_algorithm_name(k->at.rules->algorithm));
 }
 
-static void policy_explain(struct question *k, const struct store *store)
+static void policy_explain(struct question *k)
 {
-	const struct sn_policy *rules = policy_default_rules();
-	const struct policy *p;
 	yyjson_mut_val *o;
 
 	if (!k->service)
 		return;
-	p = store_find_policy(store, k->service->namespace, k->service->policy);
-	if (p)
-		rules = &p->rules;
 	o = yyjson_mut_obj_add_obj(k->doc, k->root, "policy");
 	view_add_text(k->doc, o, "name", k->service->policy);
-	view_add_text(k->doc, o, "algorithm", policy_algorithm_name(rules->algorithm));
-}
-
-static bool is_picked(const struct question *k, size_t endpoint)
-{
-	return k->e.reason == SN_R_CONNECTED && k->picked == k->service &&
-	       k->picked_endpoint == endpoint && k->picked_port == k->port;
-}
-
-/* What its weight gives an endpoint, in percent. */
-static double share_of(const struct service *s, size_t endpoint)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < s->n_endpoints; i++)
-		sum += s->endpoints[i].weight;
-	return sum ? 100.0 * s->endpoints[endpoint].weight / (double)sum : 0;
-}
-
-static void candidate_explain(const struct control *c, struct question *k, size_t endpoint)
-{
-	const struct service *s = k->service;
-	struct backend_traffic b = {};
-	int r = c->ops.backend_traffic(c->ops.arg, s, endpoint, k->port, &b);
-	uint16_t target = service_target(s, endpoint, k->port);
-	const char *why = r < 0                            ? "not published"
-			  : b.state == SN_BACKEND_DRAINING ? "draining: weight 0"
-			  : b.state != SN_BACKEND_ACTIVE   ? "removed"
-							   : "";
-	char text[ADDRESS_TEXT];
-	yyjson_mut_val *o = yyjson_mut_arr_add_obj(k->doc, k->candidates);
-
-	address_format_port(&s->endpoints[endpoint].addr,
-			    target ? target : ntohs(k->e.dest.port_be), text);
-	view_add_text(k->doc, o, "address", text);
-	(void)yyjson_mut_obj_add_uint(k->doc, o, "weight", s->endpoints[endpoint].weight);
-	if (*view_zone(s, endpoint))
-		view_add_text(k->doc, o, "zone", view_zone(s, endpoint));
-	(void)yyjson_mut_obj_add_str(k->doc, o, "state", r < 0 ? "pending" : view_state(b.state));
-	(void)yyjson_mut_obj_add_bool(k->doc, o, "usable", !*why);
-	if (*why)
-		(void)yyjson_mut_obj_add_str(k->doc, o, "why", why);
-	(void)yyjson_mut_obj_add_bool(k->doc, o, "picked", is_picked(k, endpoint));
-	(void)yyjson_mut_obj_add_uint(k->doc, o, "active", b.traffic.active);
-	(void)yyjson_mut_obj_add_uint(k->doc, o, "failed", traffic_failed(&b.traffic));
-	if (*why)
-		line_add(k, "%s %s, active %u, failed %llu", text, why, b.traffic.active,
-			 (unsigned long long)traffic_failed(&b.traffic));
-	else
-		line_add(k, "%s usable, weight %u (%.0f%%), active %u, failed %llu", text,
-			 s->endpoints[endpoint].weight, share_of(s, endpoint), b.traffic.active,
-			 (unsigned long long)traffic_failed(&b.traffic));
+	view_add_text(k->doc, o, "algorithm", policy_algorithm_name(k->at.rules->algorithm));
 }
 
 static void picked_explain(struct question *k)
@@ -230,8 +165,8 @@ static void picked_explain(struct question *k)
 	uint16_t port;
 
 	if (!s) {
-		line_add(k, "would pick backend %u, which was replaced meanwhile; ask again",
-			 k->e.backend);
+		explain_line(k, "would pick backend %u, which was replaced meanwhile; ask again",
+			     k->e.backend);
 		return;
 	}
 	port = service_target(s, k->picked_endpoint, k->picked_port);
@@ -241,33 +176,30 @@ static void picked_explain(struct question *k)
 	o = yyjson_mut_obj_add_obj(k->doc, k->root, "picked");
 	view_add_address(k->doc, o, "address", &s->endpoints[k->picked_endpoint].addr);
 	(void)yyjson_mut_obj_add_uint(k->doc, o, "port", port);
-	line_add(k, "would pick %s", text);
+	explain_line(k, "would pick %s", text);
 }
 
 static void decision_explain(struct question *k)
 {
 	bool translated = k->e.reason == SN_R_CONNECTED, none = k->e.reason >= SN_R_MAX;
 	yyjson_mut_val *o = yyjson_mut_obj_add_obj(k->doc, k->root, "decision");
-	const char *outcome = translated                       ? "translated"
-			      : k->e.reason == SN_R_NO_BACKEND ? "refused"
-							       : "untouched";
+	bool refused = k->e.reason == SN_R_NO_BACKEND || k->e.reason == SN_R_LIMITED ||
+		       k->e.reason == SN_R_RETRY_BUDGET;
+	const char *outcome = translated ? "translated" : refused ? "refused" : "untouched";
 
 	(void)yyjson_mut_obj_add_str(k->doc, o, "outcome", outcome);
+	if (translated) {
+		(void)yyjson_mut_obj_add_uint(k->doc, o, "level", k->e.level);
+		(void)yyjson_mut_obj_add_bool(k->doc, o, "panic", k->e.panic != 0);
+	}
 	(void)yyjson_mut_obj_add_str(k->doc, o, "reason",
 				     none ? "not_a_service" : view_reason(k->e.reason));
 	if (translated)
 		picked_explain(k);
 	else if (none)
-		line_add(k, "the kernel knows no service there: the connect is left as it is");
+		explain_line(k, "the kernel knows no service there: the connect is left as it is");
 	else
-		line_add(k, "%s: %s", outcome, view_reason_help(k->e.reason));
-}
-
-static void candidates_explain(const struct control *c, struct question *k)
-{
-	k->candidates = yyjson_mut_obj_add_arr(k->doc, k->root, "candidates");
-	for (size_t i = 0; k->service && i < k->service->n_endpoints; i++)
-		candidate_explain(c, k, i);
+		explain_line(k, "%s: %s", outcome, view_reason_help(k->e.reason));
 }
 
 static int question_answer(struct request *q, struct question *k)
@@ -287,8 +219,8 @@ static int question_answer(struct request *q, struct question *k)
 	(void)yyjson_mut_obj_add_str(k->doc, o, "protocol", view_proto(k->e.dest.proto));
 	k->lines = yyjson_mut_arr(k->doc);
 	service_explain(k);
-	policy_explain(k, c->ops.store(c->ops.arg));
-	candidates_explain(c, k);
+	policy_explain(k);
+	candidate_explain(c, k);
 	decision_explain(k);
 	(void)yyjson_mut_obj_add_val(k->doc, k->root, "lines", k->lines);
 	r = answer_json(q, 200, k->doc);
@@ -308,6 +240,8 @@ int explain_get(struct request *q)
 	r = c->ops.explain(c->ops.arg, &k.e);
 	if (r < 0)
 		return answer_problem(q, 503, "the kernel could not be asked: %s", strerror(-r));
+	k.at = (struct condition_at){k.service ? view_rules(c, k.service) : policy_default_rules(),
+				     condition_now_ns()};
 	if (k.e.reason == SN_R_CONNECTED)
 		k.picked = c->ops.backend_owner(c->ops.arg, k.e.backend, (uint16_t)k.e.incarnation,
 						&k.picked_endpoint, &k.picked_port);

@@ -61,6 +61,13 @@ struct control_check { /* /v1/doctor */
 	char hint[200]; /* "": none */
 };
 
+/* Where a client knocks: a port of a service at one of its addresses. */
+struct control_door {
+	const struct service *service;
+	size_t port;
+	struct sn_addr addr;
+};
+
 struct control_ops {
 	void *arg;
 
@@ -85,6 +92,11 @@ struct control_ops {
 	/* One endpoint of a service at one of its ports. -ENOENT: not published. */
 	int (*backend_traffic)(void *arg, const struct service *s, size_t endpoint, size_t port,
 			       struct backend_traffic *ret);
+	/* Visits the backends that a connect there may get, those of fallback services among them.
+	 * -ENOENT: not published. */
+	int (*members)(void *arg, const struct control_door *door,
+		       void (*visit)(void *visit_arg, const struct member_traffic *m),
+		       void *visit_arg);
 	/* Endpoints of a service with a backend that is usable now, counted once per endpoint. */
 	size_t (*service_usable)(void *arg, const struct service *s);
 	int (*service_state)(void *arg, const struct service *s, struct service_state *ret);

@@ -211,6 +211,15 @@ static size_t op_service_usable(void *arg, const struct service *s)
 	return read_usable(((struct daemon *)arg)->publish, s);
 }
 
+static int op_members(void *arg, const struct control_door *door,
+		      void (*visit)(void *visit_arg, const struct member_traffic *m),
+		      void *visit_arg)
+{
+	const struct read_door at = {door->service, door->port, door->addr};
+
+	return read_members(((struct daemon *)arg)->publish, &at, visit, visit_arg);
+}
+
 static int op_service_state(void *arg, const struct service *s, struct service_state *ret)
 {
 	return read_state(((struct daemon *)arg)->publish, s, ret);
@@ -353,6 +362,7 @@ void ops_init(struct daemon *d)
 		.backend_traffic = op_backend_traffic,
 		.service_usable = op_service_usable,
 		.service_state = op_service_state,
+		.members = op_members,
 		.memory = op_memory,
 		.flows = op_flows,
 		.backend_owner = op_backend_owner,

@@ -81,6 +81,37 @@ int read_endpoint(const struct publish *p, const struct service *s, size_t endpo
 	return -ENOENT;
 }
 
+/* Of a fallback's backend: whose endpoint it is, which is not who was asked for. */
+static const struct service *member_owner(const struct entry *e, const struct member *m,
+					  size_t *ret_endpoint, size_t *ret_port)
+{
+	const struct service *s = m->via ? e->via[m->via - 1] : e->owner;
+
+	*ret_endpoint = m->endpoint;
+	*ret_port = m->via ? (size_t)draft_fallback_port(s, &e->owner->ports[e->port]) : e->port;
+	return s;
+}
+
+int read_members(const struct publish *p, const struct read_door *door,
+		 void (*visit)(void *arg, const struct member_traffic *m), void *arg)
+{
+	const struct service_port *port = &door->service->ports[door->port];
+	const struct sn_frontend key = {
+		.addr = door->addr, .port_be = htons(port->port), .proto = port->proto};
+	const struct entry *e = entry_find(p, &key);
+	struct member_traffic m;
+
+	if (!e || !e->owner)
+		return -ENOENT;
+	for (uint32_t i = 0; i < e->n_members; i++) {
+		m.owner = member_owner(e, &e->members[i], &m.endpoint, &m.port);
+		read_member(p, e->members[i].backend, &m.backend);
+		m.backend.level = e->members[i].level;
+		visit(arg, &m);
+	}
+	return 0;
+}
+
 static void add_entry(const struct publish *p, const struct entry *e, struct traffic *sum)
 {
 	const struct sn_svc_stats *stats = window_at(&p->k->svc_stats, e->index);
@@ -124,6 +155,7 @@ static void mark_usable(const struct publish *p, const struct entry *e, uint64_t
 		    usable[e->members[i].endpoint])
 			continue;
 		read_member(p, e->members[i].backend, &b);
+		b.level = e->members[i].level;
 		usable[e->members[i].endpoint] = backend_is_usable(&b, now_ns);
 	}
 }
@@ -186,17 +218,6 @@ int read_memory(const struct kernel *k, uint32_t service, uint32_t workload, str
 	if (bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.sn_memory), &key, ret) < 0)
 		return -errno;
 	return 0;
-}
-
-/* Of a fallback's backend: whose endpoint it is, which is not who was asked for. */
-static const struct service *member_owner(const struct entry *e, const struct member *m,
-					  size_t *ret_endpoint, size_t *ret_port)
-{
-	const struct service *s = m->via ? e->via[m->via - 1] : e->owner;
-
-	*ret_endpoint = m->endpoint;
-	*ret_port = m->via ? (size_t)draft_fallback_port(s, &e->owner->ports[e->port]) : e->port;
-	return s;
 }
 
 const struct service *read_backend_owner(const struct publish *p, uint32_t backend,

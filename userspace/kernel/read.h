@@ -12,6 +12,14 @@ void read_backend(const struct kernel *k, uint32_t backend, struct traffic *ret)
 /* One endpoint of a service at one of its ports. -ENOENT: not published. */
 int read_endpoint(const struct publish *p, const struct service *s, size_t endpoint, size_t port,
 		  struct backend_traffic *ret);
+/* Visits the backends of a service at one of its ports and addresses. -ENOENT: not published. */
+struct read_door {
+	const struct service *service;
+	size_t port;
+	struct sn_addr addr;
+};
+int read_members(const struct publish *p, const struct read_door *door,
+		 void (*visit)(void *arg, const struct member_traffic *m), void *arg);
 /* Sums over the service's ports, families and past backends. */
 int read_service(const struct publish *p, const struct service *s, struct traffic *ret);
 /* Endpoints with a backend that is usable now. */

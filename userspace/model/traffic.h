@@ -8,7 +8,9 @@
 #include <sinew/flow.h>
 #include <sinew/health.h>
 #include <sinew/meta.h>
+#include <sinew/service.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct traffic {
@@ -50,8 +52,16 @@ struct backend_traffic {
 	uint32_t ewma_us;
 	uint32_t cost;
 	uint64_t cost_ns;
-	uint32_t level;         /* of preference, 0 the first */
+	uint32_t level;         /* of preference, 0 the first; SN_LEVELS: too far away to be used */
 	struct traffic traffic; /* refused_here unused */
+};
+
+/* A backend, and whose endpoint it is: the service's, or that of a fallback of it. */
+struct service;
+struct member_traffic {
+	const struct service *owner;
+	size_t endpoint, port; /* of the owner */
+	struct backend_traffic backend;
 };
 
 static inline bool backend_is_held(const struct backend_traffic *b, uint64_t now_ns)
@@ -59,10 +69,11 @@ static inline bool backend_is_held(const struct backend_traffic *b, uint64_t now
 	return b->held && now_ns < b->held_until_ns;
 }
 
-/* Registry-healthy, and neither ejected (or half-open) nor held by hand. */
+/* Registry-healthy, near enough, and neither ejected (or half-open) nor held by hand. */
 static inline bool backend_is_usable(const struct backend_traffic *b, uint64_t now_ns)
 {
-	return b->state == SN_BACKEND_ACTIVE && !b->ejected_until_ns && !backend_is_held(b, now_ns);
+	return b->state == SN_BACKEND_ACTIVE && b->level < SN_LEVELS && !b->ejected_until_ns &&
+	       !backend_is_held(b, now_ns);
 }
 
 /* A service's members and load now. Each of its ports and families is a service to the programs:
