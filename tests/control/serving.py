@@ -223,9 +223,9 @@ def service(name, endpoints=(("10.0.0.5", 8080),), namespace="shop", labels=None
     return made
 
 
-def policy(name, namespace="shop"):
+def policy(name, namespace="shop", **spec):
     return {"apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"name": name, "namespace": namespace},
-            "spec": {"loadBalancer": {"algorithm": "random"}}}
+            "spec": spec or {"loadBalancer": {"algorithm": "random"}}}
 
 
 def as_list(*objects):

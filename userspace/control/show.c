@@ -97,7 +97,7 @@ static int service_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 
 static int policy_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 {
-	yyjson_mut_doc_set_root(doc, view_policy(doc, l->policies[i]));
+	yyjson_mut_doc_set_root(doc, view_policy_status(l->stream.control, doc, l->policies[i]));
 	return 0;
 }
 
@@ -219,11 +219,24 @@ int show_service(struct request *q)
 	return r;
 }
 
+static void users_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct store *store,
+		      const struct policy *p)
+{
+	size_t n, users = 0;
+	struct service *const *all = store_services(store, &n);
+
+	for (size_t i = 0; i < n; i++)
+		users += !strcmp(all[i]->policy, p->name) &&
+			 !strcmp(all[i]->namespace, p->namespace);
+	(void)yyjson_mut_obj_add_uint(doc, yyjson_mut_obj_get(object, "status"), "services", users);
+}
+
 int show_policy(struct request *q)
 {
 	struct control *c = q->control;
 	const struct policy *p =
 		store_find_policy(c->ops.store(c->ops.arg), q->params[0], q->params[1]);
+	yyjson_mut_val *object;
 	yyjson_mut_doc *doc;
 	int r;
 
@@ -232,7 +245,9 @@ int show_policy(struct request *q)
 				      q->params[1]);
 	etag_set(q, p->etag);
 	doc = yyjson_mut_doc_new(NULL);
-	r = object_answer(q, doc, view_policy(doc, p));
+	object = view_policy_status(c, doc, p);
+	users_add(doc, object, c->ops.store(c->ops.arg), p);
+	r = object_answer(q, doc, object);
 	yyjson_mut_doc_free(doc);
 	return r;
 }

@@ -146,6 +146,36 @@ yyjson_mut_val *view_policy(yyjson_mut_doc *doc, const struct policy *p)
 	return object;
 }
 
+static void fallback_add(yyjson_mut_doc *doc, yyjson_mut_val *status, const struct store *store,
+			 const struct policy *p)
+{
+	yyjson_mut_val *list = yyjson_mut_obj_add_arr(doc, status, "fallback");
+
+	for (size_t i = 0; i < p->n_fallback; i++) {
+		const struct policy_fallback *f = &p->fallback[i];
+		yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
+		bool exists = store_find_service(store, f->namespace, f->name);
+
+		view_add_text(doc, item, "namespace", f->namespace);
+		view_add_text(doc, item, "name", f->name);
+		(void)yyjson_mut_obj_add_bool(doc, item, "exists", exists);
+	}
+}
+
+yyjson_mut_val *view_policy_status(const struct control *c, yyjson_mut_doc *doc,
+				   const struct policy *p)
+{
+	yyjson_mut_val *object = view_policy(doc, p), *status;
+
+	if (!object)
+		return NULL;
+	status = yyjson_mut_obj_add_obj(doc, object, "status");
+	(void)yyjson_mut_obj_add_val(doc, status, "effective",
+				     codec_encode_policy_spec(doc, p, POLICY_EVERY_KEY));
+	fallback_add(doc, status, c->ops.store(c->ops.arg), p);
+	return object;
+}
+
 static void outcomes_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct traffic *t)
 {
 	yyjson_mut_val *map = yyjson_mut_obj_add_obj(doc, object, "outcomes");

@@ -22,6 +22,9 @@ yyjson_mut_val *view_service_status(const struct control *c, yyjson_mut_doc *doc
 				    const struct service *s);
 /* The rules of its policy. */
 const struct sn_policy *view_rules(const struct control *c, const struct service *s);
+/* view_policy with status: what is in force, and which fallback services are declared. */
+yyjson_mut_val *view_policy_status(const struct control *c, yyjson_mut_doc *doc,
+				   const struct policy *p);
 /* One endpoint at one port, with names of its service. */
 struct view_place {
 	const struct service *service;
