@@ -119,13 +119,18 @@ static char *service_json(char *word)
 
 static char *policy_json(char *word)
 {
-	struct object_name name = name_of(OBJECT_POLICY, word);
+	char *state = NULL;
+	struct object_name name = name_of(OBJECT_POLICY, strtok_r(word, " ", &state));
+	const char *to = strtok_r(NULL, " ", &state), *separator = "'fallback':['";
 	struct text_buffer b = {};
 
 	text_append_format(&b,
 			   "{'apiVersion':'sinew/v1','kind':'TrafficPolicy','metadata':"
-			   "{'name':'%s','namespace':'%s'},'spec':{}}",
+			   "{'name':'%s','namespace':'%s'},'spec':{",
 			   name.name, name.namespace);
+	for (const char *one = to; one; one = strtok_r(NULL, " ", &state), separator = "','")
+		text_append_format(&b, "%s%s", separator, one);
+	text_append(&b, to ? "']}}" : "}}");
 	return text_take(&b);
 }
 

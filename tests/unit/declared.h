@@ -24,8 +24,8 @@ void declared_done(struct declared *d);
  *   "+pay 10.96.0.1 80 10.1.0.1 10.1.0.2"   declares a service (namespace/ before the name if not
  *      default; - for an address of the pool; ?ADDRESS: allocated, and remembered as that one;
  *      ports with + between, 53u is UDP; @policy among the endpoints; an endpoint may have :port)
- *   "-pay"   removes it      "+%gentle", "-%gentle"   the same of a policy      "whole"   a
- * snapshot
+ *   "-pay"   removes it      "+%gentle", "-%gentle"   the same of a policy (services to
+ *      fall back to behind its name)      "whole"   a snapshot
  */
 int declared_plan(struct declared *d, const char *source, const char *words);
 /* And commits, if it may be. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A plan in the making: one draft for each object that a change names. store_plan.c finds the
- * drafts and turns them into a plan, store_address.c decides about services' addresses. Only they
- * include this.
+ * drafts and turns them into a plan, store_address.c decides about services' addresses,
+ * store_fallback.c about circles. Only they include this.
  */
 #pragma once
 
@@ -58,3 +58,5 @@ struct draft *store_plan_find(const struct drafts *drafts, const struct store_na
 /* Gives every new service its addresses and checks who may have which. 0, -ENOMEM; what is wrong is
  * refused. The store's claims are as before afterwards. */
 int store_address_plan(struct planner *p);
+/* Refuses services whose fallback would lead back to them. 0, -ENOMEM. */
+int store_fallback_plan(struct planner *p);

@@ -399,7 +399,9 @@ static int plan_change(struct planner *p, struct plan *ret)
 	plan_policies(p);
 	check_policies(p);
 	check_removed(p);
-	r = store_address_plan(p);
+	r = store_fallback_plan(p);
+	if (r >= 0)
+		r = store_address_plan(p);
 	if (r < 0)
 		return r;
 	if (p->error >= 0)
