@@ -35,7 +35,7 @@
  *   other NAME FRONTEND [BACKEND]            it is another index
  *   same-set, other-set, same-rules, other-rules NAME FRONTEND    so is what it leads to
  */
-#include "script.h"
+#include "script_state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,45 +50,18 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "kernel/hold.h"
 #include "world.h"
 
-#define WORDS 256
-#define NOTES 16
-
-struct note {
-	char name[32];
-	uint32_t index, incarnation, set, rules;
-};
-
-struct script {
-	struct world world;
-	bool running;
-	const char *name;
-	unsigned int line;
-	struct note notes[NOTES];
-	size_t n_notes;
-	char *words[WORDS];
-	size_t n_words;
-	char rest[4096]; /* what follows the verb */
-};
-
-#define wrong(s, ...)                                                                              \
-	do {                                                                                       \
-		print_error("%s:%u: ", (s)->name, (s)->line);                                      \
-		fail_msg(__VA_ARGS__);                                                             \
-	} while (0)
-
-static const char *word(struct script *s, size_t i)
+const char *script_word(struct script *s, size_t i)
 {
 	if (i >= s->n_words)
 		wrong(s, "\"%s\" needs more words", s->words[0]);
 	return s->words[i];
 }
 
-static uint32_t number(struct script *s, size_t i)
+uint32_t script_number(struct script *s, size_t i)
 {
-	return (uint32_t)strtoul(word(s, i), NULL, 10);
+	return (uint32_t)strtoul(script_word(s, i), NULL, 10);
 }
 
 static void begin(struct script *s, const struct fake_size *size)
@@ -107,7 +80,8 @@ static const char *said(struct script *s)
 
 static int step_size(struct script *s)
 {
-	const struct fake_size size = {number(s, 1), number(s, 2), number(s, 3), number(s, 4)};
+	const struct fake_size size = {script_number(s, 1), script_number(s, 2),
+				       script_number(s, 3), script_number(s, 4)};
 
 	if (s->running)
 		wrong(s, "size comes first");
@@ -122,19 +96,19 @@ static int step_put(struct script *s)
 
 static int step_drop(struct script *s)
 {
-	return world_drop(&s->world, word(s, 1));
+	return world_drop(&s->world, script_word(s, 1));
 }
 
 static int step_policy(struct script *s)
 {
 	const char *spec = strchr(s->rest, ' ');
 
-	return world_policy(&s->world, word(s, 1), spec ? spec + 1 : "{}");
+	return world_policy(&s->world, script_word(s, 1), spec ? spec + 1 : "{}");
 }
 
 static int step_drop_policy(struct script *s)
 {
-	return world_drop_policy(&s->world, word(s, 1));
+	return world_drop_policy(&s->world, script_word(s, 1));
 }
 
 static int step_says(struct script *s)
@@ -146,14 +120,14 @@ static int step_says(struct script *s)
 
 static int step_full(struct script *s)
 {
-	if (strcmp(publish_full(s->world.publish), word(s, 1)) != 0)
+	if (strcmp(publish_full(s->world.publish), script_word(s, 1)) != 0)
 		wrong(s, "it was %s", publish_full(s->world.publish));
 	return 0;
 }
 
 static int step_clock(struct script *s)
 {
-	fake.now_ns += (uint64_t)number(s, 1) * 1000000;
+	fake.now_ns += (uint64_t)script_number(s, 1) * 1000000;
 	return 0;
 }
 
@@ -179,22 +153,23 @@ static size_t append_expected(struct script *s, struct text_buffer *b, size_t i)
 	size_t end = i;
 	double total = 0;
 
-	for (; end < s->n_words && strcmp(word(s, end), "|") != 0; end += 2)
-		total += number(s, end + 1);
+	for (; end < s->n_words && strcmp(script_word(s, end), "|") != 0; end += 2)
+		total += script_number(s, end + 1);
 	if (end == i)
 		text_append(b, " nobody");
 	for (; i < end; i += 2)
-		text_append_format(b, " %s %.2f%%", word(s, i),
-				   world_percent(number(s, i + 1), total));
+		text_append_format(b, " %s %.2f%%", script_word(s, i),
+				   world_percent(script_number(s, i + 1), total));
 	return end;
 }
 
 static int step_expect(struct script *s)
 {
-	_cleanup_free_ char *line = world_line(word(s, 1));
+	_cleanup_free_ char *line = world_line(script_word(s, 1));
 	struct text_buffer b = {};
 
-	text_append_format(&b, "%s%s ->", word(s, 1), strchr(word(s, 1), '/') ? "" : "/TCP");
+	text_append_format(&b, "%s%s ->", script_word(s, 1),
+			   strchr(script_word(s, 1), '/') ? "" : "/TCP");
 	for (size_t i = 2; i <= s->n_words; i++) {
 		if (i > 2)
 			text_append(&b, " |");
@@ -208,7 +183,7 @@ static int step_expect(struct script *s)
 
 static int step_absent(struct script *s)
 {
-	_cleanup_free_ char *line = world_line(word(s, 1));
+	_cleanup_free_ char *line = world_line(script_word(s, 1));
 
 	if (*line)
 		wrong(s, "found \"%s\"", line);
@@ -217,269 +192,21 @@ static int step_absent(struct script *s)
 
 static int step_frontends(struct script *s)
 {
-	if (fake.n_frontends != number(s, 1))
+	if (fake.n_frontends != script_number(s, 1))
 		wrong(s, "found %u", fake.n_frontends);
-	return 0;
-}
-
-static uint32_t backend(struct script *s, size_t i)
-{
-	uint32_t index = world_backend(word(s, i), word(s, i + 1));
-
-	if (!index)
-		wrong(s, "%s has no backend %s", word(s, i), word(s, i + 1));
-	return index;
-}
-
-static int step_connects(struct script *s)
-{
-	struct sn_health *h = fake_health(backend(s, 1));
-
-	h->attempts += number(s, 3);
-	h->outcome[SN_R_CONNECTED] += number(s, 3);
-	return 0;
-}
-
-static int step_active(struct script *s)
-{
-	fake_health(backend(s, 1))->active = number(s, 3);
-	return 0;
-}
-
-static int step_counted(struct script *s)
-{
-	uint64_t attempts = fake_health(backend(s, 1))->attempts;
-
-	if (attempts != number(s, 3))
-		wrong(s, "it counted %llu", (unsigned long long)attempts);
-	return 0;
-}
-
-static int step_eject(struct script *s)
-{
-	uint32_t index = backend(s, 1);
-
-	fake_state(fake_backend(index)->service)->ejected++;
-	fake_state(fake_backend(index)->service)->failed_ns = fake.now_ns;
-	fake_health(index)->ejected_until_ns = fake.now_ns + 30000000000ull;
-	return 0;
-}
-
-static int step_restore(struct script *s)
-{
-	uint32_t index = backend(s, 1);
-
-	fake_state(fake_backend(index)->service)->ejected--;
-	fake_health(index)->ejected_until_ns = 0;
-	return 0;
-}
-
-static int step_hold(struct script *s)
-{
-	const struct service *of = store_find_service(s->world.store, "default", word(s, 1));
-	struct hold_place at = {of, number(s, 2), number(s, 3)};
-	enum sn_hold hold = !strcmp(word(s, 4), "eject")   ? SN_HOLD_EJECT
-			    : !strcmp(word(s, 4), "drain") ? SN_HOLD_DRAIN
-							   : SN_HOLD_NONE;
-
-	if (!of)
-		wrong(s, "there is no service %s", word(s, 1));
-	if (number(s, 3) >= of->n_ports)
-		wrong(s, "it has no such port");
-	return hold_set(s->world.publish, at, hold, fake.now_ns + (uint64_t)number(s, 5) * 1000000);
-}
-
-static int step_held(struct script *s)
-{
-	const struct sn_health *h = fake_health(backend(s, 1));
-
-	if ((h->held && fake.now_ns < h->held_until_ns) != number(s, 3))
-		wrong(s, "held is %u until %llu", h->held, (unsigned long long)h->held_until_ns);
-	return 0;
-}
-
-static struct sn_svc_state *state_of(struct script *s)
-{
-	struct sn_frontend key = world_key(word(s, 1));
-
-	return fake_state(fake_find(&key));
-}
-
-static int step_tallied(struct script *s)
-{
-	const struct sn_svc_state *state = state_of(s);
-
-	if (state->ejected != number(s, 2) || state->held != number(s, 3))
-		wrong(s, "%u are counted as ejected, %u as held", state->ejected, state->held);
-	return 0;
-}
-
-static int step_miscounted(struct script *s)
-{
-	state_of(s)->ejected = number(s, 2);
-	return 0;
-}
-
-static int step_tick(struct script *s)
-{
-	publish_tick(s->world.publish);
 	return 0;
 }
 
 static int step_removed(struct script *s)
 {
-	if (s->world.removed != number(s, 1))
+	if (s->world.removed != script_number(s, 1))
 		wrong(s, "%zu were", s->world.removed);
-	return 0;
-}
-
-/* --- notes -------------------------------------------------------------------------------- */
-
-/* The service's index, or the backend's when one is named. */
-static struct note look(struct script *s)
-{
-	struct sn_frontend key = world_key(word(s, 2));
-	struct note n = {.index = fake_find(&key)};
-
-	(void)snprintf(n.name, sizeof(n.name), "%s", word(s, 1));
-	n.set = fake_service(n.index)->set;
-	n.rules = fake_service(n.index)->policy;
-	n.incarnation = fake_service(n.index)->incarnation;
-	if (s->n_words > 3) {
-		n.index = backend(s, 2);
-		n.incarnation = fake_backend(n.index)->incarnation;
-	}
-	return n;
-}
-
-static int step_note(struct script *s)
-{
-	if (s->n_notes == NOTES)
-		wrong(s, "too many notes");
-	s->notes[s->n_notes++] = look(s);
-	return 0;
-}
-
-static const struct note *recall(struct script *s)
-{
-	for (size_t i = s->n_notes; i-- > 0;)
-		if (!strcmp(s->notes[i].name, word(s, 1)))
-			return &s->notes[i];
-	wrong(s, "nothing was noted as %s", word(s, 1));
-	return NULL;
-}
-
-static void compare(struct script *s, bool same_index, bool same_incarnation)
-{
-	const struct note *then = recall(s);
-	struct note now = look(s);
-
-	if ((then->index == now.index) != same_index ||
-	    (same_index && (then->incarnation == now.incarnation) != same_incarnation))
-		wrong(s, "then %u of incarnation %u, now %u of %u", then->index, then->incarnation,
-		      now.index, now.incarnation);
-}
-
-static int step_same(struct script *s)
-{
-	compare(s, true, true);
-	return 0;
-}
-
-static int step_reused(struct script *s)
-{
-	compare(s, true, false);
-	return 0;
-}
-
-static int step_other(struct script *s)
-{
-	compare(s, false, false);
-	return 0;
-}
-
-/* The extent in sn_slots: same-set, other-set. */
-static int step_same_set(struct script *s)
-{
-	if (recall(s)->set != look(s).set)
-		wrong(s, "then extent %u, now %u", recall(s)->set, look(s).set);
-	return 0;
-}
-
-static int step_other_set(struct script *s)
-{
-	if (recall(s)->set == look(s).set)
-		wrong(s, "it is still extent %u", look(s).set);
-	return 0;
-}
-
-static int step_same_rules(struct script *s)
-{
-	if (recall(s)->rules != look(s).rules)
-		wrong(s, "then %u, now %u", recall(s)->rules, look(s).rules);
-	return 0;
-}
-
-static int step_other_rules(struct script *s)
-{
-	if (recall(s)->rules == look(s).rules)
-		wrong(s, "it is still %u", look(s).rules);
-	return 0;
-}
-
-static int step_rule(struct script *s)
-{
-	struct sn_frontend key = world_key(word(s, 1));
-	const struct sn_policy *policy = fake_policy(fake_service(fake_find(&key))->policy);
-
-	if (policy->consecutive != number(s, 2))
-		wrong(s, "it is %u", policy->consecutive);
-	return 0;
-}
-
-static int step_policies(struct script *s)
-{
-	uint32_t n = 0;
-	uint64_t seen = 0; /* a bit for each index */
-
-	for (uint32_t i = 0; i < fake.n_frontends; i++)
-		seen |= 1ull << (fake_service(fake.frontends[i].value)->policy & 63);
-	for (; seen; seen &= seen - 1)
-		n++;
-	if (n != number(s, 1))
-		wrong(s, "there are %u", n);
-	return 0;
-}
-
-static int step_spread(struct script *s)
-{
-	struct sn_frontend key = world_key(word(s, 1));
-	uint32_t service = fake_find(&key), set = fake_service(service)->set, n, least, most;
-	uint32_t counts[64] = {};
-	const struct sn_set *header = (const struct sn_set *)fake_slot(set);
-
-	n = header->count[0];
-	if (n != number(s, 2))
-		wrong(s, "it has %u places", n);
-	for (uint32_t i = 0; i < n; i++)
-		counts[fake_slot(set + SN_SET_HEADER + i)->backend & 63]++;
-	least = n;
-	most = 0;
-	for (uint32_t i = 0; i < 64; i++) {
-		least = counts[i] && counts[i] < least ? counts[i] : least;
-		most = counts[i] > most ? counts[i] : most;
-	}
-	if (most > least + 1)
-		wrong(s, "one has %u places, one has %u", least, most);
 	return 0;
 }
 
 /* --- running ------------------------------------------------------------------------------ */
 
-static const struct verb {
-	const char *name;
-	int (*run)(struct script *s);
-} verbs[] = {
+static const struct script_verb verbs[] = {
 	{"size", step_size},
 	{"put", step_put},
 	{"drop", step_drop},
@@ -494,29 +221,11 @@ static const struct verb {
 	{"expect", step_expect},
 	{"absent", step_absent},
 	{"frontends", step_frontends},
-	{"connects", step_connects},
-	{"active", step_active},
-	{"counted", step_counted},
-	{"eject", step_eject},
-	{"restore", step_restore},
-	{"hold", step_hold},
-	{"held", step_held},
-	{"tallied", step_tallied},
-	{"miscounted", step_miscounted},
-	{"tick", step_tick},
 	{"removed", step_removed},
-	{"note", step_note},
-	{"same", step_same},
-	{"reused", step_reused},
-	{"other", step_other},
-	{"same-set", step_same_set},
-	{"other-set", step_other_set},
-	{"same-rules", step_same_rules},
-	{"other-rules", step_other_rules},
-	{"rule", step_rule},
-	{"policies", step_policies},
-	{"spread", step_spread},
+	{},
 };
+
+static const struct script_verb *const tables[] = {verbs, script_health_verbs, script_note_verbs};
 
 static int run_step(struct script *s, const char *text)
 {
@@ -530,9 +239,10 @@ static int run_step(struct script *s, const char *text)
 	for (char *w = strtok_r(copy, " ", &state); w && s->n_words < WORDS;
 	     w = strtok_r(NULL, " ", &state))
 		s->words[s->n_words++] = w;
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		if (!strcmp(verbs[i].name, s->words[0]))
-			return verbs[i].run(s);
+	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
+		for (const struct script_verb *verb = tables[t]; verb->name; verb++)
+			if (!strcmp(verb->name, s->words[0]))
+				return verb->run(s);
 	wrong(s, "\"%s\" is no step", s->words[0]);
 	return -EINVAL;
 }
