@@ -305,6 +305,17 @@ static void fake_config(void *arg,
 	visit(visit_arg, "log-level", "debug", "flag");
 }
 
+static void fake_interfaces(void *arg,
+			    void (*visit)(void *visit_arg, const struct control_interface *i),
+			    void *visit_arg)
+{
+	visit(visit_arg, &(struct control_interface){.name = "lo", .index = 1, .attached = "tcx"});
+	visit(visit_arg, &(struct control_interface){.name = "tun0",
+						     .index = 2,
+						     .attached = "none",
+						     .reason = "no link-layer header"});
+}
+
 static void fake_workloads(void *arg,
 			   void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
 			   void *visit_arg)
@@ -427,6 +438,7 @@ static int fake_run(struct fake *f, const struct options *o)
 		.doctor = fake_doctor,
 		.config = fake_config,
 		.workloads = fake_workloads,
+		.interfaces = fake_interfaces,
 		.uninstall = fake_uninstall,
 	};
 	struct control_config config = {.control_path = o->control,

@@ -41,13 +41,15 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Daemon:
-    """One sinewd in the foreground, killed with the sandbox. `settings` are KEY=VALUE lines of --set."""
+    """One sinewd in the foreground, killed with the sandbox. `settings` are KEY=VALUE lines of --set. In a `namespace`
+    it looks after the interfaces there; without one it leaves the host's alone."""
 
-    def __init__(self, sandbox, build, name, cgroup, settings=(), start=True):
+    def __init__(self, sandbox, build, name, cgroup, settings=(), start=True, namespace=None):
         self.sandbox = sandbox
         self.program = os.path.join(build, "sinewd")
         self.cgroup = cgroup
-        self.settings = list(settings)
+        self.namespace = namespace
+        self.settings = list(settings) + ([] if namespace else ["failover.interfaces=off"])
         self.folder = sandbox.path(name)
         self.socket = os.path.join(self.folder, "control.sock")
         self.status_socket = os.path.join(self.folder, "status.sock")
@@ -75,7 +77,7 @@ class Daemon:
 
     def start(self):
         """Starts it (again) and waits until it is ready."""
-        self.child = self.sandbox.start_notifying(self.command())
+        self.child = self.sandbox.start_notifying(self.command(), namespace=self.namespace)
 
     def kill(self):
         """As kill -9 does; programs and maps stay."""

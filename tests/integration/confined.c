@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +22,9 @@
 #include "base/cleanup.h"
 #include "daemon/lockdown.h"
 
-static int try_socket(int family)
+static int try_socket(int family, int protocol)
 {
-	_cleanup_close_ int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, protocol);
 
 	return fd < 0 ? errno : 0;
 }
@@ -56,9 +57,11 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "confined: %s\n", strerror(-r));
 		return 1;
 	}
-	printf("{\"unix\": %d, \"ipv4\": %d, \"ipv6\": %d, \"netlink\": %d, \"packet\": %d, ",
-	       try_socket(AF_UNIX), try_socket(AF_INET), try_socket(AF_INET6),
-	       try_socket(AF_NETLINK), try_socket(AF_PACKET));
+	printf("{\"unix\": %d, \"ipv4\": %d, \"ipv6\": %d, \"packet\": %d, ",
+	       try_socket(AF_UNIX, 0), try_socket(AF_INET, 0), try_socket(AF_INET6, 0),
+	       try_socket(AF_PACKET, 0));
+	printf("\"netlink\": %d, \"diag\": %d, ", try_socket(AF_NETLINK, NETLINK_ROUTE),
+	       try_socket(AF_NETLINK, NETLINK_SOCK_DIAG));
 	printf("\"exec\": %d, \"setns\": %d, \"unshare\": %d, \"mount\": %d, ", try_exec(),
 	       try_setns(), result(unshare(CLONE_NEWNS)),
 	       result(mount("none", "/tmp", "tmpfs", 0, NULL)));

@@ -72,9 +72,11 @@ def test_threads_that_start_later_are_locked_down_too(daemon):
 
 
 def test_no_network_socket_is_open(daemon):
+    """Unix sockets, and one that hears of network interfaces."""
     known = set()
-    with open(f"/proc/{daemon.child.pid}/net/unix", encoding="utf-8") as f:
-        known = {line.split()[6] for line in f.readlines()[1:]}
+    for name, column in (("unix", 6), ("netlink", -1)):
+        with open(f"/proc/{daemon.child.pid}/net/{name}", encoding="utf-8") as f:
+            known |= {line.split()[column] for line in f.readlines()[1:]}
     found = 0
     for pid in family(daemon.child.pid):
         for fd in glob.glob(f"/proc/{pid}/fd/*"):
@@ -108,13 +110,14 @@ def test_the_helper_goes_with_the_daemon(sandbox):
 
 def test_the_filter_refuses_what_the_daemon_does_not_need():
     seen = json.loads(subprocess.run([tool(BUILD, "confined"), "daemon"], capture_output=True, check=True).stdout)
-    assert seen.pop("unix") == 0
+    for needed in ("unix", "netlink"):
+        assert seen.pop(needed) == 0, needed
     assert set(seen.values()) == {errno.EPERM}, seen
 
 
 def test_the_filter_refuses_what_the_helper_does_not_need():
     seen = json.loads(subprocess.run([tool(BUILD, "confined"), "helper"], capture_output=True, check=True).stdout)
-    for needed in ("unix", "ipv4", "netlink", "setns"):
+    for needed in ("unix", "ipv4", "netlink", "diag", "setns"):
         assert seen.pop(needed) == 0, needed
     assert set(seen.values()) == {errno.EPERM}, seen
 

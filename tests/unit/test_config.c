@@ -55,6 +55,7 @@ static void test_defaults_are_good(void **state)
 	assert_false(c.backend_label || c.run_time);
 	assert_int_equal(c.log_level, LOG_INFO);
 	assert_int_equal(c.log_format, LOG_FORMAT_AUTO);
+	assert_false(c.failover_off || c.n_failover || c.failover_attach);
 	config_done(&c);
 	setting_done(&s);
 }
@@ -135,6 +136,12 @@ static void test_bad_values(void **state)
 		{SETTING_RUN_TIME, "TRUE", "true or false"},
 		{SETTING_LOG_LEVEL, "verbose", "error, warning, notice, info or debug"},
 		{SETTING_LOG_FORMAT, "ecs", "auto, text or json"},
+		{SETTING_FAILOVER_INTERFACES, "", "names of network interfaces"},
+		{SETTING_FAILOVER_INTERFACES, "eth0,auto", "names of network interfaces"},
+		{SETTING_FAILOVER_INTERFACES, "off,eth0", "names of network interfaces"},
+		{SETTING_FAILOVER_INTERFACES, "a/b", "names of network interfaces"},
+		{SETTING_FAILOVER_INTERFACES, "sixteen_letters_", "names of network interfaces"},
+		{SETTING_FAILOVER_ATTACH, "xdp", "tcx or clsact"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -159,6 +166,28 @@ static void test_bad_values(void **state)
 	}
 }
 
+static void test_where_connects_may_fail_over(void **state)
+{
+	struct settings s;
+	struct config c;
+
+	load(&s);
+	(void)setting_set(&s, SETTING_FAILOVER_INTERFACES, "off", "x");
+	assert_int_equal(config_parse(&s, &c), 0);
+	assert_true(c.failover_off);
+	config_done(&c);
+	(void)setting_set(&s, SETTING_FAILOVER_INTERFACES, "lo, veth*", "x");
+	(void)setting_set(&s, SETTING_FAILOVER_ATTACH, "clsact", "x");
+	assert_int_equal(config_parse(&s, &c), 0);
+	assert_false(c.failover_off);
+	assert_int_equal(c.n_failover, 2);
+	assert_string_equal(c.failover[0], "lo");
+	assert_string_equal(c.failover[1], "veth*");
+	assert_int_equal(c.failover_attach, 2);
+	config_done(&c);
+	setting_done(&s);
+}
+
 static void test_cgroup2_mount(void **state)
 {
 	_cleanup_free_ char *path = NULL;
@@ -179,6 +208,7 @@ int main(void)
 		cmocka_unit_test(test_defaults_are_good),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_bad_values),
+		cmocka_unit_test(test_where_connects_may_fail_over),
 		cmocka_unit_test(test_cgroup2_mount),
 	};
 

@@ -54,6 +54,13 @@ struct control_program_facts { /* /v1/status */
 	uint64_t loop_max_us; /* longest turn of the event loop since the last status */
 };
 
+struct control_interface { /* of a network interface, in /v1/status */
+	const char *name;
+	uint32_t index;
+	const char *attached; /* "tcx", "clsact" or "none" */
+	const char *reason;   /* of "none" */
+};
+
 struct control_check { /* /v1/doctor */
 	const char *name;
 	enum { CHECK_OK, CHECK_WARN, CHECK_FAIL } level;
@@ -135,6 +142,10 @@ struct control_ops {
 	void (*workloads)(void *arg,
 			  void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
 			  void *visit_arg);
+	/* Network interfaces that the daemon knows of. */
+	void (*interfaces)(void *arg,
+			   void (*visit)(void *visit_arg, const struct control_interface *i),
+			   void *visit_arg);
 	/* Detach, unpin, forget the state, then end the daemon. */
 	int (*uninstall)(void *arg);
 };

@@ -156,6 +156,28 @@ static void control_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut
 	(void)yyjson_mut_obj_add_uint(doc, p, "malformedRequests", c->counters.malformed);
 }
 
+struct item_list {
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *list;
+};
+
+static void interface_visit(void *arg, const struct control_interface *i)
+{
+	struct item_list *l = arg;
+	yyjson_mut_val *item = yyjson_mut_arr_add_obj(l->doc, l->list);
+
+	view_add_text(l->doc, item, "name", i->name);
+	(void)yyjson_mut_obj_add_uint(l->doc, item, "index", i->index);
+	view_add_text(l->doc, item, "attached", i->attached);
+	if (i->reason)
+		view_add_text(l->doc, item, "reason", i->reason);
+}
+
+static void interfaces_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *list)
+{
+	c->ops.interfaces(c->ops.arg, interface_visit, &(struct item_list){doc, list});
+}
+
 static int survey_write(struct survey *v)
 {
 	const struct control *c = v->stream.control;
@@ -172,6 +194,7 @@ static int survey_write(struct survey *v)
 	totals_add(v, doc, root);
 	node_add(c, doc, root);
 	sources_add(c, doc, yyjson_mut_obj_add_arr(doc, root, "sources"));
+	interfaces_add(c, doc, yyjson_mut_obj_add_arr(doc, root, "interfaces"));
 	control_add(c, doc, root);
 	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &length);
 	yyjson_mut_doc_free(doc);
@@ -271,11 +294,6 @@ int status_doctor(struct request *q)
 	}
 	return items_answer(q, "CheckList", doctor_add);
 }
-
-struct item_list {
-	yyjson_mut_doc *doc;
-	yyjson_mut_val *list;
-};
 
 static void setting_visit(void *arg, const char *key, const char *value, const char *origin)
 {

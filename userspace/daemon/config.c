@@ -112,6 +112,43 @@ static int add_cgroup(struct config *c, const char *item)
 	return 0;
 }
 
+#define INTERFACE_TEXT 15 /* IFNAMSIZ - 1 */
+
+static int add_interface(struct config *c, const char *item)
+{
+	char **grown = realloc(c->failover, (c->n_failover + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	c->failover = grown;
+	if (strchr(item, '/') || strlen(item) > INTERFACE_TEXT || !strcmp(item, "auto") ||
+	    !strcmp(item, "off"))
+		return -EINVAL;
+	c->failover[c->n_failover] = strdup(item);
+	if (!c->failover[c->n_failover])
+		return -ENOMEM;
+	c->n_failover++;
+	return 0;
+}
+
+static int parse_failover(const struct settings *s, struct config *c)
+{
+	static const char *const hows[] = {"auto", "tcx", "clsact", NULL};
+	const char *interfaces = s->text[SETTING_FAILOVER_INTERFACES];
+	int r = parse_word(s, SETTING_FAILOVER_ATTACH, hows, &c->failover_attach);
+
+	if (r < 0)
+		return r;
+	c->failover_off = !strcmp(interfaces, "off");
+	if (c->failover_off || !strcmp(interfaces, "auto"))
+		return 0;
+	r = parse_list(s, SETTING_FAILOVER_INTERFACES, c, add_interface);
+	if (r >= 0 && !c->n_failover)
+		return bad(s, SETTING_FAILOVER_INTERFACES,
+			   setting_table[SETTING_FAILOVER_INTERFACES].help);
+	return r;
+}
+
 static int parse_paths(const struct settings *s, struct config *c)
 {
 	int r = parse_path(s, SETTING_CONTROL_SOCKET, &c->control_socket);
@@ -244,6 +281,8 @@ int config_parse(const struct settings *s, struct config *ret)
 		r = parse_node(s, &c);
 	if (r >= 0)
 		r = parse_switches(s, &c);
+	if (r >= 0)
+		r = parse_failover(s, &c);
 	if (r < 0) {
 		config_done(&c);
 		return r;
@@ -257,6 +296,9 @@ void config_done(struct config *c)
 	for (size_t i = 0; i < c->n_bypass_cgroups; i++)
 		free(c->bypass_cgroups[i]);
 	free(c->bypass_cgroups);
+	for (size_t i = 0; i < c->n_failover; i++)
+		free(c->failover[i]);
+	free(c->failover);
 	free(c->allow);
 	free(c->node);
 	*c = (struct config){};

@@ -21,6 +21,7 @@
 #include "daemon/notify.h"
 #include "kernel/events.h"
 #include "kernel/probe.h"
+#include "kernel/wants.h"
 #include "kernel/workload.h"
 
 void daemon_kernel_config(const struct daemon *d, struct kernel_config *ret)
@@ -34,6 +35,9 @@ void daemon_kernel_config(const struct daemon *d, struct kernel_config *ret)
 		.node = d->config.node,
 		.zone = d->config.zone,
 		.kernel_too = !d->config.kernel_sockets,
+		.failover = !d->config.failover_off,
+		.timeouts = d->interfaces.wants & WANTS_TIMEOUTS,
+		.tc_how = d->config.failover_attach,
 		.pool4 = d->config.pool4,
 		.pool6 = d->config.pool6,
 	};
@@ -195,6 +199,8 @@ int daemon_start(struct daemon *d)
 	if (r >= 0)
 		r = start_state(d);
 	if (r >= 0)
+		r = interfaces_start(d);
+	if (r >= 0)
 		r = start_control(d);
 	if (r < 0)
 		return r;
@@ -215,7 +221,8 @@ int daemon_run(struct daemon *d)
 
 static bool is_kernel_knob_changed(const struct config *a, const struct config *b)
 {
-	return a->bypass_mark != b->bypass_mark || a->kernel_sockets != b->kernel_sockets;
+	return a->bypass_mark != b->bypass_mark || a->kernel_sockets != b->kernel_sockets ||
+	       a->failover_off != b->failover_off;
 }
 
 static void tell_fixed_settings(const struct settings *old, const struct settings *new)
@@ -236,12 +243,18 @@ static void swap_config(struct config *a, struct config *b)
 	a->kernel_sockets = b->kernel_sockets;
 	a->bypass_cgroups = b->bypass_cgroups;
 	a->n_bypass_cgroups = b->n_bypass_cgroups;
+	a->failover = b->failover;
+	a->n_failover = b->n_failover;
+	a->failover_off = b->failover_off;
 	a->log_level = b->log_level;
 	a->log_format = b->log_format;
 	b->bypass_mark = old.bypass_mark;
 	b->kernel_sockets = old.kernel_sockets;
 	b->bypass_cgroups = old.bypass_cgroups;
 	b->n_bypass_cgroups = old.n_bypass_cgroups;
+	b->failover = old.failover;
+	b->n_failover = old.n_failover;
+	b->failover_off = old.failover_off;
 	b->log_level = old.log_level;
 	b->log_format = old.log_format;
 }
@@ -264,15 +277,11 @@ static void swap_settings(struct settings *a, struct settings *b)
 	}
 }
 
-static int apply_settings(struct daemon *d, bool knob, uint32_t levels)
+int daemon_swap(struct daemon *d)
 {
 	struct kernel_config kernel;
-	int r = watch_read_workloads(d);
+	int r;
 
-	if (r >= 0)
-		r = watch_workloads(d);
-	if (r < 0 || (!knob && levels == watch_levels(d)))
-		return r;
 	daemon_kernel_config(d, &kernel);
 	r = kernel_reload(&d->kernel, &kernel);
 	if (r < 0)
@@ -281,6 +290,19 @@ static int apply_settings(struct daemon *d, bool knob, uint32_t levels)
 	publish_rebind(d->publish, &d->kernel);
 	watch_rebind(d);
 	return 0;
+}
+
+static int apply_settings(struct daemon *d, bool knob, uint32_t levels)
+{
+	int r = watch_read_workloads(d);
+
+	if (r >= 0)
+		r = watch_workloads(d);
+	if (r >= 0 && (knob || levels != watch_levels(d)))
+		r = daemon_swap(d);
+	if (r >= 0)
+		interfaces_refresh(d);
+	return r;
 }
 
 static int take_over_settings(struct daemon *d, struct daemon *fresh)
@@ -381,6 +403,7 @@ void daemon_done(struct daemon *d)
 	persist_done(&d->persist);
 	holds_done(&d->holds);
 	evict_stop(&d->evict);
+	interfaces_done(d);
 	if (d->publish)
 		canary_take(d->publish);
 	publish_free(d->publish);

@@ -10,6 +10,7 @@
 #include "control/control.h"
 #include "daemon/holds.h"
 #include "daemon/inspect.h"
+#include "daemon/interfaces.h"
 #include "daemon/persist.h"
 #include "daemon/setting.h"
 #include "kernel/evict.h"
@@ -37,6 +38,7 @@ struct daemon {
 	struct store *store;
 	struct evict evict;
 	struct inspect inspect;
+	struct interfaces interfaces;
 	struct persist persist;
 	struct holds holds;
 	struct control *control;
@@ -99,4 +101,6 @@ int ops_start_holds(struct daemon *d);
 size_t doctor_run(struct daemon *d);
 /* Loads settings again and swaps the programs if a knob changed. */
 int daemon_reload(struct daemon *d);
+/* Loads the programs anew, with what the settings and policies say now. */
+int daemon_swap(struct daemon *d);
 void daemon_kernel_config(const struct daemon *d, struct kernel_config *ret);

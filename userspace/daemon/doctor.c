@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "daemon/daemon.h"
 #include "kernel/read.h"
+#include "kernel/wants.h"
 
 struct doctor {
 	struct daemon *d;
@@ -151,6 +152,123 @@ static void check_others(struct doctor *doctor)
 		     "bpftool prog show id N; sinewd(8), Other owners");
 }
 
+/* --- interfaces -------------------------------------------------------------------------------
+ */
+
+struct sentence {
+	char text[200];
+	size_t used, left_out;
+};
+
+/* Appends what fits, after `between` if it is not the first; counts the rest. */
+__attribute__((format(printf, 3, 4))) static void say(struct sentence *s, const char *between,
+						      const char *format, ...)
+{
+	char one[96];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(one, sizeof(one), format, args);
+	va_end(args);
+	if (s->used + strlen(between) + strlen(one) + sizeof(", and 1234 more") > sizeof(s->text))
+		s->left_out++;
+	else
+		s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "%s%s",
+					    s->used ? between : "", one);
+}
+
+static void end_list(struct sentence *s)
+{
+	if (s->left_out)
+		s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used,
+					    " and %zu more", s->left_out);
+	s->left_out = 0;
+}
+
+/* "not on tun0 (no link-layer header)"; how many of these are a reason to worry. */
+static size_t say_without(struct sentence *s, const struct interfaces *all)
+{
+	size_t n = 0, bad = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct iface *one = &all->all[i];
+
+		if (one->state == IFACE_CARRIES || one->state == IFACE_ADOPTED)
+			continue;
+		say(s, n++ ? ", " : "; not on ", "%s (%s)", one->what.name, interfaces_why(one));
+		bad += one->state == IFACE_FAILED || one->state == IFACE_HEADERLESS;
+	}
+	end_list(s);
+	return bad;
+}
+
+static void say_others(struct sentence *s, const struct daemon *d)
+{
+	const struct inspect *i = &d->inspect;
+
+	for (size_t at = 0; at < i->n_others; at++) {
+		const struct tc_other *o = &i->others[at];
+		const char *where = "gone";
+
+		for (size_t n = 0; n < d->interfaces.n; n++)
+			if (d->interfaces.all[n].what.index == o->ifindex)
+				where = d->interfaces.all[n].what.name;
+		say(s, at ? ", " : "; beside us ", "%s (%u) %s us on %s",
+		    o->name[0] ? o->name : "program", o->program, o->before ? "before" : "after",
+		    where);
+	}
+	end_list(s);
+}
+
+/* Those that carry our programs, then those that do not, then whose programs are there as well. */
+static void check_wanted_interfaces(struct doctor *doctor)
+{
+	struct daemon *d = doctor->d;
+	const struct interfaces *all = &d->interfaces;
+	struct sentence s = {};
+	size_t bad, n = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct iface *one = &all->all[i];
+
+		if (one->state != IFACE_CARRIES)
+			continue;
+		if (!n++)
+			say(&s, "", "%s on %s", interfaces_why(one), one->what.name);
+		else
+			say(&s, ", ", "%s", one->what.name);
+	}
+	end_list(&s);
+	if (!n)
+		say(&s, "", "no interface carries our programs");
+	bad = say_without(&s, all);
+	say_others(&s, d);
+	if (!bad && n)
+		(void)add(doctor, "failover", CHECK_OK, "%s", s.text);
+	else
+		hint(add(doctor, "failover", CHECK_WARN, "%s", s.text),
+		     "a connect whose packets pass none of our programs gets the first backend's "
+		     "error, as without failover; sinewd(8), failover.interfaces");
+}
+
+static void check_failover(struct doctor *doctor)
+{
+	const struct interfaces *all = &doctor->d->interfaces;
+
+	if (doctor->d->config.failover_off)
+		(void)add(doctor, "failover", CHECK_OK,
+			  "off (failover.interfaces): connects do not fail over");
+	else if (all->fd < 0)
+		hint(add(doctor, "failover", CHECK_WARN, "network interfaces cannot be followed"),
+		     "connects do not fail over; restart sinewd");
+	else if (!(all->wants & WANTS_FAILOVER))
+		(void)add(doctor, "failover", CHECK_OK,
+			  "no service's policy allows it; nothing is attached to %zu interfaces",
+			  all->n);
+	else
+		check_wanted_interfaces(doctor);
+}
+
 static void check_maps(struct doctor *doctor)
 {
 	struct map_fill fills[8];
@@ -206,6 +324,7 @@ size_t doctor_run(struct daemon *d)
 	check_kernel(&doctor);
 	check_cgroup(&doctor);
 	check_others(&doctor);
+	check_failover(&doctor);
 	check_maps(&doctor);
 	check_counter(
 		&doctor, SN_R_EVENT_LOST, "events", "events that found the ring full",

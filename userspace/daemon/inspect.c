@@ -47,19 +47,41 @@ static void ask_canary(struct daemon *d)
 		finish(d);
 }
 
+/* Owners come first, then others. 0: that one has a name, or is no program. */
+static uint32_t nameless(const struct inspect *i, size_t at)
+{
+	const struct tc_other *other = &i->others[at - i->n_owners];
+
+	if (at < i->n_owners)
+		return i->owners[at].program;
+	return other->name[0] ? 0 : other->program;
+}
+
 /* The next program without a name, and after the last one the canary. */
 static void ask_next(struct daemon *d)
 {
 	struct inspect *i = &d->inspect;
 	struct evict_request request = {.verb = EVICT_PROGRAM_NAME};
 
-	if (i->n_named == i->n_owners) {
+	while (i->n_named < i->n_owners + i->n_others && !nameless(i, i->n_named))
+		i->n_named++;
+	if (i->n_named == i->n_owners + i->n_others) {
 		ask_canary(d);
 		return;
 	}
-	request.id = i->owners[i->n_named].program;
+	request.id = nameless(i, i->n_named);
 	if (evict_send(&d->evict, &request) < 0)
 		finish(d);
+}
+
+static void take_name(struct inspect *i, const struct evict_answer *answer)
+{
+	size_t at = i->n_named++;
+
+	if (at < i->n_owners)
+		memcpy(i->names[at], answer->name, sizeof(i->names[at]));
+	else
+		memcpy(i->others[at - i->n_owners].name, answer->name, sizeof(answer->name));
 }
 
 void inspect_answer(struct daemon *d, const struct evict_answer *answer)
@@ -73,8 +95,9 @@ void inspect_answer(struct daemon *d, const struct evict_answer *answer)
 			i->canary = answer->connected == EHOSTUNREACH ? CANARY_TRANSLATED
 								      : CANARY_MISSED;
 		finish(d);
-	} else if (i->n_named < i->n_owners && answer->id == i->owners[i->n_named].program) {
-		memcpy(i->names[i->n_named++], answer->name, sizeof(answer->name));
+	} else if (i->n_named < i->n_owners + i->n_others &&
+		   answer->id == nameless(i, i->n_named)) {
+		take_name(i, answer);
 		ask_next(d);
 	}
 }
@@ -84,6 +107,21 @@ static void on_work(uv_work_t *work)
 	struct inspect *i = container_of(work, struct inspect, work);
 
 	i->n_below = owner_list_below(i->cgroup, i->below, INSPECT_OWNERS);
+}
+
+static void look_at_interfaces(struct daemon *d)
+{
+	const struct interfaces *s = &d->interfaces;
+	struct inspect *i = &d->inspect;
+
+	i->n_others = 0;
+	for (size_t at = 0, looked = 0; at < s->n && looked < INSPECT_PLACES; at++) {
+		if (s->all[at].state != IFACE_CARRIES)
+			continue;
+		i->n_others += tc_others(&d->kernel, s->all[at].what.index, i->others + i->n_others,
+					 INSPECT_OTHERS - i->n_others);
+		looked++;
+	}
 }
 
 static void on_looked(uv_work_t *work, int status)
@@ -99,6 +137,7 @@ static void on_looked(uv_work_t *work, int status)
 	memcpy(i->owners + i->n_owners, i->below, i->n_below * sizeof(i->below[0]));
 	i->n_owners += i->n_below;
 	i->n_named = 0;
+	look_at_interfaces(d);
 	memset(i->names, 0, sizeof(i->names));
 	ask_next(d);
 }

@@ -10,8 +10,11 @@
 #include "kernel/canary.h"
 #include "kernel/evict.h"
 #include "kernel/owner.h"
+#include "kernel/tc.h"
 
 #define INSPECT_OWNERS 32
+#define INSPECT_OTHERS 16 /* programs beside ours at interfaces */
+#define INSPECT_PLACES 32 /* interfaces that are looked at for them */
 
 struct daemon;
 
@@ -24,7 +27,9 @@ struct inspect {
 	size_t n_below;
 	struct owner owners[INSPECT_OWNERS * 2]; /* on our cgroup or above, then those below */
 	char names[INSPECT_OWNERS * 2][16];      /* "": not known */
-	size_t n_owners, n_named;
+	struct tc_other others[INSPECT_OTHERS];
+	size_t n_owners, n_others;
+	size_t n_named; /* owners, then others, whose names are known or asked for */
 	enum { CANARY_UNKNOWN, CANARY_TRANSLATED, CANARY_MISSED } canary;
 	struct sn_frontend canary_at;
 	uint32_t canary_index; /* in sn_services; 0: never was one */

@@ -7,6 +7,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -197,6 +198,10 @@ static int load_filter(bool is_helper)
 	if (r >= 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	if (r >= 0) /* interfaces, and the filters at them; libbpf opens one for each question */
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+				     SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
+				     SCMP_A2(SCMP_CMP_EQ, NETLINK_ROUTE));
 	if (r >= 0 && is_helper)
 		r = allow_helper(filter);
 	if (r >= 0)

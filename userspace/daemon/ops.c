@@ -95,6 +95,7 @@ static int op_apply(void *arg, const struct control_order *order, struct problem
 	ret_plan->changed_ms = now_ms(CLOCK_REALTIME);
 	store_commit(d->store, ret_plan);
 	holds_refresh(&d->holds);
+	interfaces_refresh(d);
 	if (removed)
 		watch_sweep_soon(d);
 	if (ret_plan->n_services + ret_plan->n_policies) {
@@ -340,6 +341,26 @@ static void op_workloads(void *arg, void (*visit)(void *visit_arg, const char *c
 		visit(visit_arg, d->workloads[i].path, d->workloads[i].id);
 }
 
+static void op_interfaces(void *arg,
+			  void (*visit)(void *visit_arg, const struct control_interface *i),
+			  void *visit_arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->interfaces.n; i++) {
+		const struct iface *one = &d->interfaces.all[i];
+		bool carries = one->state == IFACE_CARRIES;
+		const struct control_interface said = {
+			.name = one->what.name,
+			.index = one->what.index,
+			.attached = carries ? interfaces_why(one) : "none",
+			.reason = carries ? NULL : interfaces_why(one),
+		};
+
+		visit(visit_arg, &said);
+	}
+}
+
 /* The answer to the caller leaves first; what there is to remove is removed at the end. */
 static int op_uninstall(void *arg)
 {
@@ -376,6 +397,7 @@ void ops_init(struct daemon *d)
 		.doctor = op_doctor,
 		.config = op_config,
 		.workloads = op_workloads,
+		.interfaces = op_interfaces,
 		.uninstall = op_uninstall,
 	};
 }

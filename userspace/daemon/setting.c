@@ -43,6 +43,13 @@ const struct setting setting_table[_SETTING_MAX] = {
 	[SETTING_DATAGRAMS_END] = {"datagrams.end", "SINEWD_DATAGRAMS_END", "auto", false,
 				   "auto, iterator, diag or off: how connected datagram sockets "
 				   "of a removed backend are ended"},
+	[SETTING_FAILOVER_INTERFACES] = {"failover.interfaces", "SINEWD_FAILOVER_INTERFACES",
+					 "auto", true,
+					 "auto, off, or names of network interfaces, with * and ?, "
+					 "where connects may fail over"},
+	[SETTING_FAILOVER_ATTACH] = {"failover.attach", "SINEWD_FAILOVER_ATTACH", "auto", false,
+				     "auto, tcx or clsact: how programs are attached to network "
+				     "interfaces"},
 	[SETTING_FLOWS] = {"maps.flows", "SINEWD_MAPS_FLOWS", "131072", false,
 			   "sockets remembered in the table, a power of two"},
 	[SETTING_NODE_NAME] = {"node.name", "SINEWD_NODE_NAME", "", false,

@@ -25,6 +25,8 @@ enum setting_key {
 	SETTING_BYPASS_CGROUPS,
 	SETTING_KERNEL_SOCKETS,
 	SETTING_DATAGRAMS_END,
+	SETTING_FAILOVER_INTERFACES,
+	SETTING_FAILOVER_ATTACH,
 	SETTING_FLOWS,
 	SETTING_NODE_NAME,
 	SETTING_NODE_ZONE,
@@ -73,6 +75,10 @@ struct config {
 	size_t n_bypass_cgroups;
 	bool kernel_sockets;
 	unsigned int datagrams_end; /* enum evict_method */
+	char **failover;            /* names of interfaces, with * and ?; none: all */
+	size_t n_failover;
+	bool failover_off;
+	unsigned int failover_attach; /* enum tc_how */
 	uint32_t flows;
 	char *node;       /* never empty */
 	const char *zone; /* borrowed; "": none */

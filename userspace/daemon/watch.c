@@ -120,6 +120,7 @@ static void on_tick(uv_timer_t *timer)
 	d->kernel.meta->heartbeat_ns = uv_hrtime();
 	notify_send("WATCHDOG=1");
 	look_after_links(d);
+	interfaces_tick(d);
 	evict_reap(&d->evict);
 	if (d->publish) {
 		publish_tick(d->publish);

@@ -23,6 +23,7 @@
 #include "kernel/attach.h"
 #include "kernel/object.h"
 #include "kernel/pin.h"
+#include "kernel/tc.h"
 #include "sinew.skel.h"
 
 #define SHOWN_BYTES 1800
@@ -138,8 +139,11 @@ int kernel_open(struct kernel *k, const struct kernel_config *config, int *ret_p
 {
 	int r;
 
-	*k = (struct kernel){
-		.lock_fd = -1, .evict_link_fd = -1, .node = config->node, .zone = config->zone};
+	*k = (struct kernel){.lock_fd = -1,
+			     .evict_link_fd = -1,
+			     .node = config->node,
+			     .zone = config->zone,
+			     .tc_how = config->tc_how};
 	(void)libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	(void)libbpf_set_print(on_libbpf_print);
 	k->lock_fd = pin_lock(config->bpffs);
@@ -185,6 +189,9 @@ int kernel_reload(struct kernel *k, const struct kernel_config *config)
 		object_free(new);
 		return r;
 	}
+	r = tc_swap(k);
+	if (r < 0)
+		(void)log_warn_r(r, "some interfaces keep the programs that they had");
 	/* Windows hold file descriptors of the old object's maps, which are the same maps. */
 	k->services.fd = bpf_map__fd(new->maps.sn_services);
 	k->slots.fd = bpf_map__fd(new->maps.sn_slots);

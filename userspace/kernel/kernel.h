@@ -6,6 +6,7 @@
  *   publish.h      desired services -> maps
  *   read.h         maps -> numbers
  *   evict.h        end stale datagram sockets, in a helper process
+ *   tc.h           programs at network interfaces; interface.h: which there are
  *   kernel_close   lets go; programs, maps and links stay: traffic must not notice
  */
 #pragma once
@@ -27,6 +28,9 @@ struct kernel_config {
 	const char *node;     /* this node's name; kept by reference */
 	const char *zone;     /* where it is; "": nobody said */
 	bool kernel_too;      /* translate for sockets of kernel threads */
+	bool failover;        /* load the programs for interfaces; connects may fail over */
+	bool timeouts;        /* some policy bounds connects: the kernel asks for each SYN */
+	unsigned int tc_how;  /* enum tc_how */
 	struct prefix pool4, pool6;
 };
 
@@ -61,6 +65,7 @@ struct kernel {
 	char trouble[400];    /* what the last failure to attach or to pin was, as a sentence; "" */
 	unsigned int repairs; /* times the links were made anew because their cgroup had gone */
 	uint32_t flow_entries;
+	unsigned int tc_how; /* enum tc_how, and never TC_AUTO once that is known */
 	struct window services, slots, backends, policies, health, latency, svc_stats, svc_state;
 	struct sn_meta *meta;
 	struct ring_buffer *events; /* events.h */

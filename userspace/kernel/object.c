@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -86,6 +87,15 @@ static int pin_map(struct bpf_map *map, const char *pin_dir)
 	return r;
 }
 
+/* A jiffy: the unit of the kernel's timers. */
+static uint64_t tick_ns(void)
+{
+	struct timespec t;
+
+	return clock_getres(CLOCK_MONOTONIC_COARSE, &t) < 0 || !t.tv_nsec ? 4000000
+									  : (uint64_t)t.tv_nsec;
+}
+
 static void set_knobs(struct sinew_bpf *skel, const struct kernel_config *config)
 {
 	uint32_t bits4 = config->pool4.bits - 96;
@@ -98,6 +108,9 @@ static void set_knobs(struct sinew_bpf *skel, const struct kernel_config *config
 	skel->rodata->sn_bypass_mark = config->bypass_mark;
 	skel->rodata->sn_levels = config->levels;
 	skel->rodata->sn_kernel_too = config->kernel_too;
+	skel->rodata->sn_failover = config->failover;
+	skel->rodata->sn_timeouts = config->timeouts;
+	skel->rodata->sn_tick_ns = tick_ns();
 	skel->rodata->sn_pool4 = ntohl(config->pool4.addr.word_be[3]) & mask4;
 	skel->rodata->sn_pool4_mask = mask4;
 	skel->rodata->sn_pool6_mask = bits6 ? ~0ULL << (64 - bits6) : 0;
@@ -126,6 +139,8 @@ int object_load(const struct kernel_config *config, const char *pin_dir, struct 
 			took_over = true;
 	}
 	set_knobs(skel, config);
+	(void)bpf_program__set_autoload(skel->progs.sn_tc_ingress, config->failover);
+	(void)bpf_program__set_autoload(skel->progs.sn_tc_egress, config->failover);
 	if (!probe_kfunc("bpf_sock_destroy"))
 		(void)bpf_program__set_autoload(skel->progs.sn_evict, false);
 	r = sinew_bpf__load(skel);

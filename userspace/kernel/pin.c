@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "kernel/tc.h"
 
 static void close_dir(DIR **d)
 {
@@ -161,7 +162,9 @@ static int remove_version(const char *bpffs, const char *name)
 
 		if (asprintf(&path, "%s/%s/%s", bpffs, name, below[i]) < 0)
 			return -ENOMEM;
-		r = remove_files(path);
+		r = i == 0 ? tc_remove_all(path) : 0;
+		if (r >= 0)
+			r = remove_files(path);
 		if (r < 0)
 			return r;
 	}
