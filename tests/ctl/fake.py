@@ -90,7 +90,7 @@ STATUS = {
     "heartbeatAgeSeconds": 0.3, "stateWriteFailures": 0, "loopMaxSeconds": 0.001,
     "services": {"total": 212, "degraded": 3, "withoutBackend": 1},
     "endpoints": {"total": 1904, "usable": 1896, "draining": 2}, "policies": 4,
-    "traffic": {"attempts": 1000, "active": 7, "outcomes": {"connected": 990, "refused": 10},
+    "traffic": {"attempts": 1000, "active": 7, "failedOver": 0, "outcomes": {"connected": 990, "refused": 10},
                 "refused": {"no_backend": 0, "untracked": 0}},
     "node": {"event_lost": 0}, "maps": [{"name": "sn_frontends", "used": 491, "max": 16384},
                                         {"name": "sn_services", "used": 12, "max": 16384}],

@@ -198,7 +198,7 @@ def test_describe_knows_every_noun(ctl, noun):
 
 def test_describe_of_the_small_nouns_is_for_people(ctl):
     text = ctl("describe", "endpoints").out
-    for part in ("Endpoint    10.0.1.5:8080/TCP", "Service     shop/payments", "State       active", "Zone        a",
+    for part in ("Endpoint    10.0.1.5:8080/TCP", "Service     shop/payments", "State       ok", "Zone        a",
                  "Traffic     188,000 connects, 41 active, p50 21us, p99 90us", "Outcomes    connected 188,000",
                  "In a row    no failure", "Endpoint    [fd00::9]:8080/TCP"):
         assert part in text.splitlines(), part

@@ -74,9 +74,10 @@ def test_mistakes_are_exit_2_and_say_where_to_read_on(ctl, fake, words, said):
 def test_status_is_a_few_lines(ctl):
     shown = ctl("status")
     assert (shown.code, shown.err) == (0, "")
-    assert [line.split()[0] for line in shown.lines] == ["Sinew", "Kernel", "Services", "Traffic", "Sources", "Maps"]
+    assert [line.split()[0] for line in shown.lines] == ["Sinew", "Kernel", "Services", "Backends", "Traffic", "Sources",
+                                                          "Maps"]
     for part in ("0.1.0 (abi 1)", "pid 4711", "6.12.38, programs 9/9", "212 (3 degraded, 1 without backend)",
-                 "backends 1,904, usable 1,896, draining 2", "manifest 2 services, 1 policy, changed",
+                 "Backends    1,904 (2 draining), usable 1,896", "policies 4", "failed over 0/s", "manifest 2 services, 1 policy, changed",
                  "fullest sn_frontends 3.0%", "events lost 0"):
         assert part in shown.out, part
     assert max(map(len, shown.lines)) <= 120

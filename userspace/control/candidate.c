@@ -132,6 +132,8 @@ static void candidate_say(struct candidates *l, const struct member_traffic *m)
 
 	if (backend_is_usable(b, k->at.now_ns))
 		merits(l, m, rest);
+	else if (b->state == SN_BACKEND_DRAINING || backend_is_held(b, k->at.now_ns))
+		(void)snprintf(rest, sizeof(rest), ", active %u", b->traffic.active);
 	if (is_full(l, b))
 		(void)snprintf(note, sizeof(note), "; full: %u of %u connections",
 			       b->traffic.active, k->at.rules->limit_backend);

@@ -10,6 +10,9 @@
 #include "control/answer.h"
 #include "control/handler.h"
 #include "control/view.h"
+#include "model/limits.h"
+
+#define LIMIT_NAMED 10 /* services in panic that are named; all are counted */
 
 /* --- status ------------------------------------------------------------------------------- */
 
@@ -17,7 +20,9 @@ struct survey {
 	struct stream stream;
 	struct service **services; /* references */
 	size_t n, next, n_policies;
-	size_t without_backend, degraded, endpoints, usable, draining;
+	size_t without_backend, degraded, endpoints, usable, draining, ejected, held;
+	size_t panics;
+	struct service *panicking[LIMIT_NAMED]; /* the first of them; borrowed from services */
 	struct traffic sum;
 };
 
@@ -31,19 +36,26 @@ static void survey_free(struct stream *s)
 	free(v);
 }
 
-static void survey_add(struct survey *v, const struct service *s)
+static void survey_add(struct survey *v, struct service *s)
 {
 	const struct control *c = v->stream.control;
 	size_t usable = c->ops.service_usable(c->ops.arg, s), draining = 0;
+	struct service_state state = {};
 	struct traffic t = {};
 
 	for (size_t i = 0; i < s->n_endpoints; i++)
 		draining += s->endpoints[i].weight == 0;
+	(void)c->ops.service_state(c->ops.arg, s, &state);
+	v->ejected += state.ejected;
+	v->held += state.held;
+	if (state.panic_ns && v->panics++ < LIMIT_NAMED)
+		v->panicking[v->panics - 1] = s;
 	v->endpoints += s->n_endpoints;
 	v->usable += usable;
 	v->draining += draining;
 	v->without_backend += usable == 0;
-	v->degraded += usable + draining < s->n_endpoints || usable == 0;
+	v->degraded +=
+		usable + draining < s->n_endpoints || usable == 0 || state.ejected || state.held;
 	if (c->ops.service_traffic(c->ops.arg, s, &t) >= 0)
 		traffic_add(&v->sum, &t);
 }
@@ -74,6 +86,20 @@ static void facts_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_v
 	view_add_seconds(doc, o, "loopMaxSeconds", f.loop_max_us * 1000u);
 }
 
+static void panics_add(const struct survey *v, yyjson_mut_doc *doc, yyjson_mut_val *o)
+{
+	char name[2 * LIMIT_NAME + 2];
+	yyjson_mut_val *list;
+
+	(void)yyjson_mut_obj_add_uint(doc, o, "panic", v->panics);
+	list = yyjson_mut_obj_add_arr(doc, o, "inPanic");
+	for (size_t i = 0; i < v->panics && i < LIMIT_NAMED; i++) {
+		(void)snprintf(name, sizeof(name), "%s/%s", v->panicking[i]->namespace,
+			       v->panicking[i]->name);
+		(void)yyjson_mut_arr_add_strcpy(doc, list, name);
+	}
+}
+
 static void totals_add(const struct survey *v, yyjson_mut_doc *doc, yyjson_mut_val *o)
 {
 	yyjson_mut_val *p = yyjson_mut_obj_add_obj(doc, o, "services"), *map;
@@ -81,14 +107,19 @@ static void totals_add(const struct survey *v, yyjson_mut_doc *doc, yyjson_mut_v
 	(void)yyjson_mut_obj_add_uint(doc, p, "total", v->n);
 	(void)yyjson_mut_obj_add_uint(doc, p, "degraded", v->degraded);
 	(void)yyjson_mut_obj_add_uint(doc, p, "withoutBackend", v->without_backend);
+	panics_add(v, doc, p);
 	p = yyjson_mut_obj_add_obj(doc, o, "endpoints");
 	(void)yyjson_mut_obj_add_uint(doc, p, "total", v->endpoints);
 	(void)yyjson_mut_obj_add_uint(doc, p, "usable", v->usable);
 	(void)yyjson_mut_obj_add_uint(doc, p, "draining", v->draining);
+	(void)yyjson_mut_obj_add_uint(doc, p, "ejected", v->ejected);
+	(void)yyjson_mut_obj_add_uint(doc, p, "held", v->held);
 	(void)yyjson_mut_obj_add_uint(doc, o, "policies", v->n_policies);
 	p = yyjson_mut_obj_add_obj(doc, o, "traffic");
 	(void)yyjson_mut_obj_add_uint(doc, p, "attempts", v->sum.attempts);
 	(void)yyjson_mut_obj_add_uint(doc, p, "active", v->sum.active);
+	(void)yyjson_mut_obj_add_uint(doc, p, "ejections", v->sum.ejections);
+	(void)yyjson_mut_obj_add_uint(doc, p, "failedOver", v->sum.failed_over);
 	map = yyjson_mut_obj_add_obj(doc, p, "outcomes");
 	for (unsigned int i = 0; i < SN_R_BACKEND_MAX; i++)
 		(void)yyjson_mut_obj_add_uint(doc, map, view_reason(i), v->sum.outcome[i]);

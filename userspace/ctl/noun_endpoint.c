@@ -10,6 +10,7 @@
 #include "ctl/field.h"
 #include "ctl/noun.h"
 #include "ctl/report.h"
+#include "ctl/state.h"
 #include "ctl/units.h"
 
 #define FAILED_TITLE "FAILED (refused/timeout/unreachable/reset)"
@@ -21,7 +22,7 @@ static const struct table_column columns[] = {
 	{"ADDRESS", .shrink_to = 15},
 	{"PROTO", .optional = true},
 	{"WEIGHT", .right = true},
-	{"STATE"},
+	{"STATE", .shrink_to = 16},
 	{"ACTIVE", .right = true},
 	{"RATE", .right = true},
 	{"FAILED", .right = true},
@@ -30,6 +31,9 @@ static const struct table_column columns[] = {
 	{"ZONE", .shrink_to = 6, .optional = true},
 	{"CONNECTS", .right = true, .wide = true},
 	{"IN A ROW", .right = true, .wide = true}, /* failures, the last ones */
+	{"EJECTIONS", .right = true, .wide = true},
+	{"FAILED OVER", .right = true, .wide = true},
+	{"LEVEL", .right = true, .wide = true},
 	{"PORT", .wide = true},
 	{"SOURCE", .wide = true},
 	{"INDEX", .right = true, .wide = true},
@@ -62,13 +66,6 @@ static uint64_t failures(yyjson_val *item)
 	return sum;
 }
 
-static enum print_style style_of(const char *state)
-{
-	if (strcmp(state, "active") == 0)
-		return STYLE_PLAIN;
-	return strcmp(state, "draining") == 0 ? STYLE_DIM : STYLE_WARN;
-}
-
 static uint64_t since(uint64_t now, uint64_t before)
 {
 	return now > before ? now - before : 0;
@@ -96,8 +93,7 @@ static void add_traffic(struct table *t, const struct noun_item *item)
 
 static void row(struct table *t, const struct noun_item *item)
 {
-	const char *state = field_text(item->now, "/state");
-	char address[ADDRESS_TEXT_MAX], number[UNITS_TEXT];
+	char address[ADDRESS_TEXT_MAX], number[UNITS_TEXT], state[STATE_WORDS];
 
 	table_add_text(t, field_text(item->now, "/namespace"));
 	table_add_text(t, field_text(item->now, "/service"));
@@ -105,19 +101,22 @@ static void row(struct table *t, const struct noun_item *item)
 			       address));
 	table_add_text(t, field_text(item->now, "/protocol"));
 	table_add(t, "%" PRIu64, field_count(item->now, "/weight"));
-	table_add_text(t, state);
-	table_style(t, style_of(state));
+	table_add_text(t, state_words(item->now, state));
+	table_style(t, state_style(item->now));
 	add_traffic(t, item);
 	table_add_text(t, field_text(item->now, "/zone"));
 	table_add_text(t, units_short((double)field_count(item->now, "/attempts"), number));
 	table_add(t, "%" PRIu64, field_count(item->now, "/consecutiveFailures"));
+	table_add(t, "%" PRIu64, field_count(item->now, "/ejections"));
+	table_add_text(t, units_short(field_number(item->now, "/failedOver"), number));
+	table_add(t, "%" PRIu64, field_count(item->now, "/level"));
 	table_add_text(t, field_text(item->now, "/portName"));
 	table_add_text(t, field_text(item->now, "/source"));
 	table_add(t, "%" PRIu64, field_count(item->now, "/index"));
 }
 
 static const struct table_column inner[] = {
-	{"ADDRESS", .shrink_to = 15}, {"WEIGHT", .right = true},   {"STATE"},
+	{"ADDRESS", .shrink_to = 15}, {"WEIGHT", .right = true},   {"STATE", .shrink_to = 27},
 	{"ACTIVE", .right = true},    {"CONNECTS", .right = true}, {FAILED_TITLE, .shrink_to = 9},
 	{"P50", .right = true},       {"P99", .right = true},      {"ZONE", .shrink_to = 6},
 };
@@ -137,8 +136,7 @@ static void add_failed(struct table *t, yyjson_val *item)
 static void inner_row(struct table *t, yyjson_val *item)
 {
 	yyjson_val *ports = field_get(item, "/ports");
-	const char *state = field_text(item, "/state");
-	char address[ADDRESS_TEXT_MAX], a[UNITS_TEXT];
+	char address[ADDRESS_TEXT_MAX], a[UNITS_TEXT], state[STATE_WORDS];
 
 	/* One port is part of the address; more would be a table in a table: "get endpoints". */
 	table_add_text(t, join(field_text(item, "/address"),
@@ -147,8 +145,8 @@ static void inner_row(struct table *t, yyjson_val *item)
 				       : 0,
 			       address));
 	table_add(t, "%" PRIu64, field_count(item, "/weight"));
-	table_add_text(t, state);
-	table_style(t, style_of(state));
+	table_add_text(t, state_words(item, state));
+	table_style(t, state_style(item));
 	table_add_text(t, units_grouped(field_count(item, "/active"), a));
 	table_add_text(t, units_grouped(field_count(item, "/attempts"), a));
 	add_failed(t, item);
@@ -179,7 +177,7 @@ static int describe(struct ctl *c, const struct noun_item *shown)
 {
 	yyjson_val *item = shown->now;
 	char address[ADDRESS_TEXT_MAX], a[UNITS_TEXT], b[UNITS_TEXT], p50[UNITS_TEXT],
-		p99[UNITS_TEXT];
+		p99[UNITS_TEXT], state[STATE_WORDS];
 
 	fputs("Endpoint    ", c->out);
 	(void)print_text(c->out,
@@ -193,7 +191,12 @@ static int describe(struct ctl *c, const struct noun_item *shown)
 	fputc('\n', c->out);
 	noun_print_fact(c, "Port", field_text(item, "/portName"));
 	noun_print_fact(c, "Source", field_text(item, "/source"));
-	noun_print_fact(c, "State", field_text(item, "/state"));
+	noun_print_fact(c, "State", state_words(item, state));
+	noun_print_fact(c, "Why", state_why(item));
+	noun_print_fact(c, "By", field_text(item, "/hold/by"));
+	noun_print_fact(c, "Until",
+			field_has(item, "/hold") ? field_text(item, "/hold/until")
+						 : field_text(item, "/ejection/until"));
 	noun_print_fact(c, "Weight", units_grouped(field_count(item, "/weight"), a));
 	noun_print_fact(c, "Zone", field_text(item, "/zone"));
 	fprintf(c->out, "%-12s%s connects, %s active, p50 %s, p99 %s\n", "Traffic",
@@ -202,6 +205,15 @@ static int describe(struct ctl *c, const struct noun_item *shown)
 		units_seconds(field_number(item, "/p50Seconds"), p50),
 		units_seconds(field_number(item, "/p99Seconds"), p99));
 	noun_print_counts(c, "Outcomes", field_get(item, "/outcomes"));
+	if (field_count(item, "/ejections") > 0)
+		fprintf(c->out, "%-12s%s times\n", "Ejected",
+			units_grouped(field_count(item, "/ejections"), a));
+	if (field_count(item, "/failedOver") > 0)
+		fprintf(c->out, "%-12s%s connects went on to another backend\n", "Failed over",
+			units_grouped(field_count(item, "/failedOver"), a));
+	if (field_number(item, "/connectSeconds") > 0)
+		fprintf(c->out, "%-12s%s, smoothed\n", "Connect",
+			units_seconds(field_number(item, "/connectSeconds"), a));
 	fprintf(c->out, "%-12s%s\n", "In a row",
 		field_count(item, "/consecutiveFailures")
 			? units_grouped(field_count(item, "/consecutiveFailures"), a)

@@ -124,6 +124,37 @@ static void add_traffic(struct table *t, const struct noun_item *item)
 	table_add_text(t, units_short(field_number(item->now, "/status/traffic/active"), a));
 }
 
+/* What there is to say besides numbers, the gravest first. */
+static const char *remark(yyjson_val *item, char buf[static LIST_TEXT])
+{
+	uint64_t ejected = field_count(item, "/status/ejected");
+	uint64_t held = field_count(item, "/status/held");
+	char a[UNITS_TEXT];
+
+	if (field_count(item, "/status/usable") == 0)
+		return "no usable backend";
+	buf[0] = '\0';
+	if (field_has(item, "/status/panic"))
+		(void)snprintf(
+			buf, LIST_TEXT, "panic for %s",
+			units_age((uint64_t)(field_number(item, "/status/panic/seconds") * 1000),
+				  a));
+	else if (ejected && held)
+		(void)snprintf(buf, LIST_TEXT, "%u ejected, %u held", (unsigned int)ejected,
+			       (unsigned int)held);
+	else if (ejected || held)
+		(void)snprintf(buf, LIST_TEXT, "%u %s", (unsigned int)(ejected + held),
+			       ejected ? "ejected" : "held");
+	return buf;
+}
+
+static enum print_style remark_style(yyjson_val *item)
+{
+	bool is_bad = field_count(item, "/status/usable") == 0 || field_has(item, "/status/panic");
+
+	return is_bad ? STYLE_BAD : STYLE_WARN;
+}
+
 static void row(struct table *t, const struct noun_item *item)
 {
 	uint64_t usable = field_count(item->now, "/status/usable");
@@ -142,8 +173,8 @@ static void row(struct table *t, const struct noun_item *item)
 	add_traffic(t, item);
 	table_add_text(t, *policy ? policy : "default");
 	table_add_text(t, field_text(item->now, "/metadata/source"));
-	table_add_text(t, usable == 0 ? "no usable backend" : "");
-	table_style(t, STYLE_BAD);
+	table_add_text(t, remark(item->now, list));
+	table_style(t, remark_style(item->now));
 }
 
 static void print_ports(struct ctl *c, yyjson_val *item)
@@ -181,7 +212,70 @@ static void print_traffic(struct ctl *c, yyjson_val *item)
 		units_seconds(field_number(item, "/status/traffic/p50Seconds"), p50),
 		units_seconds(field_number(item, "/status/traffic/p99Seconds"), p99));
 	noun_print_counts(c, "Outcomes", field_get(item, "/status/traffic/outcomes"));
-	noun_print_counts(c, "Untouched", field_get(item, "/status/traffic/refused"));
+	noun_print_counts(c, "Besides", field_get(item, "/status/traffic/refused"));
+	if (field_count(item, "/status/traffic/failedOver") > 0)
+		fprintf(c->out, "%-12s%s connects went on to another backend\n", "Failed over",
+			units_grouped(field_count(item, "/status/traffic/failedOver"), a));
+}
+
+static void print_panic(struct ctl *c, yyjson_val *item)
+{
+	char a[UNITS_TEXT];
+
+	if (!field_has(item, "/status/panic"))
+		return;
+	fprintf(c->out, "%-12s", "Panic");
+	print_style_on(c->out, c->colour, STYLE_BAD);
+	fprintf(c->out, "for %s: too few backends are usable, so ejection is ignored",
+		units_age((uint64_t)(field_number(item, "/status/panic/seconds") * 1000), a));
+	print_style_off(c->out, c->colour, STYLE_BAD);
+	fputc('\n', c->out);
+}
+
+/* "connections 12 of 100, not answered yet 3 of 10, fullest backend 5 of 50" */
+static void print_limits(struct ctl *c, yyjson_val *item)
+{
+	static const struct {
+		const char *at, *text;
+	} rows[] = {{"/status/limits/service", "connections"},
+		    {"/status/limits/pending", "not answered yet"},
+		    {"/status/limits/backend", "fullest backend"}};
+	char a[UNITS_TEXT], b[UNITS_TEXT];
+	size_t shown = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		yyjson_val *limit = field_get(item, rows[i].at);
+		uint64_t used = field_count(limit, "/used"), most = field_count(limit, "/limit");
+		enum print_style style = used >= most ? STYLE_BAD : STYLE_PLAIN;
+
+		if (!most)
+			continue;
+		fputs(shown++ ? ", " : "Limits      ", c->out);
+		print_style_on(c->out, c->colour, style);
+		fprintf(c->out, "%s %s of %s", rows[i].text, units_grouped(used, a),
+			units_grouped(most, b));
+		print_style_off(c->out, c->colour, style);
+	}
+	if (shown)
+		fputc('\n', c->out);
+}
+
+/* ", 1 ejected, 2 held by hand" */
+static void print_aside(struct ctl *c, yyjson_val *item)
+{
+	static const struct {
+		const char *at, *text;
+	} rows[] = {{"/status/ejected", "ejected"}, {"/status/held", "held by hand"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t n = field_count(item, rows[i].at);
+
+		if (!n)
+			continue;
+		print_style_on(c->out, c->colour, STYLE_WARN);
+		fprintf(c->out, ", %llu %s", (unsigned long long)n, rows[i].text);
+		print_style_off(c->out, c->colour, STYLE_WARN);
+	}
 }
 
 static int describe(struct ctl *c, const struct noun_item *shown)
@@ -204,7 +298,10 @@ static int describe(struct ctl *c, const struct noun_item *shown)
 	print_ports(c, item);
 	noun_print_fact(c, "Policy", *policy ? policy : "default");
 	print_traffic(c, item);
+	print_panic(c, item);
+	print_limits(c, item);
 	fprintf(c->out, "%-12s%zu, %llu usable", "Backends", endpoints, (unsigned long long)usable);
+	print_aside(c, item);
 	if (usable == 0) {
 		fputs(": ", c->out);
 		print_style_on(c->out, c->colour, STYLE_BAD);

@@ -29,7 +29,7 @@ static void print_lines(struct ctl *c, const char *text, size_t length)
 			continue;
 		}
 		fputs(shown++ == 0 ? "Last events\n  " : "  ", c->out);
-		event_print(c, yyjson_doc_get_root(doc));
+		event_print(c, yyjson_doc_get_root(doc), false);
 		yyjson_doc_free(doc);
 	}
 }

@@ -43,7 +43,7 @@ static void on_line(struct stream *s)
 		else if (c->o.format == FORMAT_JSON || c->o.format == FORMAT_YAML)
 			(void)output_value(c, event);
 		else
-			event_print(c, event);
+			event_print(c, event, true);
 		(void)fflush(c->out);
 	}
 	yyjson_doc_free(doc);

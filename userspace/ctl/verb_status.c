@@ -102,9 +102,7 @@ static void put_services(struct ctl *c, const struct looks *l)
 {
 	uint64_t degraded = field_count(l->now, "/services/degraded");
 	uint64_t without = field_count(l->now, "/services/withoutBackend");
-	uint64_t total = field_count(l->now, "/endpoints/total");
-	uint64_t usable = field_count(l->now, "/endpoints/usable");
-	uint64_t draining = field_count(l->now, "/endpoints/draining");
+	uint64_t panic = field_count(l->now, "/services/panic");
 	char a[UNITS_TEXT], text[96];
 
 	fprintf(c->out, TITLE "%s", "Services",
@@ -115,12 +113,51 @@ static void put_services(struct ctl *c, const struct looks *l)
 		(void)snprintf(text, sizeof(text), ", %s without backend",
 			       units_grouped(without, a));
 		put_styled(c, STYLE_BAD, without > 0 ? text : "");
+		(void)snprintf(text, sizeof(text), ", %s in panic", units_grouped(panic, a));
+		put_styled(c, STYLE_BAD, panic > 0 ? text : "");
 		put_styled(c, STYLE_WARN, ")");
 	}
-	fprintf(c->out, "   backends %s, usable ", units_grouped(total, a));
-	fprintf(c->out, "%s, draining ", units_grouped(usable, a));
-	fprintf(c->out, "%s   policies ", units_grouped(draining, a));
-	fprintf(c->out, "%s\n", units_grouped(field_count(l->now, "/policies"), a));
+	fprintf(c->out, "   policies %s\n", units_grouped(field_count(l->now, "/policies"), a));
+}
+
+/* "1,904 (6 ejected, 2 draining), usable 1,896" */
+static void put_backends(struct ctl *c, const struct looks *l)
+{
+	static const struct {
+		const char *at, *text;
+		enum print_style style;
+	} rows[] = {{"/endpoints/ejected", "ejected", STYLE_WARN},
+		    {"/endpoints/held", "held by hand", STYLE_WARN},
+		    {"/endpoints/draining", "draining", STYLE_PLAIN}};
+	char a[UNITS_TEXT], text[64];
+	size_t shown = 0;
+
+	fprintf(c->out, TITLE "%s", "Backends",
+		units_grouped(field_count(l->now, "/endpoints/total"), a));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t n = field_count(l->now, rows[i].at);
+
+		if (!n)
+			continue;
+		fputs(shown++ ? ", " : " (", c->out);
+		(void)snprintf(text, sizeof(text), "%s %s", units_grouped(n, a), rows[i].text);
+		put_styled(c, rows[i].style, text);
+	}
+	fprintf(c->out, "%s, usable %s\n", shown ? ")" : "",
+		units_grouped(field_count(l->now, "/endpoints/usable"), a));
+}
+
+static void put_panic(struct ctl *c, const struct looks *l)
+{
+	yyjson_val *names = field_get(l->now, "/services/inPanic"), *name;
+	size_t i, n;
+
+	yyjson_arr_foreach (names, i, n, name) {
+		fputs(i == 0 ? "Panic       " : ", ", c->out);
+		put_styled(c, STYLE_BAD, yyjson_get_str(name));
+	}
+	if (n > 0)
+		fputs(field_count(l->now, "/services/panic") > n ? " ...\n" : "\n", c->out);
 }
 
 /* The growth of a counter between the two looks. */
@@ -141,16 +178,17 @@ static void put_traffic(struct ctl *c, const struct looks *l)
 {
 	double attempts = grown(l, "/traffic/attempts");
 	double none = grown(l, "/traffic/refused/no_backend");
-	char a[UNITS_TEXT], b[UNITS_TEXT], d[UNITS_TEXT], e[UNITS_TEXT];
+	double moved = grown(l, "/traffic/failedOver");
+	char a[UNITS_TEXT], b[UNITS_TEXT], d[UNITS_TEXT], e[UNITS_TEXT], f[UNITS_TEXT];
 
-	fprintf(c->out, TITLE "%s connects/s, failed %s, no backend %s/s, active %s", "Traffic",
-		units_short(attempts / l->seconds, a),
+	fprintf(c->out,
+		TITLE "%s connects/s, failed %s, failed over %s/s, no backend %s/s, active %s",
+		"Traffic", units_short(attempts / l->seconds, a),
 		attempts > 0 ? units_percent(grown_failures(l), attempts, b) : "0%",
-		units_short(none / l->seconds, d),
+		units_short(moved / l->seconds, f), units_short(none / l->seconds, d),
 		units_grouped(field_count(l->now, "/traffic/active"), e));
-	fprintf(c->out, "   in all %s connects, no backend %s\n",
-		units_grouped(field_count(l->now, "/traffic/attempts"), a),
-		units_grouped(field_count(l->now, "/traffic/refused/no_backend"), b));
+	fprintf(c->out, "   in all %s connects\n",
+		units_grouped(field_count(l->now, "/traffic/attempts"), a));
 }
 
 static void put_sources(struct ctl *c, const struct looks *l)
@@ -225,6 +263,8 @@ static void put_status(struct ctl *c, const struct looks *l)
 	put_daemon(c, l);
 	put_kernel(c, l);
 	put_services(c, l);
+	put_backends(c, l);
+	put_panic(c, l);
 	put_traffic(c, l);
 	put_sources(c, l);
 	put_maps(c, l);

@@ -317,6 +317,54 @@ static void check_state(struct doctor *doctor)
 		     "is the disk full or read-only? the kernel keeps serving, a restart would forget");
 }
 
+/* " shop/payments, shop/mail ..." as many as fit */
+static void name_service(char *text, size_t size, const struct service *s)
+{
+	size_t used = strlen(text);
+
+	if (used + strlen(s->namespace) + strlen(s->name) + 8 < size)
+		(void)snprintf(text + used, size - used, "%s%s/%s", used ? ", " : " ", s->namespace,
+			       s->name);
+}
+
+struct ailing {
+	size_t degraded, none, panics;
+	char without[80], panicking[80];
+};
+
+static void look_at_service(const struct daemon *d, const struct service *s, struct ailing *a)
+{
+	struct service_state state = {};
+	size_t usable = read_usable(d->publish, s), draining = 0;
+
+	for (size_t i = 0; i < s->n_endpoints; i++)
+		draining += s->endpoints[i].weight == 0;
+	(void)read_state(d->publish, s, &state);
+	a->degraded += usable + draining < s->n_endpoints || !usable || state.ejected || state.held;
+	if (!usable && a->none++ < 3)
+		name_service(a->without, sizeof(a->without), s);
+	if (state.panic_ns && a->panics++ < 3)
+		name_service(a->panicking, sizeof(a->panicking), s);
+}
+
+static void check_services(struct doctor *doctor)
+{
+	const struct daemon *d = doctor->d;
+	struct ailing a = {};
+	size_t n;
+	struct service *const *all = store_services(d->store, &n);
+
+	for (size_t i = 0; i < n; i++)
+		look_at_service(d, all[i], &a);
+	if (!a.panics && !a.none)
+		(void)add(doctor, "services", CHECK_OK, "%zu, %zu of them degraded", n, a.degraded);
+	else
+		hint(add(doctor, "services", CHECK_WARN,
+			 "%zu, %zu of them degraded; in panic %zu%s; without backend %zu%s", n,
+			 a.degraded, a.panics, a.panicking, a.none, a.without),
+		     "sinewctl describe service NAME tells which backends are missing, and why");
+}
+
 size_t doctor_run(struct daemon *d)
 {
 	struct doctor doctor = {.d = d};
@@ -335,5 +383,6 @@ size_t doctor_run(struct daemon *d)
 	check_counter(&doctor, SN_R_BAD_MAP, "integrity", "map entries that led nowhere",
 		      "please report this with the log");
 	check_state(&doctor);
+	check_services(&doctor);
 	return doctor.n;
 }

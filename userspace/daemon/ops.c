@@ -191,19 +191,31 @@ static int op_service_traffic(void *arg, const struct service *s, struct traffic
 	return read_service(((struct daemon *)arg)->publish, s, ret);
 }
 
+/* What is remembered of a hold, of one of the service's own endpoints. */
+static void add_hold(const struct daemon *d, const struct service *s, struct member_traffic *m)
+{
+	const struct hold *hold =
+		m->backend.held ? holds_find(&d->holds, s, m->endpoint, m->port) : NULL;
+
+	if (!hold)
+		return;
+	m->backend.held_why = *hold->reason ? hold->reason : NULL;
+	m->backend.held_by = hold->by;
+	m->backend.held_ms = hold->since_ms;
+}
+
 static int op_backend_traffic(void *arg, const struct service *s, size_t endpoint, size_t port,
 			      struct backend_traffic *ret)
 {
+	struct member_traffic m = {.endpoint = endpoint, .port = port};
 	struct daemon *d = arg;
-	const struct hold *hold;
-	int r = read_endpoint(d->publish, s, endpoint, port, ret);
+	int r;
 
-	hold = r >= 0 && ret->held ? holds_find(&d->holds, s, endpoint, port) : NULL;
-	if (!hold)
+	r = read_endpoint(d->publish, s, endpoint, port, &m.backend);
+	if (r < 0)
 		return r;
-	ret->held_why = *hold->reason ? hold->reason : NULL;
-	ret->held_by = hold->by;
-	ret->held_ms = hold->since_ms;
+	add_hold(d, s, &m);
+	*ret = m.backend;
 	return r;
 }
 
@@ -212,13 +224,32 @@ static size_t op_service_usable(void *arg, const struct service *s)
 	return read_usable(((struct daemon *)arg)->publish, s);
 }
 
+struct member_visit {
+	const struct daemon *d;
+	const struct service *asked;
+	void (*visit)(void *arg, const struct member_traffic *m);
+	void *arg;
+};
+
+static void on_member(void *arg, const struct member_traffic *m)
+{
+	const struct member_visit *v = arg;
+	struct member_traffic with_hold = *m;
+
+	if (m->owner == v->asked)
+		add_hold(v->d, m->owner, &with_hold);
+	v->visit(v->arg, &with_hold);
+}
+
 static int op_members(void *arg, const struct control_door *door,
 		      void (*visit)(void *visit_arg, const struct member_traffic *m),
 		      void *visit_arg)
 {
 	const struct read_door at = {door->service, door->port, door->addr};
+	struct daemon *d = arg;
+	struct member_visit v = {d, door->service, visit, visit_arg};
 
-	return read_members(((struct daemon *)arg)->publish, &at, visit, visit_arg);
+	return read_members(d->publish, &at, on_member, &v);
 }
 
 static int op_service_state(void *arg, const struct service *s, struct service_state *ret)
