@@ -55,7 +55,7 @@
 	X(REVERSE_FULL, "reverse_full", nobody, "a datagram's way back could not be remembered")   \
 	X(REVERSE_MISS, "reverse_miss", nobody, "a reply's original address was no longer known")  \
 	X(EVENT_LOST, "event_lost", nobody, "the event ring was full")                             \
-	X(EVICTED, "evicted", nobody, "a datagram socket of a removed backend was ended")          \
+	X(EVICTED, "evicted", nobody, "a socket of a removed backend was ended")                   \
 	X(BAD_MAP, "bad_map", nobody,                                                              \
 	  "a map entry pointed nowhere; the socket passed untranslated")                           \
 	X(SYN_FULL, "syn_full", nobody, "no room to keep a SYN: no failover for that connect")     \

@@ -83,6 +83,7 @@ void fake_open(struct kernel *k)
 
 	*k = (struct kernel){.lock_fd = -1,
 			     .evict_link_fd = -1,
+			     .evict_tcp_fd = -1,
 			     .node = "here",
 			     .zone = "near",
 			     .meta = &fake.meta};

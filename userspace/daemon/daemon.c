@@ -146,6 +146,7 @@ static int start_state(struct daemon *d)
 	if (r < 0)
 		return log_err_r(r, "cannot read what is held by hand");
 	/* The last daemon may have been killed between a change and its sweep. */
+	d->sweep_streams = d->kernel.took_over;
 	if (removed || d->kernel.took_over)
 		watch_sweep_soon(d);
 	(void)store_services(d->store, &n);

@@ -56,6 +56,7 @@ struct daemon {
 	bool events_open, evict_open;
 	unsigned int sweeps_left; /* after a change: one at once, one for connects that raced it */
 	bool sweep_running;
+	bool sweep_streams;     /* of TCP connections, too */
 	bool evict_lost;        /* the helper was there and is gone */
 	uint64_t ended_by_diag; /* stale sockets that no program counted */
 	bool sweep_failed; /* last answer had namespaces that could not be swept; logged once */

@@ -134,8 +134,8 @@ static void on_tick(uv_timer_t *timer)
 
 static void on_sweep(uv_timer_t *timer)
 {
-	const struct evict_request request = {.verb = EVICT_SWEEP};
 	struct daemon *d = timer->data;
+	const struct evict_request request = {.verb = EVICT_SWEEP, .streams = d->sweep_streams};
 
 	if (d->sweep_running || evict_send(&d->evict, &request) < 0)
 		return;
@@ -148,6 +148,7 @@ void watch_sweep_soon(struct daemon *d)
 	if (d->evict.fd < 0)
 		return;
 	d->sweeps_left = 2;
+	d->sweep_streams = d->sweep_streams || publish_terminates(d->publish);
 	if (d->sweep_running)
 		return;
 	/* Changes that come without a pause must not put it off for ever. */
@@ -188,6 +189,8 @@ static void on_evict_answer(uv_poll_t *poll, int status, int events)
 		d->sweeps_left++;
 	if (d->sweeps_left)
 		(void)uv_timer_start(&d->sweep, on_sweep, SWEEP_AGAIN_MS, 0);
+	else
+		d->sweep_streams = false;
 }
 
 /* --- events ------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sinew/health.h>
+#include <sinew/policy.h>
 #include <sinew/service.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,29 @@ static bool is_stale(const struct diag_maps *maps, const struct sn_flow *flow)
 	       is_drained(maps, flow->backend);
 }
 
+/* As sn_is_terminated() of the iterator. */
+static bool is_terminated(const struct diag_maps *maps, const struct sn_flow *flow)
+{
+	struct sn_backend backend;
+	struct sn_service service;
+	struct sn_policy policy;
+
+	if (!flow->cookie || flow->state != SN_FLOW_ESTABLISHED ||
+	    bpf_map_lookup_elem(maps->backends_fd, &flow->backend, &backend) < 0 ||
+	    backend.state != SN_BACKEND_GONE || backend.incarnation != flow->incarnation ||
+	    bpf_map_lookup_elem(maps->services_fd, &backend.service, &service) < 0 ||
+	    memcmp(&service.frontend.addr, &flow->orig, sizeof(flow->orig)) != 0)
+		return false;
+	return bpf_map_lookup_elem(maps->policies_fd, &service.policy, &policy) >= 0 &&
+	       policy.flags & SN_POLICY_TERMINATE;
+}
+
+bool diag_uses(const struct diag_maps *maps, int fd)
+{
+	return fd == maps->flows_fd || fd == maps->backends_fd || fd == maps->health_fd ||
+	       fd == maps->services_fd || fd == maps->policies_fd;
+}
+
 static int compare_cookies(const void *a, const void *b)
 {
 	const struct sn_flow *x = a, *y = b;
@@ -61,7 +85,7 @@ static int compare_cookies(const void *a, const void *b)
 	return x->cookie < y->cookie ? -1 : x->cookie > y->cookie;
 }
 
-int diag_find_stale(const struct diag_maps *maps, struct sn_flow *ret, size_t max)
+int diag_find_stale(const struct diag_maps *maps, bool streams, struct sn_flow *ret, size_t max)
 {
 	_cleanup_free_ struct sn_flow *flows = calloc(DIAG_BATCH, sizeof(*flows));
 	_cleanup_free_ uint32_t *keys = calloc(DIAG_BATCH, sizeof(*keys));
@@ -82,7 +106,8 @@ int diag_find_stale(const struct diag_maps *maps, struct sn_flow *ret, size_t ma
 			return r;
 		seen += n;
 		for (__u32 i = 0; i < n && found < max; i++)
-			if (is_stale(maps, &flows[i]))
+			if (is_stale(maps, &flows[i]) ||
+			    (streams && is_terminated(maps, &flows[i])))
 				ret[found++] = flows[i];
 	}
 	qsort(ret, found, sizeof(*ret), compare_cookies);
@@ -143,7 +168,8 @@ static int receive_ack(int fd)
 struct ending {
 	const struct sn_flow *stale;
 	size_t n;
-	int fd; /* for the requests; the dump has its own */
+	uint8_t protocol; /* of the dump */
+	int fd;           /* for the requests; the dump has its own */
 	uint32_t ended;
 	int r; /* first refusal */
 };
@@ -168,7 +194,7 @@ static void end_if_stale(struct ending *e, const struct inet_diag_msg *m)
 	const struct sn_flow *flow =
 		bsearch(&key, e->stale, e->n, sizeof(*e->stale), compare_cookies);
 	const struct inet_diag_req_v2 body = {
-		.sdiag_family = m->idiag_family, .sdiag_protocol = IPPROTO_UDP, .id = m->id};
+		.sdiag_family = m->idiag_family, .sdiag_protocol = e->protocol, .id = m->id};
 	int r;
 
 	if (!flow || !is_peer(m, flow))
@@ -205,8 +231,9 @@ static int read_dump(struct ending *e, int fd, char *buffer)
 static int end_family(struct ending *e, uint8_t family, char *buffer)
 {
 	const struct inet_diag_req_v2 body = {.sdiag_family = family,
-					      .sdiag_protocol = IPPROTO_UDP,
-					      .idiag_states = 1u << TCP_ESTABLISHED};
+					      .sdiag_protocol = e->protocol,
+					      .idiag_states =
+						      1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT};
 	_cleanup_close_ int fd = diag_open();
 	int r;
 
@@ -221,6 +248,23 @@ static int end_family(struct ending *e, uint8_t family, char *buffer)
 	return r;
 }
 
+static int end_protocol(struct ending *e, uint8_t protocol, char *buffer)
+{
+	int r;
+
+	e->protocol = protocol;
+	r = end_family(e, AF_INET, buffer);
+	return r < 0 ? r : end_family(e, AF_INET6, buffer);
+}
+
+static bool has_streams(const struct sn_flow *flows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (flows[i].state == SN_FLOW_ESTABLISHED)
+			return true;
+	return false;
+}
+
 int diag_end(const struct sn_flow *stale, size_t n, uint32_t *ret_ended)
 {
 	_cleanup_close_ int fd = diag_open();
@@ -230,9 +274,9 @@ int diag_end(const struct sn_flow *stale, size_t n, uint32_t *ret_ended)
 
 	if (fd < 0 || !buffer)
 		return fd < 0 ? fd : -ENOMEM;
-	r = end_family(&e, AF_INET, buffer);
-	if (r >= 0)
-		r = end_family(&e, AF_INET6, buffer);
+	r = end_protocol(&e, IPPROTO_UDP, buffer);
+	if (r >= 0 && has_streams(stale, n))
+		r = end_protocol(&e, IPPROTO_TCP, buffer);
 	*ret_ended = e.ended;
 	return r < 0 ? r : e.r;
 }

@@ -12,14 +12,17 @@
 #include <stdint.h>
 
 struct diag_maps {
-	int flows_fd, backends_fd, health_fd;
+	int flows_fd, backends_fd, health_fd, services_fd, policies_fd;
 	uint32_t flow_entries;
 };
 
 /* Flows of connected datagram sockets whose backend is gone or draining, by hand or not; returns
  * how many (at most max), sorted by cookie. Flows in socket storage cannot be listed and are not
- * among them. */
-int diag_find_stale(const struct diag_maps *maps, struct sn_flow *ret, size_t max);
+ * among them. `streams`: and of established TCP connections whose backend has left a service that
+ * ends them then. */
+int diag_find_stale(const struct diag_maps *maps, bool streams, struct sn_flow *ret, size_t max);
+/* Is that one of the maps' descriptors? */
+bool diag_uses(const struct diag_maps *maps, int fd);
 /* Ends, in the network namespace of the calling thread, those sockets of the list that are still
  * connected to the backend of their flow; the list is sorted. *ret_ended: how many. -EOPNOTSUPP:
  * the kernel cannot. */

@@ -59,6 +59,7 @@ struct publish {
 	struct index_pool services, backends, slots;
 	struct rules rules;
 	struct service *canary; /* canary.h; NULL: not there now */
+	bool terminates;        /* the last change left connections that their policy ends */
 	const char *wanting;    /* the map in which room was looked for last */
 	size_t draining_moves;  /* backends that datagram sockets must leave, since last asked */
 };
@@ -149,6 +150,8 @@ int rules_take(struct publish *p, const struct sn_policy *want, uint64_t now_ns,
 void rules_untake(struct publish *p, uint32_t index);
 void rules_give(struct publish *p, uint32_t index, uint64_t now_ns);
 void rules_write(struct publish *p, uint32_t index);
+/* onRemove: terminate? */
+bool rules_terminate(const struct publish *p, const struct entry *e);
 /* After the services are read: what they lead to is in use, and the default is there. */
 int rules_adopt(struct publish *p);
 

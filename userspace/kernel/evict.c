@@ -40,6 +40,7 @@
 struct tools {
 	enum evict_method method;
 	int link_fd;        /* of the iterator; -1: none */
+	int tcp_fd;         /* the same, over TCP */
 	int home_fd;        /* the daemon's own namespace */
 	const char *cgroup; /* the served one */
 	struct diag_maps maps;
@@ -47,6 +48,7 @@ struct tools {
 
 struct sweep {
 	const struct tools *tools;
+	bool streams;                      /* TCP connections, too */
 	struct sn_flow stale[EVICT_STALE]; /* by sock_diag only */
 	size_t n_stale;
 	uint64_t seen[EVICT_NAMESPACES]; /* inode numbers of namespaces */
@@ -63,15 +65,11 @@ static int sweep_by_diag(struct sweep *s)
 	return r;
 }
 
-static int sweep_here(struct sweep *s)
+static int read_iterator(int link_fd)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = bpf_iter_create(link_fd);
 	char buffer[256];
 	ssize_t n;
-
-	if (s->tools->method == EVICT_DIAG)
-		return sweep_by_diag(s);
-	fd = bpf_iter_create(s->tools->link_fd);
 
 	if (fd < 0)
 		return -errno;
@@ -79,6 +77,16 @@ static int sweep_here(struct sweep *s)
 		n = read(fd, buffer, sizeof(buffer));
 	while (n > 0 || (n < 0 && errno == EAGAIN));
 	return n < 0 ? -errno : 0;
+}
+
+static int sweep_here(struct sweep *s)
+{
+	int r;
+
+	if (s->tools->method == EVICT_DIAG)
+		return sweep_by_diag(s);
+	r = read_iterator(s->tools->link_fd);
+	return r < 0 || !s->streams ? r : read_iterator(s->tools->tcp_fd);
 }
 
 static bool is_seen(const struct sweep *s, uint64_t inode)
@@ -135,16 +143,17 @@ static int find_stale(struct sweep *s)
 	int n = 0;
 
 	if (s->tools->method == EVICT_DIAG)
-		n = diag_find_stale(&s->tools->maps, s->stale, EVICT_STALE);
+		n = diag_find_stale(&s->tools->maps, s->streams, s->stale, EVICT_STALE);
 	s->n_stale = n > 0 ? (size_t)n : 0;
 	return n;
 }
 
-static void helper_sweep(const struct tools *tools, struct evict_answer *ret)
+static void helper_sweep(const struct tools *tools, bool streams, struct evict_answer *ret)
 {
 	static struct sweep s; /* too large for a stack; the helper has one thread */
 
 	s.tools = tools;
+	s.streams = streams;
 	s.n = 0;
 	s.answer = (struct evict_answer){};
 	s.answer.r = find_stale(&s) < 0 ? -EIO : 0;
@@ -223,7 +232,7 @@ static void helper_serve(int fd, const struct tools *tools)
 	while (recv(fd, &request, sizeof(request), 0) == sizeof(request)) {
 		answer = (struct evict_answer){.id = request.id};
 		if (request.verb == EVICT_SWEEP)
-			helper_sweep(tools, &answer);
+			helper_sweep(tools, request.streams, &answer);
 		else if (request.verb == EVICT_PROGRAM_NAME)
 			helper_program_name(request.id, &answer);
 		else if (request.verb == EVICT_CANARY)
@@ -242,9 +251,9 @@ static void helper_close_others(int fd, const struct tools *tools)
 	bool by_diag = tools->method == EVICT_DIAG;
 
 	for (int i = 3; i < 1024; i++)
-		if (i != fd && i != tools->home_fd && (by_diag || i != tools->link_fd) &&
-		    (!by_diag || (i != tools->maps.flows_fd && i != tools->maps.backends_fd &&
-				  i != tools->maps.health_fd)))
+		if (i != fd && i != tools->home_fd &&
+		    !(by_diag ? diag_uses(&tools->maps, i)
+			      : i == tools->link_fd || i == tools->tcp_fd))
 			(void)close(i);
 }
 
@@ -282,10 +291,13 @@ int evict_start(struct evict *e, const struct kernel *k, enum evict_method metho
 {
 	struct tools tools = {
 		.link_fd = k->evict_link_fd,
+		.tcp_fd = k->evict_tcp_fd,
 		.cgroup = k->cgroup,
 		.maps = {.flows_fd = bpf_map__fd(k->skel->maps.sn_flows),
 			 .backends_fd = bpf_map__fd(k->skel->maps.sn_backends),
 			 .health_fd = bpf_map__fd(k->skel->maps.sn_health),
+			 .services_fd = bpf_map__fd(k->skel->maps.sn_services),
+			 .policies_fd = bpf_map__fd(k->skel->maps.sn_policies),
 			 .flow_entries = k->flow_entries},
 	};
 	pid_t parent = getpid(), pid;

@@ -24,7 +24,7 @@ struct evict_request {
 	uint32_t id;   /* of a program */
 	uint32_t address_be;
 	uint16_t port_be; /* of a canary */
-	uint16_t pad;
+	uint16_t streams; /* of a sweep: 1, TCP connections that their policy ends, too */
 };
 
 struct evict_answer {

@@ -98,20 +98,27 @@ static int open_windows(struct kernel *k)
 	return open_meta(k);
 }
 
-/* The iterator is a link, too, but nothing attached: each reading of it is one sweep. */
-static int open_evict(struct kernel *k)
+/* An iterator is a link, too, but nothing attached: each reading of it is one sweep. */
+static int open_iterator(struct bpf_program *program, int *ret_fd)
 {
 	struct bpf_link *link;
 
-	k->evict_link_fd = -1;
-	if (bpf_program__fd(k->skel->progs.sn_evict) < 0)
+	*ret_fd = -1;
+	if (bpf_program__fd(program) < 0)
 		return 0;
-	link = bpf_program__attach_iter(k->skel->progs.sn_evict, NULL);
+	link = bpf_program__attach_iter(program, NULL);
 	if (!link)
 		return -errno;
-	k->evict_link_fd = fcntl(bpf_link__fd(link), F_DUPFD_CLOEXEC, 3);
+	*ret_fd = fcntl(bpf_link__fd(link), F_DUPFD_CLOEXEC, 3);
 	(void)bpf_link__destroy(link);
-	return k->evict_link_fd < 0 ? -errno : 0;
+	return *ret_fd < 0 ? -errno : 0;
+}
+
+static int open_evict(struct kernel *k)
+{
+	int r = open_iterator(k->skel->progs.sn_evict, &k->evict_link_fd);
+
+	return r < 0 ? r : open_iterator(k->skel->progs.sn_evict_tcp, &k->evict_tcp_fd);
 }
 
 static int open_all(struct kernel *k, const struct kernel_config *config)
@@ -141,6 +148,7 @@ int kernel_open(struct kernel *k, const struct kernel_config *config, int *ret_p
 
 	*k = (struct kernel){.lock_fd = -1,
 			     .evict_link_fd = -1,
+			     .evict_tcp_fd = -1,
 			     .node = config->node,
 			     .zone = config->zone,
 			     .tc_how = config->tc_how};
@@ -228,10 +236,11 @@ void kernel_close(struct kernel *k)
 	if (k->skel)
 		object_free(k->skel);
 	closep(&k->evict_link_fd);
+	closep(&k->evict_tcp_fd);
 	closep(&k->lock_fd);
 	free(k->pin_dir);
 	free(k->cgroup);
-	*k = (struct kernel){.lock_fd = -1, .evict_link_fd = -1};
+	*k = (struct kernel){.lock_fd = -1, .evict_link_fd = -1, .evict_tcp_fd = -1};
 }
 
 unsigned int kernel_attached(const struct kernel *k)

@@ -55,9 +55,10 @@ enum kernel_hook {
 struct kernel {
 	struct sinew_bpf *skel;
 	struct bpf_link *links[_HOOK_MAX];
-	int lock_fd;       /* flock on the pin folder for as long as we live */
-	int evict_link_fd; /* iterator that ends stale datagram sockets; -1: kernel lacks it */
-	char *pin_dir;     /* <bpffs>/v<ABI> */
+	int lock_fd; /* flock on the pin folder for as long as we live */
+	/* iterators that end stale datagram sockets, and TCP connections; -1: kernel lacks them */
+	int evict_link_fd, evict_tcp_fd;
+	char *pin_dir; /* <bpffs>/v<ABI> */
 	char *cgroup;
 	const char *node, *zone; /* as configured */
 	bool took_over;          /* maps were there already */

@@ -141,8 +141,10 @@ int object_load(const struct kernel_config *config, const char *pin_dir, struct 
 	set_knobs(skel, config);
 	(void)bpf_program__set_autoload(skel->progs.sn_tc_ingress, config->failover);
 	(void)bpf_program__set_autoload(skel->progs.sn_tc_egress, config->failover);
-	if (!probe_kfunc("bpf_sock_destroy"))
+	if (!probe_kfunc("bpf_sock_destroy")) {
 		(void)bpf_program__set_autoload(skel->progs.sn_evict, false);
+		(void)bpf_program__set_autoload(skel->progs.sn_evict_tcp, false);
+	}
 	r = sinew_bpf__load(skel);
 	if (r < 0)
 		return r;

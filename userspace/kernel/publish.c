@@ -122,6 +122,7 @@ static void retire_backend(struct publish *p, struct entry *e, uint32_t backend,
 
 	store_word(&b->state, SN_BACKEND_GONE);
 	p->draining_moves++;
+	p->terminates = p->terminates || rules_terminate(p, e);
 	index_give(&p->backends, backend, 1, now);
 	if (!former)
 		return; /* its counters leave the sums a little early */
@@ -352,6 +353,7 @@ int publish_apply(struct publish *p, const struct store *store, const struct pla
 	int r;
 
 	p->draining_moves = 0;
+	p->terminates = false;
 	r = draft_plan(p, plan, &drafts);
 	if (r >= 0)
 		r = apply_drafts(p, &drafts);
@@ -378,6 +380,7 @@ int publish_adopt(struct publish *p, const struct store *store, bool keep, size_
 	int r;
 
 	p->draining_moves = 0;
+	p->terminates = false;
 	services = store_services(store, &n);
 	for (size_t i = 0; i < n; i++) {
 		r = draft_service(p, services[i], &drafts);
@@ -392,6 +395,11 @@ int publish_adopt(struct publish *p, const struct store *store, bool keep, size_
 			remove_entry(p, e, publish_now_ns());
 	*ret_removed = p->draining_moves;
 	return 0;
+}
+
+bool publish_terminates(const struct publish *p)
+{
+	return p->terminates;
 }
 
 const char *publish_full(const struct publish *p)

@@ -24,6 +24,8 @@ int publish_apply(struct publish *p, const struct store *store, const struct pla
 /* At start: makes the kernel hold exactly the store's services. Removes what nobody declares,
  * unless `keep` says that some declarations could not be read. */
 int publish_adopt(struct publish *p, const struct store *store, bool keep, size_t *ret_removed);
+/* Did the last change take backends from services whose policy ends TCP connections then? */
+bool publish_terminates(const struct publish *p);
 /* The map without room for the last change that was refused with -ENOSPC or -EBUSY. */
 const char *publish_full(const struct publish *p);
 /* The program object was replaced: its maps are the same, their descriptors are not. */

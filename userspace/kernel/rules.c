@@ -85,6 +85,13 @@ void rules_write(struct publish *p, uint32_t index)
 		*at = p->rules.known[index];
 }
 
+bool rules_terminate(const struct publish *p, const struct entry *e)
+{
+	const struct sn_service *s = window_at(&p->k->services, e->index);
+
+	return p->rules.users[s->policy] && p->rules.known[s->policy].flags & SN_POLICY_TERMINATE;
+}
+
 /* What the kernel's services lead to stays where it is; one that leads nowhere gets the default. */
 static int adopt_entry(struct publish *p, const struct entry *e)
 {
