@@ -7,6 +7,7 @@
 #   tests/RING/NAME.c     with a main: a program that tests start, $(O)/tests/RING/NAME; else a helper
 #   tests/RING/test_*.py  pytest         tests/RING/test_*.sh   bash that speaks TAP
 #   tests/fuzz/fuzz_X.c   libFuzzer; tests/fuzz/corpus/X/* is its corpus and, replayed, part of unit
+#   tests/core/test_*.c   the decision core, compiled for user space: part of unit
 # Each ring ends with `RING: N passed, N failed, N skipped`. unit, scenario and fuzz are built with
 # sanitizers, in a folder of their own below $(O). FUZZ_SECONDS=10 is the time for each fuzzer.
 
@@ -44,8 +45,13 @@ $$(O)/tests/$(1)/%: $$(O)/tests/$(1)/%.o $$(RING_HELP_$(1)) $$(HARNESS_OBJ) $$(O
 	$$(say) LD $$@
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$^ $$(LIBS_all) -lcmocka -lm -lpthread -o $$@
 endef
-RINGS_C := unit scenario bpf control ctl integration peers
+RINGS_C := unit core scenario bpf control ctl integration peers
 $(foreach r,$(RINGS_C),$(eval $(call ring_rules,$(r))))
+
+# The decision core in user space: its stages over maps of the test's own; part of the unit ring.
+# tests/core/bpf/ stands in for libbpf's headers of the programs.
+$(patsubst %.c,$(O)/%.o,$(wildcard tests/core/*.c)): CPPFLAGS_ALL := -Itests/core $(CPPFLAGS_ALL) -Ibpf
+$(patsubst %.c,$(O)/%.o,$(wildcard tests/core/*.c)): CFLAGS_ALL += -Wno-missing-prototypes
 
 $(addprefix $(O)/tests/,integration/uring_connect integration/datagrams peers/uring_http): LIBS_all += -luring
 
@@ -87,8 +93,8 @@ abi-digest: $(O)/gen/sinew.bpf.o ## write down the layouts of headers/ after an 
 
 unit: ## one cmocka program per file, and the fuzzers' corpora, under ASan and UBSan
 	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san unit-run
-unit-run: $(call RING_DEPS,unit) $(FUZZERS:fuzz_%=$(O)/tests/fuzz/replay_%)
-	@$(RING_RUN) unit --jobs $(TEST_JOBS) $(call RING_BIN,unit) $(call RING_SCRIPT,unit) \
+unit-run: $(call RING_DEPS,unit) $(call RING_DEPS,core) $(FUZZERS:fuzz_%=$(O)/tests/fuzz/replay_%)
+	@$(RING_RUN) unit --jobs $(TEST_JOBS) $(call RING_BIN,unit) $(call RING_BIN,core) $(call RING_SCRIPT,unit) \
 		$(foreach f,$(FUZZERS:fuzz_%=%),$(O)/tests/fuzz/replay_$(f)$(addprefix $(comma),$(wildcard tests/fuzz/corpus/$(f))))
 comma := ,
 

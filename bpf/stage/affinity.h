@@ -11,14 +11,21 @@
 #include "stage/pick.h"
 
 /* 1: the caller's former backend, in *ret. One that left the service, drains, is ejected or full is
- * none: the pick goes on, and what it finds is remembered instead. */
+ * none, nor is any when panic refuses traffic: the pick goes on, and what it finds is remembered
+ * instead. */
 SN_ONCE int sn_affinity_recall(const struct sn_ask *ask, struct sn_pick *ret)
 {
 	struct sn_affinity_key key = {};
+	const struct sn_svc_state *state;
 	const struct sn_backend *backend;
+	const struct sn_policy *policy;
 	struct sn_affinity *known;
 
 	if (!ask || !ret)
+		return 0;
+	state = sn_svc_state_at(ask->service);
+	policy = sn_policy_at(ask->policy);
+	if (!state || !policy || (state->panic_ns && policy->flags & SN_POLICY_PANIC_NONE))
 		return 0;
 	key.caller = ask->caller;
 	key.service = ask->service;
@@ -31,7 +38,7 @@ SN_ONCE int sn_affinity_recall(const struct sn_ask *ask, struct sn_pick *ret)
 	    backend->state != SN_BACKEND_ACTIVE)
 		return 0;
 	ret->grade = SN_CANDIDATE_GRADE(sn_weigh(ask, known->backend, 0));
-	return ret->grade >= SN_GRADE_GOOD;
+	return ret->grade >= SN_GRADE_SLOW;
 }
 
 /* Each use begins the time anew; within a sixteenth of it the entry is left alone. */

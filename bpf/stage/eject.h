@@ -83,7 +83,7 @@ static __always_inline __u64 sn_ejection_ns(const struct sn_policy *policy, __u3
 {
 	__u64 ns = policy->base_ns * times;
 
-	return sn_jitter(ns > policy->max_ns ? policy->max_ns : ns, backend);
+	return sn_jitter(policy->max_ns && ns > policy->max_ns ? policy->max_ns : ns, backend);
 }
 
 /* Room for one more ejected member; 0: the rule forbids it. */
@@ -139,7 +139,7 @@ static __noinline void sn_report_backend(const struct sn_judged *j, __u16 type, 
 	event->duration_ns = duration_ns;
 	event->times = j->health->ejections;
 	event->total = j->total;
-	event->usable = j->total - j->state->ejected;
+	event->usable = j->total > j->state->ejected ? j->total - j->state->ejected : 0;
 	bpf_ringbuf_submit(event, 0);
 }
 
@@ -175,17 +175,27 @@ static __always_inline void sn_eject_shadow(const struct sn_judged *j, __u32 wha
 
 	if (now < until)
 		return;
+	if (!sn_may_eject(j->state->ejected, j->state->held, j->total,
+			  j->policy->max_ejection_percent)) {
+		sn_count_service(j->service, SN_R_SPARED);
+		return;
+	}
 	ns = sn_ejection_ns(j->policy, 1, j->backend);
 	if (__sync_val_compare_and_swap(&j->health->shadow_until_ns, until, now + ns) == until)
 		sn_report_backend(j, SN_EVENT_SHADOW, what, now, ns);
 }
 
-static __always_inline int sn_is_shadow(const struct sn_policy *policy)
+/* With a share of trips enforced one draw decides for as long as the ejection would have lasted: if
+ * each further failure drew anew, a share would soon be all. Who is ejected already has been drawn.
+ */
+static __always_inline int sn_is_shadow(const struct sn_judged *j, __u64 until, __u64 now)
 {
-	if (policy->flags & SN_POLICY_SHADOW)
+	if (j->policy->flags & SN_POLICY_SHADOW)
 		return 1;
-	return policy->enforcing_percent < 100 &&
-	       bpf_get_prandom_u32() % 100 >= policy->enforcing_percent;
+	if (until || j->policy->enforcing_percent >= 100)
+		return 0;
+	return now < j->health->shadow_until_ns ||
+	       bpf_get_prandom_u32() % 100 >= j->policy->enforcing_percent;
 }
 
 /* Acts on a trip; `what`: the reason of the last failure, and enum sn_trip << 16. */
@@ -197,14 +207,12 @@ SN_ONCE int sn_trip(__u32 backend, __u32 what, __u64 now)
 	if (!sn_judged_find(backend, &judged))
 		return 0;
 	until = *(volatile __u64 *)&judged.health->ejected_until_ns;
-	if (what >> 16 == SN_TRIP_PROBE) {
-		if (until && now >= until)
-			sn_eject(&judged, until, what, now);
-	} else if (!until && sn_is_shadow(judged.policy)) {
+	if (until ? what >> 16 != SN_TRIP_PROBE || now < until : what >> 16 == SN_TRIP_PROBE)
+		return 0;
+	if (sn_is_shadow(&judged, until, now))
 		sn_eject_shadow(&judged, what, now);
-	} else if (!until) {
-		sn_eject(&judged, 0, what, now);
-	}
+	else
+		sn_eject(&judged, until, what, now);
 	return 1;
 }
 
@@ -217,4 +225,19 @@ static __always_inline void sn_restore(const struct sn_judged *j, __u64 until, _
 	j->health->since_ns = now;
 	sn_health_begin_anew(j->backend, j->health);
 	sn_report_backend(j, SN_EVENT_RESTORED, SN_R_CONNECTED, now, now - j->health->ejected_ns);
+}
+
+/* A datagram has no answer that could be waited for: a half-open backend that gets one is in use.
+ */
+SN_ONCE int sn_revive(__u32 backend, __u64 now)
+{
+	struct sn_judged judged = {};
+	__u64 until;
+
+	if (!sn_judged_find(backend, &judged))
+		return 0;
+	until = *(volatile __u64 *)&judged.health->ejected_until_ns;
+	if (until && now >= until)
+		sn_restore(&judged, until, now);
+	return 1;
 }

@@ -33,9 +33,12 @@ enum sn_grade {
 	SN_GRADE_TORN = 0, /* not this service's any more */
 	SN_GRADE_NONE = 1, /* ejected, held, tried */
 	SN_GRADE_FULL = 2, /* at its limit */
-	SN_GRADE_LAST = 3, /* if there is no other: failed this caller lately, or starts slowly */
-	SN_GRADE_GOOD = 4,
-	SN_GRADE_PROBE = 5, /* half-open, and this pick is the probe */
+	SN_GRADE_AGAIN =
+		3, /* half-open, but failed this caller lately: its probe if all else fails */
+	SN_GRADE_LAST = 4, /* failed this caller lately: if there is no other in any level */
+	SN_GRADE_SLOW = 5, /* starts slowly: if there is no other in its level */
+	SN_GRADE_GOOD = 6,
+	SN_GRADE_PROBE = 7, /* half-open, and this pick is the probe */
 };
 
 /* A candidate in one word, the greater the better: grade in 3 bits, what its load leaves of 29
@@ -49,34 +52,59 @@ static __always_inline int sn_is_held(const struct sn_health *health, __u64 now)
 	return health->held && now < health->held_until_ns;
 }
 
-/* One admission of `probes` per interval; one compare-and-swap decides among all CPUs. */
-static __always_inline int sn_probe_take(struct sn_health *health, const struct sn_policy *policy,
-					 __u64 now)
+/* The lease with one more admission in this interval; 0: all of them are given. A tick that is
+ * older than the interval belongs to it, too. */
+static __always_inline __u64 sn_probe_next(__u64 seen, const struct sn_policy *policy, __u64 ms)
 {
-	__u64 seen = *(volatile __u64 *)&health->probe, ms = now / 1000000, fresh;
+	__u64 begun = seen >> 8;
 
-	if (seen && ms - (seen >> 8) < policy->base_ns / 1000000) {
-		if ((seen & 255) >= policy->probes)
-			return 0;
-		fresh = seen + 1;
-	} else {
-		fresh = ms << 8 | 1;
-	}
-	return __sync_val_compare_and_swap(&health->probe, seen, fresh) == seen;
+	if (!seen || (ms > begun && ms - begun >= policy->base_ns / 1000000))
+		return ms << 8 | 1;
+	return (seen & 255) < policy->probes ? seen + 1 : 0;
 }
 
-static __always_inline int sn_grade_ejected(const struct sn_ask *ask, struct sn_health *health,
-					    const struct sn_policy *policy, __u64 until)
+/* One admission of `probes` per interval; one compare-and-swap decides among all CPUs. `until`:
+ * what made the backend half-open; if that has changed meanwhile, its lease is another one's. */
+static __always_inline int sn_probe_take(const struct sn_ask *ask, struct sn_health *health,
+					 const struct sn_policy *policy, __u64 until)
 {
-	if (ask->flags & SN_ASK_ANY)
+	__u64 seen = *(volatile __u64 *)&health->probe;
+	__u64 next = sn_probe_next(seen, policy, ask->now / 1000000);
+
+	if (!next || ask->flags & SN_ASK_DRY)
+		return next ? SN_GRADE_PROBE : SN_GRADE_NONE;
+	if (__sync_val_compare_and_swap(&health->probe, seen, next) != seen ||
+	    *(volatile __u64 *)&health->ejected_until_ns != until)
+		return SN_GRADE_NONE;
+	return SN_GRADE_PROBE;
+}
+
+/* An admission that nobody made use of is given back. */
+static __always_inline void sn_probe_return(struct sn_health *health)
+{
+	__u64 seen = *(volatile __u64 *)&health->probe;
+
+	if (*(volatile __u64 *)&health->ejected_until_ns && seen & 255)
+		__sync_val_compare_and_swap(&health->probe, seen, seen - 1);
+}
+
+/* Of a backend that is ejected or half-open. Where nothing is probed it is in use when its time is
+ * over. */
+static __always_inline int sn_grade_ejected(const struct sn_ask *ask, struct sn_health *health,
+					    const struct sn_policy *policy, __u32 backend)
+{
+	__u64 until = *(volatile __u64 *)&health->ejected_until_ns;
+
+	if (!until || ask->flags & SN_ASK_ANY)
 		return SN_GRADE_GOOD;
 	if (ask->now < until)
 		return SN_GRADE_NONE;
-	if (!policy->probes)
-		return SN_GRADE_GOOD;
-	if (ask->flags & SN_ASK_DRY)
-		return SN_GRADE_LAST;
-	return sn_probe_take(health, policy, ask->now) ? SN_GRADE_PROBE : SN_GRADE_NONE;
+	if (!policy->probes || policy->flags & SN_POLICY_SHADOW)
+		return ask->flags & SN_ASK_PROBES || ask->proto == SN_PROTO_UDP ? SN_GRADE_PROBE
+										: SN_GRADE_GOOD;
+	if (backend == ask->avoid)
+		return SN_GRADE_AGAIN;
+	return sn_probe_take(ask, health, policy, until);
 }
 
 /* A new or recovered backend is passed over less and less: its share grows from a tenth to all of
@@ -89,32 +117,37 @@ static __always_inline int sn_starts_slowly(const struct sn_ask *ask, __u64 slow
 		return 0;
 	age = ask->now > since ? ask->now - since : 0;
 	age = age < slow / 10 ? slow / 10 : age;
-	return ((ask->draw * 0x85ebca6bu) >> 16) > age * 65536 / slow;
+	return ((ask->draw * 0x85ebca6bu) >> 16) >= age / (slow / 65536 + 1);
+}
+
+static __always_inline int sn_is_tried(const struct sn_ask *ask, __u32 backend)
+{
+#pragma unroll
+	for (int i = 0; i < SN_TRIES; i++)
+		if (ask->tried[i] == backend)
+			return 1;
+	return 0;
 }
 
 static __always_inline int sn_grade(const struct sn_ask *ask, const struct sn_policy *policy,
 				    struct sn_health *health, __u32 backend)
 {
-	__u64 until = *(volatile __u64 *)&health->ejected_until_ns;
 	int grade = SN_GRADE_GOOD;
 
-	if (sn_is_held(health, ask->now))
+	if (sn_is_held(health, ask->now) || sn_is_tried(ask, backend))
 		return SN_GRADE_NONE;
-#pragma unroll
-	for (int i = 0; i < SN_TRIES; i++)
-		if (ask->tried[i] == backend)
-			return SN_GRADE_NONE;
 	if (policy->limit_backend && health->active >= policy->limit_backend)
 		return SN_GRADE_FULL;
-	if (until)
-		grade = sn_grade_ejected(ask, health, policy, until);
-	if (ask->flags & SN_ASK_PROBES && grade != SN_GRADE_PROBE)
+	if (*(volatile __u64 *)&health->ejected_until_ns)
+		grade = sn_grade_ejected(ask, health, policy, backend);
+	if (grade != SN_GRADE_GOOD)
+		return grade;
+	if (ask->flags & SN_ASK_PROBES)
 		return SN_GRADE_NONE;
-	if (grade == SN_GRADE_GOOD &&
-	    (backend == ask->avoid ||
-	     sn_starts_slowly(ask, policy->slow_start_ns, health->since_ns)))
+	if (backend == ask->avoid)
 		return SN_GRADE_LAST;
-	return grade;
+	return sn_starts_slowly(ask, policy->slow_start_ns, health->since_ns) ? SN_GRADE_SLOW
+									      : SN_GRADE_GOOD;
 }
 
 /* What one more connection would cost there: the connections that it has, measured by the mean

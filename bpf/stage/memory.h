@@ -15,6 +15,8 @@
 #include "stage/limit.h"
 
 #define SN_TOKEN 256u
+#define SN_BUDGET_MS 125u            /* in which a token a second gives a whole number of units */
+#define SN_TICKS_BACK (~0u - 10000u) /* a difference above is one of up to 10 s backwards */
 
 static __always_inline __u32 sn_budget_most(const struct sn_policy *policy)
 {
@@ -25,14 +27,20 @@ static __always_inline __u32 sn_budget_most(const struct sn_policy *policy)
 	return most < 0x7fffffff ? most : 0x7fffffff;
 }
 
-/* The bucket at `ms`, filled by the time that has passed. */
-static __always_inline __u32 sn_budget_fill(const struct sn_policy *policy, __u64 budget, __u32 ms)
+/* The bucket as it is at `ms`: filled by each eighth of a second that has passed, which gives whole
+ * units at any rate, so that nothing is lost however often it is asked. A tick that is a little
+ * older than the last one (as CPUs may see it) fills nothing. */
+static __always_inline __u64 sn_budget_fill(const struct sn_policy *policy, __u64 budget, __u32 ms)
 {
-	__u64 passed = ms - (__u32)(budget >> 32);
-	__u64 tokens = (__u32)budget + passed * policy->budget_per_second * SN_TOKEN / 1000;
-	__u32 most = sn_budget_most(policy);
+	__u64 tokens = (__u32)budget, steps,
+	      enough = policy->budget_ns / (SN_BUDGET_MS * 1000000) + 1;
+	__u32 then = budget >> 32, passed = ms - then, most = sn_budget_most(policy);
 
-	return tokens < most ? tokens : most;
+	steps = passed < SN_TICKS_BACK ? passed / SN_BUDGET_MS : 0;
+	then = steps > enough ? ms : then + steps * SN_BUDGET_MS;
+	steps = steps > enough ? enough : steps;
+	tokens += steps * policy->budget_per_second * (SN_TOKEN * SN_BUDGET_MS / 1000);
+	return (__u64)then << 32 | (tokens < most ? tokens : most);
 }
 
 /* The bucket after one attempt at `ms`: a first one deposits, a re-attempt withdraws. ~0: there was
@@ -44,14 +52,15 @@ SN_ONCE __u64 sn_budget_next(const struct sn_policy *policy, __u64 budget, __u32
 	if (!policy)
 		return ~0ULL;
 	most = sn_budget_most(policy);
-	tokens = sn_budget_fill(policy, budget, ms);
+	budget = sn_budget_fill(policy, budget, ms);
+	tokens = budget;
 	if (is_again && tokens < SN_TOKEN)
 		return ~0ULL;
 	if (is_again)
 		tokens -= SN_TOKEN;
 	else
 		tokens += policy->budget_percent * SN_TOKEN / 100;
-	return (__u64)ms << 32 | (tokens < most ? tokens : most);
+	return (budget >> 32) << 32 | (tokens < most ? tokens : most);
 }
 
 /* 0: over the budget. The loop is as bare as can be: Linux 6.1 refuses one whose way back is no
@@ -112,13 +121,40 @@ static __always_inline __u32 sn_memory_avoids(const struct sn_memory *memory,
 	return backend && backend->incarnation == memory->incarnation ? memory->backend : SN_NONE;
 }
 
-/* 0: over the budget. Each failure makes one later attempt a re-attempt. */
+/* 0: over the budget. Each failure makes one later attempt a re-attempt; one that is refused for
+ * the budget leaves the next attempt to be that. */
 static __always_inline int sn_memory_may_try(struct sn_memory *memory,
 					     const struct sn_policy *policy, __u64 now)
 {
+	int is_again;
+
 	if (!policy->budget_ns || !sn_is_within(now, memory->failed_ns, policy->budget_ns))
 		return 1;
-	return sn_budget_spend(memory, policy, now / 1000000, sn_limit_give(&memory->owed));
+	is_again = sn_limit_give(&memory->owed);
+	if (sn_budget_spend(memory, policy, now / 1000000, is_again))
+		return 1;
+	if (is_again && policy->flags & SN_POLICY_BUDGET_ENFORCE)
+		__sync_fetch_and_add(&memory->owed, 1);
+	return 0;
+}
+
+/* What the caller has already is brought up to date. Re-attempts that never came are forgotten with
+ * the failures that they were owed for. */
+static __always_inline int sn_remember_again(const struct sn_memory_key *key,
+					     const struct sn_flow *flow,
+					     const struct sn_policy *policy, __u64 now)
+{
+	struct sn_memory *memory = bpf_map_lookup_elem(&sn_memory, key);
+
+	if (!memory)
+		return 0;
+	if (!sn_is_within(now, memory->failed_ns, policy->budget_ns))
+		*(volatile __u32 *)&memory->owed = 0;
+	memory->backend = flow->backend;
+	memory->incarnation = flow->incarnation;
+	memory->failed_ns = now;
+	__sync_fetch_and_add(&memory->owed, 1);
+	return 1;
 }
 
 /* A backend's own failure, as its caller will remember it, if the policy wants that. */
@@ -129,7 +165,6 @@ SN_ONCE int sn_remember(const struct sn_flow *flow, __u64 now)
 	const struct sn_backend *backend;
 	const struct sn_service *service;
 	const struct sn_policy *policy;
-	struct sn_memory *memory;
 
 	backend = flow ? sn_backend_at(flow->backend) : NULL;
 	service = backend ? sn_service_at(backend->service) : NULL;
@@ -138,21 +173,17 @@ SN_ONCE int sn_remember(const struct sn_flow *flow, __u64 now)
 		return 0;
 	key.workload = flow->workload;
 	key.service = backend->service;
-	memory = bpf_map_lookup_elem(&sn_memory, &key);
-	if (memory) {
-		memory->backend = flow->backend;
-		memory->incarnation = flow->incarnation;
-		memory->failed_ns = now;
-		__sync_fetch_and_add(&memory->owed, 1);
+	if (sn_remember_again(&key, flow, policy, now))
 		return 1;
-	}
 	fresh.failed_ns = now;
 	/* Full: cut to the policy's most when it is read. */
 	fresh.budget = now / 1000000 << 32 | 0x7fffffff;
 	fresh.backend = flow->backend;
 	fresh.incarnation = flow->incarnation;
 	fresh.owed = 1;
-	if (bpf_map_update_elem(&sn_memory, &key, &fresh, BPF_NOEXIST))
+	/* That another thread of the caller was first is no lack of room. */
+	if (bpf_map_update_elem(&sn_memory, &key, &fresh, BPF_NOEXIST) &&
+	    !sn_remember_again(&key, flow, policy, now))
 		sn_count_node(SN_R_MEMORY_FULL);
 	return 1;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "stage/eject.h"
+#include "stage/grade.h"
 #include "stage/memory.h"
 
 /* Smooths the connect time, and rounds it to what a pick compares. */
@@ -96,13 +97,14 @@ SN_ONCE int sn_judge_success(__u32 backend, __u64 ns, __u64 now)
 	return SN_TRIP_NONE;
 }
 
-/* An admitted probe that ended without a verdict gives its place back. */
-static __always_inline void sn_probe_return(struct sn_health *health, __u64 now)
+/* Did it begin before its backend was half-open? Then it is no probe: the time-outs of a minute ago
+ * must not eject a backend that has come back. */
+static __always_inline int sn_is_no_probe(const struct sn_flow *flow,
+					  const struct sn_health *health)
 {
-	__u64 until = *(volatile __u64 *)&health->ejected_until_ns;
+	__u64 until = *(const volatile __u64 *)&health->ejected_until_ns;
 
-	if (until && now >= until)
-		*(volatile __u64 *)&health->probe = 0;
+	return flow->start_ns && flow->start_ns < until;
 }
 
 static __always_inline void sn_outcome_failed(const struct sn_flow *flow, struct sn_health *health,
@@ -112,13 +114,15 @@ static __always_inline void sn_outcome_failed(const struct sn_flow *flow, struct
 	int trip;
 
 	sn_count_outcome(health, reason);
-	if (!sn_is_backends_fault(reason)) {
-		sn_probe_return(health, now);
+	if (reason == SN_R_NOT_SENT)
+		sn_probe_return(health);
+	if (!sn_is_backends_fault(reason))
 		return;
-	}
 	consecutive = __sync_fetch_and_add(&health->consecutive, 1) + 1;
 	health->last_failure_ns = now;
 	trip = sn_judge_failure(flow->backend, consecutive, now);
+	if (trip == SN_TRIP_PROBE && sn_is_no_probe(flow, health))
+		trip = SN_TRIP_NONE;
 	if (trip)
 		sn_trip(flow->backend, reason | (__u32)trip << 16, now);
 	sn_remember(flow, now);

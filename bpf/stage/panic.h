@@ -18,13 +18,14 @@ static __noinline void sn_report_panic(const struct sn_ask *ask, __u32 ejected, 
 		return;
 	event->service = ask->service;
 	event->proto = ask->proto;
-	event->duration_ns = since ? ask->now - since : 0;
+	event->duration_ns = since && ask->now > since ? ask->now - since : 0;
 	event->total = total;
 	event->usable = since ? total : total > ejected ? total - ejected : 0;
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* Are too few of `total` usable? */
+/* Are too few of `total` usable? Those held by hand do not count: who drains half of a service does
+ * not want the ejected ones back for it. */
 SN_ONCE int sn_panic(const struct sn_ask *ask, __u32 total)
 {
 	const struct sn_policy *policy;
@@ -40,6 +41,7 @@ SN_ONCE int sn_panic(const struct sn_ask *ask, __u32 total)
 	if (!state || !policy)
 		return 0;
 	ejected = *(volatile __u32 *)&state->ejected;
+	total = total > state->held ? total - state->held : 0;
 	since = *(volatile __u64 *)&state->panic_ns;
 	if (!ejected && !since)
 		return 0;

@@ -47,26 +47,6 @@ static __always_inline __u64 sn_look(const struct sn_ask *ask, const struct sn_l
 	return sn_weigh(ask, fraction <= slot->cut ? slot->backend : slot->alias, level->mean);
 }
 
-/* Slots in a row from a drawn one on, as it is done when those drawn cannot be had. */
-static __always_inline __u64 sn_pick_further(const struct sn_ask *ask, const struct sn_level *level,
-					     __u32 at, __u64 best)
-{
-	__u64 other;
-
-#pragma clang loop unroll(disable)
-	for (__u32 i = 1; i <= SN_LOOKS && i < level->count; i++) {
-		at = at + 1 < level->count ? at + 1 : 0;
-		other = sn_look(ask, level, at, 0);
-		if (!other)
-			return 0;
-		if (SN_CANDIDATE_GRADE(other) > SN_CANDIDATE_GRADE(best))
-			best = other;
-		if (SN_CANDIDATE_GRADE(best) >= SN_GRADE_GOOD)
-			break;
-	}
-	return best;
-}
-
 static __always_inline __u32 sn_mix(__u64 key)
 {
 	key ^= key >> 33;
@@ -123,21 +103,62 @@ static __always_inline __u64 sn_pick_of_two(const struct sn_ask *ask, const stru
 	return SN_CANDIDATE_RANK(other) > SN_CANDIDATE_RANK(first) ? other : first;
 }
 
+/* Slots in a row, as it is done when those drawn cannot be had: from another drawn one on, so that
+ * what an ejected member leaves is not all its neighbour's. A caller that is hashed comes to the
+ * same one each time. */
+SN_ONCE __u64 sn_pick_further(const struct sn_ask *ask, const struct sn_level *level,
+			      __u32 position, __u64 best)
+{
+	__u32 at, left;
+	__u64 other;
+
+	if (!ask || !level)
+		return 0;
+	left = level->count < SN_LOOKS ? level->count : SN_LOOKS;
+	at = (__u64)sn_mix(position ^ 0x9e3779b1u) * level->count >> 32;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < SN_LOOKS; i++) {
+		if (i >= left || SN_CANDIDATE_GRADE(best) >= SN_GRADE_GOOD)
+			break;
+		other = sn_look(ask, level, at, 0);
+		if (!other)
+			return 0;
+		if (SN_CANDIDATE_GRADE(other) > SN_CANDIDATE_GRADE(best))
+			best = other;
+		at = at + 1 < level->count ? at + 1 : 0;
+	}
+	return best;
+}
+
 /* The best of the level that was looked at; 0: the set was given away meanwhile. */
 SN_ONCE __u64 sn_pick_level(const struct sn_ask *ask, const struct sn_level *level, __u32 algorithm)
 {
 	__u64 product, best;
+	__u32 position;
 
 	if (!ask || !level)
 		return 0;
-	product = (__u64)sn_position(ask, level, algorithm) * level->count;
+	position = sn_position(ask, level, algorithm);
+	product = (__u64)position * level->count;
 	best = sn_look(ask, level, product >> 32, product);
 	if (best && algorithm == SN_ALGORITHM_P2C && level->count > 1 &&
 	    SN_CANDIDATE_GRADE(best) != SN_GRADE_PROBE)
 		best = sn_pick_of_two(ask, level, best);
 	if (!best || SN_CANDIDATE_GRADE(best) >= SN_GRADE_GOOD || level->count < 2)
 		return best;
-	return sn_pick_further(ask, level, product >> 32, best);
+	return sn_pick_further(ask, level, algorithm == SN_ALGORITHM_HASH ? position : ask->draw,
+			       best);
+}
+
+/* Nobody but a half-open member that failed this caller: it may as well be the probe. */
+static __always_inline int sn_pick_again(const struct sn_ask *ask, __u32 index)
+{
+	const struct sn_policy *policy = sn_policy_at(ask->policy);
+	struct sn_health *health = sn_health_at(index);
+
+	if (!policy || !health)
+		return SN_GRADE_TORN;
+	return sn_probe_take(ask, health, policy, *(volatile __u64 *)&health->ejected_until_ns);
 }
 
 static __always_inline int sn_pick_levels(const struct sn_ask *ask, const struct sn_set *set,
@@ -162,12 +183,14 @@ static __always_inline int sn_pick_levels(const struct sn_ask *ask, const struct
 			best = here;
 			ret->level = i;
 		}
-		if (SN_CANDIDATE_GRADE(best) >= SN_GRADE_GOOD)
+		if (SN_CANDIDATE_GRADE(best) >= SN_GRADE_SLOW)
 			break;
 		level.first += level.count;
 	}
 	ret->index = best;
 	ret->grade = SN_CANDIDATE_GRADE(best);
+	if (ret->grade == SN_GRADE_AGAIN)
+		ret->grade = sn_pick_again(ask, ret->index);
 	if (ret->grade >= SN_GRADE_LAST)
 		return SN_R_CONNECTED;
 	return ret->grade == SN_GRADE_FULL ? SN_R_LIMITED : SN_R_NO_BACKEND;
@@ -200,6 +223,7 @@ SN_ONCE int sn_pick(struct sn_ask *ask, struct sn_pick *ret)
 
 	if (!ask || !ret)
 		return SN_R_TORN;
+	ask->flags &= ~(SN_ASK_ANY | SN_ASK_PROBES); /* of an earlier look at this service */
 	service = sn_service_at(ask->service);
 	policy = sn_policy_at(ask->policy);
 	if (!service || !policy)

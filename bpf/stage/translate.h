@@ -8,6 +8,7 @@
 #include "stage/account.h"
 #include "stage/admit.h"
 #include "stage/affinity.h"
+#include "stage/eject.h"
 #include "stage/judge.h"
 #include "stage/limit.h"
 #include "stage/memory.h"
@@ -74,6 +75,8 @@ static __always_inline int sn_choice_take(struct sn_ask *ask, const struct sn_po
 			ret->taken |= SN_TAKEN_ACTIVE;
 			return SN_R_CONNECTED;
 		}
+		if (health && ret->grade == SN_GRADE_PROBE)
+			sn_probe_return(health);
 	}
 	return SN_R_LIMITED;
 }
@@ -96,6 +99,8 @@ static __always_inline int sn_choose_within(struct sn_ask *ask, const struct sn_
 		return reason;
 	if (ret->panic)
 		sn_count_service(ask->service, SN_R_PANIC);
+	if (ask->proto == SN_PROTO_UDP && ret->grade == SN_GRADE_PROBE)
+		sn_revive(ret->index, ask->now);
 	if (policy->affinity)
 		sn_affinity_keep(ask, ret->index, policy->affinity_ns);
 	return reason;

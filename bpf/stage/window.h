@@ -16,17 +16,29 @@
 #define SN_BUCKET_TOTAL(word) ((__u32)((word) >> 20) & SN_BUCKET_FULL)
 #define SN_BUCKET_MARKED(word) ((__u32)(word)&SN_BUCKET_FULL)
 #define SN_BUCKET_FULL 0xfffffu
-#define SN_BUCKET_NUMBERS 0xffffffu
+/* As many as 24 bits hold, in whole rounds: the ring goes on in order when they begin anew. */
+#define SN_BUCKET_NUMBERS (0x1000000u / SN_WINDOW_BUCKETS * SN_WINDOW_BUCKETS)
 
 struct sn_window_sum {
 	__u32 total;
 	__u32 marked;
 };
 
-/* `number`: of the bucket that is now. A word of an older round starts anew. */
+/* How many buckets ago `number` was, seen from `now`. */
+static __always_inline __u32 sn_bucket_age(__u32 number, __u32 now)
+{
+	return now >= number ? now - number : now + SN_BUCKET_NUMBERS - number;
+}
+
+/* `number`: of the bucket that is now. A word of an older round starts anew; one of the round to
+ * come stays, for it is this outcome that comes late. */
 static __always_inline __u64 sn_bucket_add(__u64 word, __u32 number, int is_marked)
 {
-	if (SN_BUCKET_NUMBER(word) != number)
+	__u32 newer = sn_bucket_age(number, SN_BUCKET_NUMBER(word));
+
+	if (newer && newer <= SN_WINDOW_BUCKETS && SN_BUCKET_TOTAL(word))
+		return word;
+	if (newer)
 		word = (__u64)number << 40;
 	if (SN_BUCKET_TOTAL(word) == SN_BUCKET_FULL)
 		return word;
@@ -35,7 +47,7 @@ static __always_inline __u64 sn_bucket_add(__u64 word, __u32 number, int is_mark
 
 static __always_inline __u32 sn_window_number(__u64 now, __u64 bucket_ns)
 {
-	return (__u32)(now / bucket_ns) & SN_BUCKET_NUMBERS;
+	return now / bucket_ns % SN_BUCKET_NUMBERS;
 }
 
 /* The bound is for the verifier: each round that fails means that another CPU has counted. */
@@ -74,7 +86,7 @@ static __always_inline struct sn_window_sum sn_window_sum(const __u64 *ring, __u
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < SN_WINDOW_BUCKETS; i++) {
 		word = ((const volatile __u64 *)ring)[i];
-		if (((number - SN_BUCKET_NUMBER(word)) & SN_BUCKET_NUMBERS) >= SN_WINDOW_BUCKETS)
+		if (sn_bucket_age(SN_BUCKET_NUMBER(word), number) >= SN_WINDOW_BUCKETS)
 			continue;
 		sum.total += SN_BUCKET_TOTAL(word);
 		sum.marked += SN_BUCKET_MARKED(word);

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which backend a caller gets, as the policy's words say: shares, turns, the less loaded of two,
+ * levels, affinity, and what is never given.
+ */
+#include "core/world.h"
+
+#include <math.h>
+
+#define DRAWS 60000u
+
+static unsigned hits[128];
+
+static int begin(void **state)
+{
+	world_begin(7);
+	return 0;
+}
+
+static void eject(uint32_t member)
+{
+	sn_health_at(WORLD_FIRST + member)->ejected_until_ns = core.now + 30 * SECOND;
+	sn_svc_state_at(WORLD_SERVICE)->ejected++;
+}
+
+static void hold(uint32_t member)
+{
+	sn_health_at(WORLD_FIRST + member)->held = SN_HOLD_EJECT;
+	sn_health_at(WORLD_FIRST + member)->held_until_ns = SN_FOREVER;
+	sn_svc_state_at(WORLD_SERVICE)->held++;
+}
+
+/* The member that a pick gives; -1: none. */
+static int member(void)
+{
+	struct sn_pick pick;
+
+	return world_pick(&pick) == SN_R_CONNECTED ? (int)(pick.index - WORLD_FIRST) : -1;
+}
+
+static void draw(unsigned n)
+{
+	int got;
+
+	memset(hits, 0, sizeof(hits));
+	for (unsigned i = 0; i < n; i++) {
+		got = member();
+		assert_in_range(got, 0, 127);
+		hits[got]++;
+	}
+}
+
+/* Five standard deviations of a binomial. */
+static void expect_share(unsigned i, double share)
+{
+	double bound = 5 * sqrt(DRAWS * share * (1 - share)) + 1;
+
+	if (fabs(hits[i] - DRAWS * share) > bound)
+		fail_msg("member %u: %u of %u, expected %.0f +- %.0f", i, hits[i], DRAWS,
+			 DRAWS * share, bound);
+}
+
+static void test_idle_backends_get_their_weights_share(void **state)
+{
+	static const uint32_t weights[] = {1, 2, 3, 4, 10};
+	static const uint8_t algorithms[] = {SN_ALGORITHM_P2C, SN_ALGORITHM_RANDOM,
+					     SN_ALGORITHM_ROUND_ROBIN};
+
+	for (unsigned a = 0; a < 3; a++) {
+		world_begin(a);
+		world_policy()->algorithm = algorithms[a];
+		world_simple(5, weights);
+		draw(DRAWS);
+		for (unsigned i = 0; i < 5; i++)
+			expect_share(i, weights[i] / 20.0);
+	}
+}
+
+/* One of six is ejected: the others share what it leaves, its neighbour too. */
+static void test_the_share_of_an_ejected_one_is_not_all_its_neighbours(void **state)
+{
+	for (uint8_t a = SN_ALGORITHM_RANDOM; a <= SN_ALGORITHM_ROUND_ROBIN; a++) {
+		world_begin(a);
+		world_policy()->algorithm = a;
+		world_simple(6, NULL);
+		eject(2);
+		draw(DRAWS);
+		assert_int_equal(hits[2], 0);
+		for (unsigned i = 0; i < 6; i++)
+			assert_true(hits[i] < DRAWS * 0.24);
+	}
+}
+
+/* Every pair of loads, every draw: of the two that were drawn, never the more loaded. */
+static void test_p2c_gives_the_less_loaded_of_two(void **state)
+{
+	world_simple(2, NULL);
+	for (unsigned i = 0; i < 400; i++) {
+		struct sn_health *a = sn_health_at(WORLD_FIRST), *b = a;
+		uint64_t of_a, of_b;
+
+		b = sn_health_at(WORLD_FIRST + 1);
+		a->active = core_random() % 50;
+		b->active = core_random() % 50;
+		a->cost = 1u << core_random() % 8;
+		b->cost = 1u << core_random() % 8;
+		a->cost_ns = b->cost_ns = core.now;
+		of_a = (uint64_t)(a->active + 1) * a->cost;
+		of_b = (uint64_t)(b->active + 1) * b->cost;
+		draw(20);
+		assert_true(of_a == of_b || hits[of_a < of_b ? 1 : 0] == 0);
+	}
+}
+
+static void test_p2c_measures_load_by_weight(void **state)
+{
+	static const uint32_t weights[] = {1, 3};
+
+	world_simple(2, weights);
+	sn_health_at(WORLD_FIRST)->active = 10;
+	sn_health_at(WORLD_FIRST + 1)->active = 20; /* of three times the weight */
+	draw(200);
+	assert_int_equal(hits[0], 0);
+}
+
+static void test_a_slow_connect_is_forgotten_in_time(void **state)
+{
+	world_simple(2, NULL);
+	sn_health_at(WORLD_FIRST)->cost = 1024;
+	sn_health_at(WORLD_FIRST)->cost_ns = core.now;
+	sn_health_at(WORLD_FIRST + 1)->cost = 1;
+	draw(100);
+	assert_int_equal(hits[0], 0);
+	core.now += 60 * SECOND;
+	draw(DRAWS);
+	expect_share(0, 0.5);
+}
+
+static void test_round_robin_takes_exact_turns(void **state)
+{
+	world_policy()->algorithm = SN_ALGORITHM_ROUND_ROBIN;
+	for (uint32_t n = 1; n <= 60; n++) {
+		world_simple(n, NULL);
+		sn_svc_state_at(WORLD_SERVICE)->turn = 0;
+		for (uint32_t i = 0; i < 3 * n; i++)
+			assert_int_equal(member(), i % n);
+	}
+}
+
+static void test_a_hashed_caller_keeps_its_backend_and_gets_one_other(void **state)
+{
+	struct sn_ask ask;
+	struct sn_pick pick;
+	uint32_t first, other;
+
+	world_policy()->algorithm = SN_ALGORITHM_HASH;
+	world_simple(20, NULL);
+	for (uint64_t caller = 1; caller < 200; caller++) {
+		world_simple(20, NULL);
+		ask = world_ask();
+		ask.caller = caller;
+		assert_int_equal(sn_choose(&ask, &pick), SN_R_CONNECTED);
+		first = pick.index;
+		eject(first - WORLD_FIRST);
+		assert_int_equal(sn_choose(&ask, &pick), SN_R_CONNECTED);
+		other = pick.index;
+		assert_int_not_equal(other, first);
+		ask.draw = core_random();
+		assert_int_equal(sn_choose(&ask, &pick), SN_R_CONNECTED);
+		assert_int_equal(pick.index, other);
+		sn_health_at(first)->ejected_until_ns = 0;
+		sn_svc_state_at(WORLD_SERVICE)->ejected = 0;
+		assert_int_equal(sn_choose(&ask, &pick), SN_R_CONNECTED);
+		assert_int_equal(pick.index, first);
+	}
+}
+
+static void test_a_new_backends_share_grows(void **state)
+{
+	double last = 0;
+
+	world_policy()->algorithm = SN_ALGORITHM_RANDOM;
+	world_policy()->slow_start_ns = 60 * SECOND;
+	world_simple(2, NULL);
+	sn_health_at(WORLD_FIRST)->since_ns = core.now;
+	for (unsigned tenth = 1; tenth <= 10; tenth++) {
+		core.now += 6 * SECOND;
+		draw(DRAWS);
+		expect_share(0, 0.5 * tenth / 10);
+		assert_true(hits[0] > last);
+		last = hits[0];
+	}
+}
+
+/* A near level that starts slowly as a whole still serves. */
+static void test_slow_start_does_not_leave_the_level(void **state)
+{
+	world_policy()->slow_start_ns = 60 * SECOND;
+	world_service(WORLD_SERVICE, WORLD_SET, SN_PROTO_TCP);
+	world_publish(&(struct world_set){WORLD_SERVICE, WORLD_SET, WORLD_FIRST, NULL, {3, 3}});
+	for (unsigned i = 0; i < 3; i++)
+		sn_health_at(WORLD_FIRST + i)->since_ns = core.now;
+	draw(1000);
+	assert_int_equal(hits[0] + hits[1] + hits[2], 1000);
+}
+
+/* --- what is never given -------------------------------------------------------------------- */
+
+static void test_held_ones_are_never_given_not_even_in_panic(void **state)
+{
+	struct sn_pick pick;
+
+	for (uint8_t a = SN_ALGORITHM_RANDOM; a <= SN_ALGORITHM_HASH; a++) {
+		world_begin(a);
+		world_policy()->algorithm = a;
+		world_simple(4, NULL);
+		hold(1);
+		eject(0);
+		eject(2);
+		eject(3);
+		for (unsigned i = 0; i < 500; i++)
+			assert_int_not_equal(member(), 1);
+		hold(0);
+		hold(2);
+		hold(3);
+		assert_int_equal(world_pick(&pick), SN_R_NO_BACKEND);
+		sn_health_at(WORLD_FIRST)->held_until_ns = core.now;
+		sn_health_at(WORLD_FIRST)->ejected_until_ns = 0;
+		assert_int_equal(member(), 0);
+	}
+}
+
+static void test_an_ejected_one_is_not_given_before_its_time(void **state)
+{
+	for (uint8_t a = SN_ALGORITHM_RANDOM; a <= SN_ALGORITHM_ROUND_ROBIN; a++) {
+		world_begin(a);
+		world_policy()->algorithm = a;
+		world_simple(12, NULL);
+		for (uint32_t i = 0; i < 5; i++)
+			eject(2 * i);
+		draw(5000);
+		for (uint32_t i = 0; i < 5; i++)
+			assert_int_equal(hits[2 * i], 0);
+		core.now += 30 * SECOND - 1;
+		draw(5000);
+		for (uint32_t i = 0; i < 5; i++)
+			assert_int_equal(hits[2 * i], 0);
+	}
+}
+
+/* p67: whoever asks first is the probe, the next ones go elsewhere until an interval has passed. */
+static void test_p67_a_half_open_one_gets_its_probes_and_no_more(void **state)
+{
+	for (uint8_t probes = 1; probes <= 5; probes++) {
+		world_begin(probes);
+		world_policy()->probes = probes;
+		world_simple(4, NULL);
+		eject(3);
+		core.now += 30 * SECOND;
+		draw(1000);
+		assert_int_equal(hits[3], probes);
+		core.now += 30 * SECOND - 1000000;
+		draw(1000);
+		assert_int_equal(hits[3], 0);
+		core.now += 1000000;
+		draw(1000);
+		assert_int_equal(hits[3], probes);
+	}
+}
+
+/* Clocks of two CPUs may be a tick apart: the older one begins no interval of its own. */
+static void test_p67_an_older_tick_begins_no_new_interval(void **state)
+{
+	world_simple(2, NULL);
+	eject(1);
+	core.now += 31 * SECOND;
+	draw(100);
+	assert_int_equal(hits[1], 1);
+	core.now -= 4000000;
+	draw(100);
+	assert_int_equal(hits[1], 0);
+}
+
+static void test_p67_a_probe_that_was_not_sent_gives_its_place_back(void **state)
+{
+	world_simple(2, NULL);
+	eject(1);
+	core.now += 31 * SECOND;
+	draw(100);
+	world_fail(WORLD_FIRST + 1, SN_R_NOT_SENT);
+	draw(100);
+	assert_int_equal(hits[1], 1);
+	world_fail(WORLD_FIRST + 1, SN_R_ABORTED); /* it had its chance */
+	draw(100);
+	assert_int_equal(hits[1], 0);
+}
+
+static void test_who_just_failed_a_caller_is_not_given_to_it(void **state)
+{
+	for (uint8_t a = SN_ALGORITHM_RANDOM; a <= SN_ALGORITHM_ROUND_ROBIN; a++) {
+		world_begin(a);
+		world_policy()->algorithm = a;
+		world_policy()->consecutive = 0;
+		world_policy()->failure_percent = 0;
+		world_simple(3, NULL);
+		world_fail(WORLD_FIRST + 1, SN_R_REFUSED);
+		draw(1000);
+		assert_int_equal(hits[1], 0);
+		hold(0);
+		hold(2);
+		draw(10); /* there is no other */
+		core.now += 10 * SECOND;
+		sn_health_at(WORLD_FIRST)->held = 0;
+		draw(1000);
+		assert_true(hits[1] > 0);
+	}
+}
+
+/* Nor as the probe, unless there is nobody else. */
+static void test_who_failed_a_caller_is_its_probe_only_if_all_else_fails(void **state)
+{
+	world_policy()->negative_ns = 100 * SECOND;
+	world_simple(2, NULL);
+	for (unsigned i = 0; i < 5; i++)
+		world_fail(WORLD_FIRST, SN_R_REFUSED);
+	core.now += 40 * SECOND;
+	draw(1000);
+	assert_int_equal(hits[0], 0);
+	hold(1);
+	world_policy()->panic_percent = 0;
+	assert_int_equal(member(), 0);
+	assert_int_equal(member(), -1);
+}
+
+/* --- affinity ------------------------------------------------------------------------------- */
+
+static void test_p61_affinity_keeps_a_backend_while_it_is_usable(void **state)
+{
+	int first, other;
+
+	world_policy()->affinity = SN_AFFINITY_WORKLOAD;
+	world_policy()->affinity_ns = 100 * SECOND;
+	world_policy()->slow_start_ns = 1000 * SECOND;
+	world_simple(10, NULL);
+	first = member();
+	sn_health_at(WORLD_FIRST + (uint32_t)first)->since_ns = core.now; /* slow, but usable */
+	sn_health_at(WORLD_FIRST + (uint32_t)first)->active = 1000;
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(member(), first);
+		core.now += 99 * SECOND; /* each use begins the time anew */
+	}
+	eject((uint32_t)first);
+	other = member();
+	assert_int_not_equal(other, first);
+	sn_health_at(WORLD_FIRST + (uint32_t)first)->ejected_until_ns = 0;
+	assert_int_equal(member(), other);
+}
+
+static void test_p61_affinity_leaves_who_is_gone_drained_held_or_full(void **state)
+{
+	for (unsigned how = 0; how < 6; how++) {
+		struct sn_backend *b;
+		int first;
+
+		world_begin(how);
+		world_policy()->affinity = SN_AFFINITY_WORKLOAD;
+		world_policy()->affinity_ns = 100 * SECOND;
+		world_policy()->limit_backend = 5;
+		world_simple(10, NULL);
+		first = member();
+		b = sn_backend_at(WORLD_FIRST + (uint32_t)first);
+		if (how == 0)
+			b->state = SN_BACKEND_GONE;
+		else if (how == 1)
+			b->state = SN_BACKEND_DRAINING;
+		else if (how == 2)
+			b->incarnation++;
+		else if (how == 3)
+			hold((uint32_t)first);
+		else if (how == 4)
+			sn_health_at(WORLD_FIRST + (uint32_t)first)->active = 5;
+		else
+			core.now +=
+				100 * SECOND; /* its time is over: drawn anew, by chance the same */
+		if (how > 2 && how < 5)
+			assert_int_not_equal(member(), first);
+		else
+			assert_int_equal(
+				sn_affinity_recall(&(struct sn_ask){.now = core.now,
+								    .caller = 77,
+								    .service = WORLD_SERVICE,
+								    .policy = WORLD_POLICY},
+						   &(struct sn_pick){0}),
+				0);
+	}
+}
+
+/* --- levels and panic ----------------------------------------------------------------------- */
+
+static void levels(uint32_t near, uint32_t far, uint32_t fallback)
+{
+	world_service(WORLD_SERVICE, WORLD_SET, SN_PROTO_TCP);
+	world_publish(&(struct world_set){
+		WORLD_SERVICE, WORLD_SET, WORLD_FIRST, NULL, {near, far, 0, fallback}});
+}
+
+static void test_p62_a_level_is_left_when_none_of_it_is_usable(void **state)
+{
+	struct sn_pick pick;
+
+	world_policy()->panic_percent = 0;
+	levels(2, 2, 2);
+	draw(500);
+	assert_int_equal(hits[0] + hits[1], 500);
+	eject(0);
+	draw(500);
+	assert_int_equal(hits[1], 500);
+	eject(1);
+	draw(500);
+	assert_int_equal(hits[2] + hits[3], 500);
+	hold(2);
+	eject(3);
+	draw(500);
+	assert_int_equal(hits[4] + hits[5], 500);
+	assert_int_equal(world_pick(&pick), SN_R_CONNECTED);
+	assert_int_equal(pick.level, 3);
+	hold(4);
+	eject(5);
+	assert_int_equal(world_pick(&pick), SN_R_NO_BACKEND);
+}
+
+static void test_p64_panic_all_ignores_ejection_and_says_so(void **state)
+{
+	struct sn_pick pick;
+
+	world_simple(4, NULL);
+	eject(0);
+	eject(1);
+	assert_int_equal(world_pick(&pick), SN_R_CONNECTED); /* a half is usable: not below it */
+	assert_int_equal(pick.panic, 0);
+	eject(2);
+	draw(DRAWS);
+	for (unsigned i = 0; i < 4; i++)
+		expect_share(i, 0.25);
+	assert_int_equal(core.n_events, 1);
+	assert_int_equal(core.events[0]->type, SN_EVENT_PANIC);
+	assert_int_equal(core.events[0]->usable, 1);
+	assert_int_equal(sn_svc_stats_at(WORLD_SERVICE)->count[SN_R_PANIC - SN_R_BACKEND_MAX],
+			 DRAWS);
+	sn_health_at(WORLD_FIRST)->ejected_until_ns = 0;
+	sn_svc_state_at(WORLD_SERVICE)->ejected = 2;
+	draw(100);
+	assert_int_equal(hits[1] + hits[2], 0);
+	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->panic_ns, 0);
+	assert_int_equal(core.n_events, 2);
+	assert_int_equal(core.events[1]->usable, core.events[1]->total);
+}
+
+static void test_p64_a_drained_half_is_no_panic(void **state)
+{
+	world_simple(10, NULL);
+	for (unsigned i = 0; i < 6; i++)
+		hold(i);
+	eject(6);
+	draw(1000);
+	assert_int_equal(hits[6], 0);
+	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->panic_ns, 0);
+}
+
+/* Refused at once, and back again by probes alone. */
+static void recover_from_panic_none(uint8_t probes)
+{
+	unsigned given = 0;
+
+	world_begin(probes);
+	world_policy()->flags = SN_POLICY_PANIC_NONE;
+	world_policy()->probes = probes;
+	world_simple(4, NULL);
+	eject(0);
+	eject(1);
+	eject(2);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(member(), -1);
+	core.now += 30 * SECOND;
+	for (unsigned i = 0; i < 500 && sn_svc_state_at(WORLD_SERVICE)->ejected; i++) {
+		int got = member();
+
+		if (got >= 0 && sn_health_at(WORLD_FIRST + (uint32_t)got)->ejected_until_ns) {
+			world_succeed(WORLD_FIRST + (uint32_t)got, 1000);
+			given++;
+		}
+	}
+	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->ejected, 0);
+	assert_int_equal(given, 3);
+	assert_in_range(member(), 0, 3);
+	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->panic_ns, 0);
+}
+
+static void test_p64_panic_none_refuses_and_recovers_by_probes(void **state)
+{
+	recover_from_panic_none(1);
+	recover_from_panic_none(3);
+	recover_from_panic_none(0);
+}
+
+/* The healthy one is somebody's favourite: panic refuses that caller, too. */
+static void test_p64_panic_none_refuses_favourites_too(void **state)
+{
+	int favourite;
+
+	world_policy()->flags = SN_POLICY_PANIC_NONE;
+	world_policy()->affinity = SN_AFFINITY_WORKLOAD;
+	world_policy()->affinity_ns = 1000 * SECOND;
+	world_simple(4, NULL);
+	favourite = member();
+	for (uint32_t i = 0; i < 4; i++)
+		if ((int)i != favourite)
+			eject(i);
+	sn_svc_state_at(WORLD_SERVICE)->panic_ns = core.now;
+	assert_int_equal(member(), -1);
+}
+
+static int end(void **state)
+{
+	core_end();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_idle_backends_get_their_weights_share, begin),
+		cmocka_unit_test_setup(test_the_share_of_an_ejected_one_is_not_all_its_neighbours,
+				       begin),
+		cmocka_unit_test_setup(test_p2c_gives_the_less_loaded_of_two, begin),
+		cmocka_unit_test_setup(test_p2c_measures_load_by_weight, begin),
+		cmocka_unit_test_setup(test_a_slow_connect_is_forgotten_in_time, begin),
+		cmocka_unit_test_setup(test_round_robin_takes_exact_turns, begin),
+		cmocka_unit_test_setup(test_a_hashed_caller_keeps_its_backend_and_gets_one_other,
+				       begin),
+		cmocka_unit_test_setup(test_a_new_backends_share_grows, begin),
+		cmocka_unit_test_setup(test_slow_start_does_not_leave_the_level, begin),
+		cmocka_unit_test_setup(test_held_ones_are_never_given_not_even_in_panic, begin),
+		cmocka_unit_test_setup(test_an_ejected_one_is_not_given_before_its_time, begin),
+		cmocka_unit_test_setup(test_p67_a_half_open_one_gets_its_probes_and_no_more, begin),
+		cmocka_unit_test_setup(test_p67_an_older_tick_begins_no_new_interval, begin),
+		cmocka_unit_test_setup(test_p67_a_probe_that_was_not_sent_gives_its_place_back,
+				       begin),
+		cmocka_unit_test_setup(test_who_just_failed_a_caller_is_not_given_to_it, begin),
+		cmocka_unit_test_setup(test_who_failed_a_caller_is_its_probe_only_if_all_else_fails,
+				       begin),
+		cmocka_unit_test_setup(test_p61_affinity_keeps_a_backend_while_it_is_usable, begin),
+		cmocka_unit_test_setup(test_p61_affinity_leaves_who_is_gone_drained_held_or_full,
+				       begin),
+		cmocka_unit_test_setup(test_p62_a_level_is_left_when_none_of_it_is_usable, begin),
+		cmocka_unit_test_setup(test_p64_panic_all_ignores_ejection_and_says_so, begin),
+		cmocka_unit_test_setup(test_p64_a_drained_half_is_no_panic, begin),
+		cmocka_unit_test_setup(test_p64_panic_none_refuses_and_recovers_by_probes, begin),
+		cmocka_unit_test_setup(test_p64_panic_none_refuses_favourites_too, begin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, end);
+}
