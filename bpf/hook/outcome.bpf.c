@@ -5,6 +5,7 @@
  */
 #include "ctx.bpf.h"
 #include "stage/promise.h"
+#include "stage/timeout.h"
 
 static __always_inline struct sn_flow *sn_sockops_flow(struct bpf_sock_ops *ops, __u64 *ret_cookie)
 {
@@ -41,6 +42,8 @@ static __always_inline void sn_on_syn(struct bpf_sock_ops *ops)
 	}
 	flow->start_ns = bpf_ktime_get_ns();
 	flow->state = SN_FLOW_CONNECTING;
+	if (sn_timeouts)
+		sn_timeout_set(ops, flow);
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -76,6 +79,20 @@ static __always_inline void sn_on_close(struct bpf_sock_ops *ops, struct sn_flow
 	sn_flow_end(flow, cookie, error, reset);
 }
 
+/* The kernel asks how long to wait for the answer to the first SYN; a listener's socket asks, too.
+ */
+static __always_inline void sn_on_patience(struct bpf_sock_ops *ops)
+{
+	struct sn_flow *flow;
+	__u64 cookie;
+
+	if (!ops->is_fullsock || ops->state != BPF_TCP_SYN_SENT)
+		return;
+	flow = sn_sockops_flow(ops, &cookie);
+	if (flow && flow->state == SN_FLOW_CONNECTING)
+		sn_timeout_reply(ops, flow);
+}
+
 SEC("sockops")
 int sn_sockops(struct bpf_sock_ops *ops)
 {
@@ -85,6 +102,8 @@ int sn_sockops(struct bpf_sock_ops *ops)
 
 	if (ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		sn_on_syn(ops);
+	if (sn_timeouts && ops->op == BPF_SOCK_OPS_TIMEOUT_INIT)
+		sn_on_patience(ops);
 	if (ops->op != BPF_SOCK_OPS_STATE_CB)
 		return 1;
 	state = ops->args[1];
@@ -93,6 +112,7 @@ int sn_sockops(struct bpf_sock_ops *ops)
 	flow = sn_sockops_flow(ops, &cookie);
 	if (!flow)
 		return 1;
+	sn_timeout_restore(ops, flow);
 	if (state == BPF_TCP_CLOSE)
 		sn_on_close(ops, flow, cookie);
 	else

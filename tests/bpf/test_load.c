@@ -21,7 +21,7 @@
 #include "sinew.skel.h"
 
 struct knobs {
-	uint32_t mark, levels, kernel_too, pool4, pool4_mask;
+	uint32_t mark, levels, kernel_too, pool4, pool4_mask, failover, timeouts;
 	uint64_t pool6, pool6_mask, sample;
 };
 
@@ -52,6 +52,8 @@ static struct sinew_bpf *open_small(const struct knobs *knobs)
 	skel->rodata->sn_pool6 = knobs->pool6;
 	skel->rodata->sn_pool6_mask = knobs->pool6_mask;
 	skel->rodata->sn_sample = knobs->sample;
+	skel->rodata->sn_failover = knobs->failover;
+	skel->rodata->sn_timeouts = knobs->timeouts;
 	return skel;
 }
 
@@ -61,8 +63,10 @@ static void expect_load(const struct knobs *k)
 	int r = sinew_bpf__load(skel);
 
 	if (r < 0)
-		fail_msg("mark %u levels %#x kernel %u pools %#x/%#x sample %#" PRIx64 ": %d",
-			 k->mark, k->levels, k->kernel_too, k->pool4, k->pool4_mask, k->sample, r);
+		fail_msg("mark %u levels %#x kernel %u pools %#x/%#x sample %#" PRIx64
+			 " failover %u timeouts %u: %d",
+			 k->mark, k->levels, k->kernel_too, k->pool4, k->pool4_mask, k->sample,
+			 k->failover, k->timeouts, r);
 	sinew_bpf__destroy(skel);
 }
 
@@ -75,6 +79,8 @@ static void test_p73_every_combination_of_settings_loads(void **state)
 		k.mark = marks[i % 3];
 		k.levels = levels[i / 3 % 4];
 		k.kernel_too = i / 12;
+		k.failover = i % 2;
+		k.timeouts = i / 2 % 2;
 		expect_load(&k);
 	}
 }

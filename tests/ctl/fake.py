@@ -104,7 +104,25 @@ STATUS = {
 POLICIES = [
     {"apiVersion": "sinew/v1", "kind": "TrafficPolicy",
      "metadata": {"namespace": "shop", "name": "gentle", "source": "manifest", "resourceVersion": "00000000000000b1"},
-     "spec": {"loadBalancer": {"algorithm": "random"}}},
+     "spec": {"loadBalancer": {"algorithm": "random"}, "outlierDetection": {"window": "20s"},
+              "connectionLimits": {"service": 1000}, "fallback": ["mail", "ops/spare"]},
+     "status": {
+         "effective": {
+             "loadBalancer": {"algorithm": "random", "affinity": {"by": "off", "timeout": "3h"},
+                              "locality": {"prefer": "none", "spill": True}, "slowStart": "0s"},
+             "outlierDetection": {"consecutiveFailures": 5, "window": "20s", "minVolume": 20, "failureRatio": "50%",
+                                  "slowConnect": {"threshold": "0s", "ratio": "50%"}, "baseEjectionTime": "30s",
+                                  "maxEjectionTime": "5m", "maxEjectionPercent": 10, "enforcing": "100%",
+                                  "shadow": False},
+             "panic": {"threshold": "50%", "mode": "all"}, "halfOpen": {"probes": 1},
+             "connectionLimits": {"service": 1000, "backend": 0, "pending": 0},
+             "retryBudget": {"ratio": "20%", "minPerSecond": 10, "ttl": "10s", "mode": "observe"},
+             "connect": {"timeout": "0s", "attemptTimeout": "0s"},
+             "failover": {"attempts": 2, "on": ["refused", "unreachable"]},
+             "fallback": ["mail", "ops/spare"], "negativeAffinity": "10s", "onRemove": "drain"},
+         "fallback": [{"namespace": "shop", "name": "mail", "exists": True},
+                      {"namespace": "ops", "name": "spare", "exists": False}],
+         "services": 1}},
 ]
 
 

@@ -73,8 +73,51 @@ def test_services_show_rate_failures_and_what_is_missing(ctl, fake):
     assert " 100% " in shown.lines[2]
 
 
-def test_policies_show_their_algorithm(ctl):
-    assert ctl("get", "policies").lines[1].split() == ["shop", "gentle", "random", "manifest"]
+def cells(line):
+    return re.split(r" {2,}", line.strip())
+
+
+def test_policies_show_what_they_do(ctl, fake):
+    shown = ctl("get", "policies")
+    assert cells(shown.lines[0]) == ["NAMESPACE", "NAME", "LOAD BALANCING", "EJECTS AFTER", "FAILOVER", "SOURCE"]
+    assert cells(shown.lines[1]) == ["shop", "gentle", "random", "5 in a row, 50% of 20 in 20s",
+                                     "2 on refused,unreachable", "manifest"]
+    wide = ctl("get", "policies", "-o", "wide")
+    assert cells(wide.lines[1])[5:9] == ["30s to 5m, 10%", "service 1000", "mail,ops/spare", "manifest"]
+    quiet = json.loads(json.dumps(fakes.POLICIES[0]))
+    effective = quiet["status"]["effective"]
+    effective["outlierDetection"].update(consecutiveFailures=0, failureRatio="0%", shadow=True)
+    effective["failover"]["attempts"] = 0
+    slow = json.loads(json.dumps(quiet))
+    slow["status"]["effective"]["outlierDetection"]["slowConnect"] = {"threshold": "200ms", "ratio": "80%"}
+    fake.on("GET", "/v1/policies", (200, fakes.list_of("TrafficPolicyList", [quiet, slow])))
+    lines = ctl("get", "policies").lines
+    assert cells(lines[1])[3:5] == ["-", "off"] and cells(lines[2])[3] == "80% over 200ms, only told"
+
+
+def test_a_policy_is_described_with_the_origin_of_every_value(ctl, fake):
+    shown = ctl("describe", "policy", "shop/gentle")
+    assert shown.code == 0 and "Used by     1 service" in shown.lines
+    assert "Missing     fallback ops/spare is not declared; it counts as soon as it is" in shown.lines
+    assert not any("shop/mail" in line for line in shown.lines)
+    rows = [cells(line) for line in shown.lines[shown.lines.index("In force") + 1:]]
+    assert rows[0] == ["KEY", "VALUE", "FROM"] and len(rows) == 35
+    for row in (["loadBalancer.algorithm", "random", "policy"], ["loadBalancer.affinity.by", "off", "default"],
+                ["outlierDetection.window", "20s", "policy"], ["outlierDetection.minVolume", "20", "default"],
+                ["outlierDetection.slowConnect.ratio", "50%", "default"], ["outlierDetection.shadow", "false", "default"],
+                ["failover.on", "refused,unreachable", "default"], ["fallback", "mail,ops/spare", "policy"],
+                ["onRemove", "drain", "default"]):
+        assert row in rows, row
+
+
+def test_a_policy_of_another_daemon_is_shown_as_far_as_it_goes(ctl, fake):
+    odd = {"apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"namespace": "shop", "name": "odd"},
+           "spec": {"loadBalancer": {"algorithm": "new\x1b[2J"}, "later": {"a": {"b": [1, "x"], "c": None}}, "n": 1.5}}
+    fake.on("GET", "/v1/policies", (200, fakes.list_of("TrafficPolicyList", [odd])))
+    assert ctl("get", "policies").code == 0
+    rows = [cells(line) for line in ctl("describe", "policies").lines]
+    assert ["loadBalancer.algorithm", "new\\x1b[2J", "policy"] in rows
+    assert ["later.a.b", "?,x", "policy"] in rows and ["later.a.c", "?", "policy"] in rows and ["n", "1.5", "policy"] in rows
 
 
 def test_sources_show_how_long_ago_they_changed(ctl):

@@ -20,6 +20,25 @@ static void check_problems(const struct problems *problems)
 	}
 }
 
+/* A policy that was taken is written as one that is taken as the same. */
+static void check_policy(const struct policy *p)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	struct problems problems = {};
+	struct object again = {};
+	yyjson_doc *json;
+
+	REQUIRE(!(p->given & ~POLICY_EVERY_KEY) && p->n_fallback <= LIMIT_FALLBACK);
+	yyjson_mut_doc_set_root(doc, codec_encode_policy(doc, p));
+	json = yyjson_mut_doc_imut_copy(doc, NULL);
+	REQUIRE(codec_decode_object(yyjson_doc_get_root(json), "", "fuzz", &problems, &again) == 0);
+	REQUIRE(policy_is_equal(p, again.policy));
+	object_done(&again);
+	problems_done(&problems);
+	yyjson_doc_free(json);
+	yyjson_mut_doc_free(doc);
+}
+
 static void check_body(const struct body *b)
 {
 	for (size_t i = 0; i < b->n_objects; i++) {
@@ -30,6 +49,8 @@ static void check_body(const struct body *b)
 		REQUIRE(o->kind != OBJECT_SERVICE ||
 			(o->service->n_ports >= 1 && o->service->n_ports <= LIMIT_PORTS &&
 			 o->service->n_endpoints <= LIMIT_ENDPOINTS));
+		if (o->kind == OBJECT_POLICY)
+			check_policy(o->policy);
 	}
 	for (size_t i = 0; i < b->n_deletes; i++)
 		REQUIRE(b->deletes[i].kind != OBJECT_NONE && *b->deletes[i].name &&

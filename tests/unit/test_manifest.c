@@ -346,6 +346,45 @@ static void test_size_is_bounded(void **state)
 	manifest_done(&m);
 }
 
+static void test_errors_of_a_policy_stand_where_they_were_made(void **state)
+{
+	static const struct {
+		size_t line, column;
+		const char *message;
+	} want[] = {
+		{6, 7, "by \"ip\" is not known"},
+		{8, 5, "unknown key \"consecutive5xxErrors\""},
+		{9, 13, "window must be a duration with its unit"},
+		{10, 19, "failureRatio 150% is out of range (0% to 100%)"},
+		{12, 22, "maxEjectionTime 1s is less than baseEjectionTime 1m"},
+		{13, 31, "backend -1 is out of range"},
+		{14, 24, "attempts 9 is out of range (0 to 3)"},
+		{14, 41, "on \"refuse\" is not known; did you mean \"refused\"?"},
+		{17, 5, "fallback default/spare is in the list already"},
+	};
+	struct manifest m =
+		parse("apiVersion: sinew/v1\nkind: TrafficPolicy\nmetadata: {name: p}\n"
+		      "spec:\n  loadBalancer: {affinity: {by:\n      ip}}\n"
+		      "  outlierDetection:\n    consecutive5xxErrors: 5\n    window: 10\n"
+		      "    failureRatio: 150%\n    baseEjectionTime: 60s\n"
+		      "    maxEjectionTime: 1s\n  connectionLimits: {backend: -1}\n"
+		      "  failover: {attempts: 9, on: [timeout, refuse]}\n  fallback:\n"
+		      "  - spare\n  - default/spare\n");
+
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++)
+		if (!has_error(&m, want[i].line, want[i].column, want[i].message))
+			fail_msg("not told: %s", want[i].message);
+	assert_int_equal(m.n_errors, ARRAY_SIZE(want));
+	assert_int_equal(m.n, 0);
+	manifest_done(&m);
+	assert_taken(
+		"apiVersion: sinew/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec:\n"
+		"  loadBalancer: {affinity: {by: off}}\n  panic: {threshold: 50%, mode: none}\n"
+		"  failover: {on: []}\n  connect: {timeout: 0}\n  outlierDetection:\n"
+		"    {failureRatio: '30%', maxEjectionPercent: 30, shadow: true}\n",
+		1);
+}
+
 /* --- a thousand mutations ----------------------------------------------------------------- */
 
 static const char whole[] =
@@ -355,7 +394,7 @@ static const char whole[] =
 	"    - &e {address: 10.0.0.6, ports: {http: 8081}}\n  policy: \"gentle\"\n"
 	"---\napiVersion: sinew/v1\nkind: TrafficPolicy\n"
 	"metadata: {name: gentle, labels: {team: 'billing'}}\n"
-	"spec: {loadBalancer: {algorithm: random}}\n";
+	"spec: {failover: {on: [refused]}, panic: {threshold: 40%}}\n";
 
 static uint64_t next_random(uint64_t *seed)
 {
@@ -456,6 +495,7 @@ int main(void)
 		cmocka_unit_test(test_documents_lists_and_json),
 		cmocka_unit_test(test_aliases_within_a_document),
 		cmocka_unit_test(test_the_transcript_of_a_bad_manifest),
+		cmocka_unit_test(test_errors_of_a_policy_stand_where_they_were_made),
 		cmocka_unit_test(test_errors_of_meaning),
 		cmocka_unit_test(test_errors_of_yaml),
 		cmocka_unit_test(test_errors_of_syntax_have_a_place),

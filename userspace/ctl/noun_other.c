@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The small nouns: policies, sources, workloads and flows. Each is a row and a table entry.
+ * The small nouns: sources, workloads and flows. Each is a row and a table entry.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,49 +8,6 @@
 #include "ctl/field.h"
 #include "ctl/noun.h"
 #include "ctl/units.h"
-
-/* --- policies -----------------------------------------------------------------------------------
- */
-
-static const struct table_column policy_columns[] = {
-	{"NAMESPACE", .shrink_to = 8}, {"NAME", .shrink_to = 12}, {"LOAD BALANCING"},
-	{"SOURCE", .shrink_to = 8},    {"VERSION", .wide = true},
-};
-
-static void policy_row(struct table *t, const struct noun_item *item)
-{
-	table_add_text(t, field_text(item->now, "/metadata/namespace"));
-	table_add_text(t, field_text(item->now, "/metadata/name"));
-	table_add_text(t, field_text(item->now, "/spec/loadBalancer/algorithm"));
-	table_add_text(t, field_text(item->now, "/metadata/source"));
-	table_add_text(t, field_text(item->now, "/metadata/resourceVersion"));
-}
-
-static int policy_describe(struct ctl *c, const struct noun_item *item)
-{
-	noun_print_fact(c, "Name", field_text(item->now, "/metadata/name"));
-	noun_print_fact(c, "Namespace", field_text(item->now, "/metadata/namespace"));
-	noun_print_labels(c, item->now);
-	noun_print_fact(c, "Source", field_text(item->now, "/metadata/source"));
-	noun_print_fact(c, "Version", field_text(item->now, "/metadata/resourceVersion"));
-	noun_print_fact(c, "Balancing", field_text(item->now, "/spec/loadBalancer/algorithm"));
-	return 0;
-}
-
-const struct noun noun_policy = {
-	.name = "policies",
-	.singular = "policy",
-	.aliases = "pol trafficpolicy trafficpolicies tp",
-	.path = "/v1/policies",
-	.namespace_at = "/metadata/namespace",
-	.name_at = "/metadata/name",
-	.has_one = true,
-	.can_delete = true,
-	.columns = policy_columns,
-	.n_columns = ARRAY_SIZE(policy_columns),
-	.row = policy_row,
-	.describe = policy_describe,
-};
 
 /* --- sources ------------------------------------------------------------------------------------
  */
