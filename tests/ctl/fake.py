@@ -232,7 +232,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.on("GET", "/v1/flows", (200, list_of("FlowList", [
             {"namespace": "shop", "service": "payments", "protocol": "TCP", "cookie": 77,
              "destination": "10.96.0.10:80", "backend": "10.0.1.5:8080", "state": "established",
-             "ageSeconds": 3.2, "workload": 8123}])))
+             "ageSeconds": 3.2, "workload": 8123},
+            {"namespace": "shop", "service": "payments", "protocol": "TCP", "cookie": 78,
+             "destination": "10.96.0.10:80", "backend": "10.0.1.5:8080", "wire": "10.0.1.6:8080", "state": "established",
+             "ageSeconds": 1.0, "workload": 8123}])))
         self.on("GET", "/v1/config", (200, list_of("SettingList", [
             {"key": "socket", "value": "/run/sinew/control.sock", "origin": "default"},
             {"key": "pool4", "value": "127.128.0.0/9", "origin": "/etc/sinew/sinewd.yaml"}])))

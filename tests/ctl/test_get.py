@@ -155,6 +155,14 @@ def test_flows_are_bounded(ctl, fake):
     assert ctl("get", "flows", "-l", "0").code == 2
 
 
+def test_a_flow_that_went_on_shows_both_backends(ctl):
+    first, second = [line.split()[3:6] for line in ctl("get", "flows").out.splitlines()[1:]]
+    assert first == ["10.96.0.10:80", "10.0.1.5:8080", "-"]
+    assert second == ["10.96.0.10:80", "10.0.1.5:8080", "10.0.1.6:8080"]
+    told = ctl("describe", "flows").out
+    assert told.count('wire: "10.0.1.6:8080"') == 1 and told.count('backend: "10.0.1.5:8080"') == 2
+
+
 def test_a_name_that_is_not_there_is_told_once_and_is_exit_4(ctl):
     missing = ctl("get", "service", "shop/paymets")
     assert (missing.code, missing.out) == (4, "")

@@ -406,6 +406,17 @@ static const char *flow_state(uint8_t state)
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }
 
+/* Of a connect that went on: where its packets go, while the socket has the first backend. */
+static void wire_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct sn_flow *flow,
+		     struct view_place at)
+{
+	uint16_t target = service_target(at.service, at.endpoint, at.port);
+
+	if (at.service->ports[at.port].proto == SN_PROTO_TCP && flow->flags & SN_FLOW_MOVED)
+		view_add_address_port(doc, object, "wire", &at.service->endpoints[at.endpoint].addr,
+				      target ? target : ntohs(flow->orig_port_be));
+}
+
 yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const struct sn_flow *flow)
 {
 	yyjson_mut_val *object = yyjson_mut_obj(doc);
@@ -423,6 +434,8 @@ yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const st
 	(void)yyjson_mut_obj_add_uint(doc, object, "cookie", flow->cookie);
 	view_add_address_port(doc, object, "destination", &flow->orig, ntohs(flow->orig_port_be));
 	view_add_address_port(doc, object, "backend", &flow->peer, ntohs(flow->peer_port_be));
+	if (s)
+		wire_add(doc, object, flow, (struct view_place){s, endpoint, port});
 	(void)yyjson_mut_obj_add_str(doc, object, "state", flow_state(flow->state));
 	view_add_seconds(doc, object, "ageSeconds",
 			 now_ns > flow->start_ns ? now_ns - flow->start_ns : 0);

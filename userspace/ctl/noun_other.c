@@ -107,6 +107,7 @@ static const struct table_column flow_columns[] = {
 	{"PROTO"},
 	{"DESTINATION", .shrink_to = 15},
 	{"BACKEND", .shrink_to = 15},
+	{"WIRE", .shrink_to = 15},
 	{"STATE"},
 	{"AGE", .right = true},
 	{"CGROUP", .right = true},
@@ -122,6 +123,7 @@ static void flow_row(struct table *t, const struct noun_item *item)
 	table_add_text(t, field_text(item->now, "/protocol"));
 	table_add_text(t, field_text(item->now, "/destination"));
 	table_add_text(t, field_text(item->now, "/backend"));
+	table_add_text(t, field_has(item->now, "/wire") ? field_text(item->now, "/wire") : "-");
 	table_add_text(t, field_text(item->now, "/state"));
 	table_add_text(t, units_seconds(field_number(item->now, "/ageSeconds"), a));
 	table_add(t, "%" PRIu64, field_count(item->now, "/workload"));
