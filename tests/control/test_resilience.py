@@ -143,3 +143,26 @@ def test_explain_of_one_level_does_not_speak_of_levels(ailing):
     lines = ailing.get("/v1/explain?destination=shop-3/service-00003:80")["lines"]
     assert len(lines) == 5 and not any("level" in line for line in lines)
     assert lines[1].startswith("10.0.3.1:8080 usable, weight 100 (50%), active ") and "10.0.3.3:8080 draining: weight 0, active " in lines[3]
+
+
+def test_limits_are_shown_where_a_policy_sets_them(ailing):
+    ailing.put("/v1/policies/shop/tight", {
+        "apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"name": "tight", "namespace": "shop"},
+        "spec": {"connectionLimits": {"service": 100, "backend": 5, "pending": 10},
+                 "loadBalancer": {"slowStart": "10s"}, "outlierDetection": {"consecutiveFailures": 3},
+                 "panic": {"mode": "none", "threshold": "60%"}}})
+    ailing.put("/v1/services/shop/ailing-tight", service("ailing-tight", SIX, policy="tight"))
+    status = ailing.get("/v1/services/shop/ailing-tight")["status"]
+    assert status["limits"] == {"service": {"used": 12, "limit": 100}, "pending": {"used": 3, "limit": 10},
+                                "backend": {"used": 5, "limit": 5}}
+    ends = status["endpoints"]
+    assert 45 <= ends[5]["slowStartPercent"] < 100 and "slowStartPercent" not in ends[0]
+    assert ends[1]["ejection"]["why"] == "3 consecutive refused"
+    lines = ailing.get("/v1/explain?destination=shop/ailing-tight:80")["lines"]
+    assert lines[1:4] == ["connections 12 of 100", "connections not answered yet 3 of 10",
+                          "panic: 2 of 6 usable, less than 60%: only probes are let through"]
+    one = scrape(ailing)
+    labels = {"namespace": "shop", "service": "ailing-tight"}
+    assert [one.of("sinew_connection_limit", **labels, limit=k) for k in ("service", "backend", "pending")] == [[100], [5], [10]]
+    for kind in ("services/shop/ailing-tight", "policies/shop/tight"):
+        assert ailing.ask("DELETE", "/v1/" + kind).status == 200
