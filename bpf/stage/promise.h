@@ -75,6 +75,8 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 	word = sn_flow_take(flow);
 	if (SN_FLOW_STATE_OF(word) != SN_FLOW_FREE)
 		sn_flow_book_end(flow, cookie, word, error, reset);
+	/* A report may come a moment later, and find whose it was: see told.h. */
+	flow->start_ns = SN_FLOW_STATE_OF(word) == SN_FLOW_ESTABLISHED ? cookie : 0;
 	if (flow != sn_flow_slot(cookie)) {
 		spilled = sn_spilled_count();
 		if (spilled)

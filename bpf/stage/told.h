@@ -64,19 +64,28 @@ static __always_inline void sn_told_success(const struct sn_flow *flow, struct s
 	sn_judge_success(flow->backend, SN_NO_SAMPLE, now);
 }
 
-/* The flow as it is now, if it is one and the teller's. Its slot may change hands while it is
- * copied, so the cookie is looked at again. */
+/* The flow as it is, or as it was: applications report and close, and the close is seen first. What
+ * an established flow has left in its slot stays until another socket takes that, with its cookie
+ * for a time. The slot may change hands while it is copied, so its holder is looked at again. */
 static __always_inline int sn_told_flow(const struct sn_told *told, struct sn_flow *ret)
 {
 	const struct sn_flow *flow = sn_flow_slot(told->cookie);
+	__u64 holder;
 
-	if (!flow || !told->cookie || flow->cookie != told->cookie)
+	if (!flow || !told->cookie)
 		return SN_TELL_UNKNOWN;
+	holder = *(volatile const __u64 *)&flow->cookie;
 	*ret = *flow;
-	if (*(volatile const __u64 *)&flow->cookie != told->cookie)
+	if (*(volatile const __u64 *)&flow->cookie != holder ||
+	    (holder ? holder : ret->start_ns) != told->cookie)
 		return SN_TELL_UNKNOWN;
 	if (ret->workload != (__u32)told->cgroup_id)
 		return SN_TELL_FOREIGN;
+	if (!holder) {
+		ret->cookie = told->cookie;
+		ret->state = SN_FLOW_ESTABLISHED;
+		ret->start_ns = 0;
+	}
 	return ret->state < SN_FLOW_ESTABLISHED ? SN_TELL_EARLY : SN_TELL_COUNTED;
 }
 

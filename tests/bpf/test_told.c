@@ -114,6 +114,34 @@ static void test_only_the_tellers_own_established_flows_are_believed(void **stat
 	assert_int_equal(world_health(s, backend).outcome[SN_R_REPORTED], 0);
 }
 
+static void end(uint64_t cookie)
+{
+	struct stage_call call = {.cookie = cookie};
+
+	world_run(s->progs.t_end, &call);
+	assert_int_equal(call.r, 1);
+}
+
+/* Applications report and close, and the daemon comes to read the one after the other. */
+static void test_a_report_may_come_after_the_close(void **state)
+{
+	uint32_t backend = connect_to(tcp, 5, SN_FLOW_ESTABLISHED);
+
+	end(5);
+	assert_int_equal(tell(5, 1, true), SN_TELL_FOREIGN);
+	assert_int_equal(tell(5, 0, true), SN_TELL_COUNTED);
+	assert_int_equal(world_health(s, backend).outcome[SN_R_REPORTED], 1);
+	assert_int_equal(tell(5 + WORLD_FLOWS, 0, true), SN_TELL_UNKNOWN);
+	(void)connect_to(tcp, 5 + WORLD_FLOWS, SN_FLOW_ESTABLISHED);
+	assert_int_equal(tell(5, 0, true), SN_TELL_UNKNOWN);
+	end(5 + WORLD_FLOWS);
+	assert_int_equal(tell(5, 0, true), SN_TELL_UNKNOWN);
+	/* One that never was established has had its outcome. */
+	(void)connect_to(tcp, 6, SN_FLOW_CONNECTING);
+	end(6);
+	assert_int_equal(tell(6, 0, true), SN_TELL_UNKNOWN);
+}
+
 static void test_a_datagram_socket_may_report_too(void **state)
 {
 	uint32_t backend = connect_to(udp, 5, SN_FLOW_UDP_CONNECTED);
@@ -262,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_only_the_tellers_own_established_flows_are_believed,
 				       begin_anew),
+		cmocka_unit_test_setup(test_a_report_may_come_after_the_close, begin_anew),
 		cmocka_unit_test_setup(test_a_datagram_socket_may_report_too, begin_anew),
 		cmocka_unit_test_setup(test_five_failures_in_a_row_eject_though_each_had_connected,
 				       begin_anew),

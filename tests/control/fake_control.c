@@ -255,6 +255,11 @@ static uint64_t fake_node_count(void *arg, unsigned int reason)
 	return reason == SN_R_EVENT_LOST ? 3 : 0;
 }
 
+static uint64_t fake_report_count(void *arg, unsigned int tell)
+{
+	return tell * 10;
+}
+
 static size_t fake_map_fills(void *arg, const struct map_fill **ret)
 {
 	static const struct map_fill maps[] = {{"sn_frontends", 120, 32768},
@@ -436,6 +441,7 @@ static int fake_run(struct fake *f, const struct options *o)
 		.explain = fake_explain,
 		.status = fake_status,
 		.node_count = fake_node_count,
+		.report_count = fake_report_count,
 		.map_fills = fake_map_fills,
 		.program_runs = fake_program_runs,
 		.inspect = fake_inspect,

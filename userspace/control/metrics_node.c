@@ -3,6 +3,8 @@
  * Metrics of the node: the programs, their maps, the daemon and its API. Before: metrics.c renders
  * a row at once.
  */
+#include <sinew/report.h>
+
 #include "control/metrics.h"
 
 static void fill_build(struct scrape *s, const struct metric *m)
@@ -27,6 +29,18 @@ static void fill_node(struct scrape *s, const struct metric *m)
 
 		exposition_count(&s->text, &m->head, labels, c->ops.node_count(c->ops.arg, i));
 	}
+}
+
+#define TELL_LABEL(id, label, help) [SN_TELL_##id] = (label),
+static void fill_reports(struct scrape *s, const struct metric *m)
+{
+	static const char *const labels[] = {SN_TELLS(TELL_LABEL)};
+	const struct control *c = s->stream.control;
+
+	for (unsigned int i = 0; i < SN_TELL_MAX; i++)
+		exposition_count(&s->text, &m->head,
+				 (struct metric_label[]){{"result", labels[i]}, {}},
+				 c->ops.report_count(c->ops.arg, i));
 }
 
 static void fill_map_entries(struct scrape *s, const struct metric *m)
@@ -194,6 +208,8 @@ const struct metric metrics_node[] = {
 	     fill_sources),
 	NODE("sinew_node_events", COUNTER, "", "Conditions of the datapath's own machinery.",
 	     fill_node),
+	NODE("sinew_reports", COUNTER, "",
+	     "Outcomes that applications have reported, by what became of them.", fill_reports),
 	NODE("sinew_bpf_map_entries", GAUGE, "", "Entries in use of a kernel map.",
 	     fill_map_entries),
 	NODE("sinew_bpf_map_max_entries", GAUGE, "", "Entries that a kernel map has room for.",

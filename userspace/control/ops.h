@@ -127,6 +127,8 @@ struct control_ops {
 	void (*status)(void *arg, struct control_program_facts *ret);
 	uint64_t (*node_count)(void *arg,
 			       unsigned int reason); /* SN_NODE_REASONS, by enum sn_reason */
+	/* What became of applications' reports, by enum sn_tell. */
+	uint64_t (*report_count)(void *arg, unsigned int tell);
 	size_t (*map_fills)(void *arg, const struct map_fill **ret);
 	size_t (*program_runs)(void *arg, const struct program_run **ret);
 	/* Begins to look at what takes a moment, before doctor() is asked: 1: control_inspected()

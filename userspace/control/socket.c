@@ -28,8 +28,8 @@ static int address_fill(const char *path, struct sockaddr_un *ret)
 	return 0;
 }
 
-/* A full backlog (EAGAIN) is a live server, too. */
-static int path_clear(const char *path, const struct sockaddr_un *address)
+/* A full backlog (EAGAIN) is a live server, too, and so is one of another type. */
+static int path_clear(const char *path, const struct sockaddr_un *address, int type)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
@@ -38,13 +38,13 @@ static int path_clear(const char *path, const struct sockaddr_un *address)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -ENOTSOCK;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
 		return -EADDRINUSE;
 	if (errno != ECONNREFUSED && errno != ENOENT)
-		return errno == EAGAIN ? -EADDRINUSE : -errno;
+		return errno == EAGAIN || errno == EPROTOTYPE ? -EADDRINUSE : -errno;
 	if (unlink(path) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;
@@ -91,34 +91,40 @@ static int path_share(const char *path, const char *group)
 	return 0;
 }
 
-int socket_listen(const char *path, const char *group, struct socket_file *ret)
+/* Bound, as root's own. */
+static int path_open(const char *path, int type, int *ret)
 {
 	_cleanup_close_ int fd = -1;
-	_cleanup_free_ char *copy = NULL;
 	struct sockaddr_un address;
-	struct stat st;
 	int r;
 
 	r = address_fill(path, &address);
+	if (r >= 0)
+		r = folder_make(path);
+	if (r >= 0)
+		r = path_clear(path, &address, type);
 	if (r < 0)
 		return r;
-	copy = strdup(path);
-	if (!copy)
-		return -ENOMEM;
-	r = folder_make(path);
-	if (r < 0)
-		return r;
-	r = path_clear(path, &address);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	r = path_bind(fd, &address);
 	if (r < 0)
 		return r;
-	r = path_share(path, group);
-	if (r >= 0 && (lstat(path, &st) < 0 || listen(fd, BACKLOG) < 0))
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+/* Takes the descriptor; `r`: what making it ready for others came to. */
+static int path_finish(const char *path, int fd_taken, int r, struct socket_file *ret)
+{
+	_cleanup_close_ int fd = fd_taken;
+	_cleanup_free_ char *copy = strdup(path);
+	struct stat st;
+
+	if (r >= 0 && !copy)
+		r = -ENOMEM;
+	if (r >= 0 && lstat(path, &st) < 0)
 		r = -errno;
 	if (r < 0) {
 		(void)unlink(path);
@@ -127,6 +133,29 @@ int socket_listen(const char *path, const char *group, struct socket_file *ret)
 	*ret = (struct socket_file){
 		.path = TAKE_PTR(copy), .dev = st.st_dev, .ino = st.st_ino, .fd = TAKE_FD(fd)};
 	return 0;
+}
+
+int socket_listen(const char *path, const char *group, struct socket_file *ret)
+{
+	int fd, r;
+
+	r = path_open(path, SOCK_STREAM, &fd);
+	if (r < 0)
+		return r;
+	r = path_share(path, group);
+	if (r >= 0 && listen(fd, BACKLOG) < 0)
+		r = -errno;
+	return path_finish(path, fd, r, ret);
+}
+
+int socket_receive(const char *path, struct socket_file *ret)
+{
+	int fd, r;
+
+	r = path_open(path, SOCK_DGRAM, &fd);
+	if (r < 0)
+		return r;
+	return path_finish(path, fd, chmod(path, 0666) < 0 ? -errno : 0, ret);
 }
 
 void socket_done(struct socket_file *s)

@@ -14,7 +14,7 @@ struct socket_file {
 	char *path; /* owned */
 	dev_t dev;
 	ino_t ino;
-	int fd; /* listening, non-blocking; -1: none */
+	int fd; /* listening or receiving, non-blocking; -1: none */
 };
 
 /*
@@ -22,6 +22,8 @@ struct socket_file {
  * somebody answers there; a dead socket file is replaced, any other file is -ENOTSOCK.
  */
 int socket_listen(const char *path, const char *group, struct socket_file *ret);
+/* A datagram socket that anybody may send to: mode 0666. Else as socket_listen. */
+int socket_receive(const char *path, struct socket_file *ret);
 /* Closes, and removes the file unless somebody else has put another there. */
 void socket_done(struct socket_file *s);
 /* A connected socket, non-blocking and CLOEXEC; -EAGAIN: nobody waits. */

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <mntent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -149,6 +150,26 @@ static int parse_failover(const struct settings *s, struct config *c)
 	return r;
 }
 
+/* Beside the control socket, unless somebody says otherwise. */
+static int parse_report(const struct settings *s, struct config *c)
+{
+	const char *text = s->text[SETTING_REPORT_SOCKET], *path = "";
+	size_t folder = (size_t)(strrchr(c->control_socket, '/') - c->control_socket);
+	int r = 0;
+
+	if (!*text)
+		return asprintf(&c->report_socket, "%.*s/report.sock", (int)folder,
+				c->control_socket) < 0
+			       ? -ENOMEM
+			       : 0;
+	if (strcmp(text, "off") != 0)
+		r = parse_path(s, SETTING_REPORT_SOCKET, &path);
+	if (r < 0)
+		return r;
+	c->report_socket = strdup(path);
+	return c->report_socket ? 0 : -ENOMEM;
+}
+
 static int parse_paths(const struct settings *s, struct config *c)
 {
 	int r = parse_path(s, SETTING_CONTROL_SOCKET, &c->control_socket);
@@ -159,6 +180,8 @@ static int parse_paths(const struct settings *s, struct config *c)
 		r = parse_path(s, SETTING_BPFFS, &c->bpffs);
 	if (r >= 0)
 		r = parse_path(s, SETTING_STATE, &c->state);
+	if (r >= 0)
+		r = parse_report(s, c);
 	if (r >= 0 && *s->text[SETTING_CGROUP]) /* empty: the host's cgroup v2 mount */
 		r = parse_path(s, SETTING_CGROUP, &c->cgroup);
 	return r;
@@ -300,6 +323,7 @@ void config_done(struct config *c)
 		free(c->failover[i]);
 	free(c->failover);
 	free(c->allow);
+	free(c->report_socket);
 	free(c->node);
 	*c = (struct config){};
 }

@@ -157,6 +157,19 @@ static int start_state(struct daemon *d)
 	return 0;
 }
 
+/* Without it services work as before: no reason not to start. */
+static void start_report(struct daemon *d)
+{
+	int r;
+
+	d->report.kernel = &d->kernel;
+	d->report.cgroup_mount = d->cgroup_mount;
+	r = report_start(&d->report, &d->loop, d->config.report_socket);
+	if (r < 0)
+		(void)log_warn_r(r, "cannot receive on %s; applications cannot report outcomes",
+				 d->config.report_socket);
+}
+
 static int start_control(struct daemon *d)
 {
 	const struct control_config config = {
@@ -205,6 +218,7 @@ int daemon_start(struct daemon *d)
 		r = start_control(d);
 	if (r < 0)
 		return r;
+	start_report(d);
 	r = lockdown_daemon();
 	if (r < 0)
 		return log_err_r(r, "cannot give up privileges");
@@ -371,6 +385,8 @@ static int remove_everything(const struct config *config)
 		return log_err_r(r, "cannot remove the state folder %s", config->state);
 	(void)unlink(config->control_socket);
 	(void)unlink(config->status_socket);
+	if (*config->report_socket)
+		(void)unlink(config->report_socket);
 	log_info("uninstalled: programs detached, pins below %s and state below %s removed",
 		 config->bpffs, config->state);
 	return 0;
@@ -395,6 +411,8 @@ void daemon_done(struct daemon *d)
 	d->stopping = true;
 	if (d->control)
 		control_close(d->control, on_control_closed, d);
+	if (d->report.kernel)
+		report_stop(&d->report);
 	watch_stop(d);
 	persist_stop(&d->persist);
 	(void)uv_run(&d->loop,

@@ -12,6 +12,7 @@
 #include "daemon/inspect.h"
 #include "daemon/interfaces.h"
 #include "daemon/persist.h"
+#include "daemon/report.h"
 #include "daemon/setting.h"
 #include "kernel/evict.h"
 #include "kernel/kernel.h"
@@ -41,6 +42,7 @@ struct daemon {
 	struct interfaces interfaces;
 	struct persist persist;
 	struct holds holds;
+	struct report report;
 	struct control *control;
 	struct control_ops ops;
 	struct workload *workloads;

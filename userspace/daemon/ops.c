@@ -323,6 +323,11 @@ static uint64_t op_node_count(void *arg, unsigned int reason)
 	return reason == SN_R_EVICTED ? count + d->ended_by_diag : count;
 }
 
+static uint64_t op_report_count(void *arg, unsigned int tell)
+{
+	return tell < SN_TELL_MAX ? ((struct daemon *)arg)->report.count[tell] : 0;
+}
+
 static size_t op_map_fills(void *arg, const struct map_fill **ret)
 {
 	struct daemon *d = arg;
@@ -422,6 +427,7 @@ void ops_init(struct daemon *d)
 		.explain = op_explain,
 		.status = op_status,
 		.node_count = op_node_count,
+		.report_count = op_report_count,
 		.map_fills = op_map_fills,
 		.program_runs = op_program_runs,
 		.inspect = op_inspect,

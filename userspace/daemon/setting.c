@@ -21,6 +21,9 @@ const struct setting setting_table[_SETTING_MAX] = {
 	[SETTING_STATUS_SOCKET] = {"status.socket", "SINEWD_STATUS_SOCKET",
 				   "/run/sinew/status.sock", false,
 				   "unix socket of the read-only API"},
+	[SETTING_REPORT_SOCKET] = {"report.socket", "SINEWD_REPORT_SOCKET", "", false,
+				   "unix socket for what applications report; empty: report.sock "
+				   "beside the control socket; off: none"},
 	[SETTING_BPFFS] = {"bpffs.dir", "SINEWD_BPFFS_DIR", "/sys/fs/bpf/sinew", false,
 			   "folder for pinned maps and links, on a bpffs"},
 	[SETTING_CGROUP] = {"cgroup.path", "SINEWD_CGROUP_PATH", "", false,

@@ -15,6 +15,7 @@
 enum setting_key {
 	SETTING_CONTROL_SOCKET,
 	SETTING_STATUS_SOCKET,
+	SETTING_REPORT_SOCKET,
 	SETTING_BPFFS,
 	SETTING_CGROUP,
 	SETTING_STATE,
@@ -65,6 +66,7 @@ void setting_done(struct settings *s);
 
 /* The same, parsed. */
 struct config {
+	char *report_socket; /* "": none */
 	const char *control_socket, *status_socket, *bpffs, *cgroup,
 		*state; /* borrowed from settings */
 	struct prefix *allow;

@@ -63,7 +63,7 @@ static void restore(struct publish *p, struct entry *e, uint32_t backend, const 
 {
 	struct sn_svc_state *state = window_at(&p->k->svc_state, e->index);
 	struct sn_health *h = window_at(&p->k->health, backend);
-	uint64_t until = __atomic_load_n(&h->ejected_until_ns, __ATOMIC_RELAXED);
+	__u64 until = __atomic_load_n(&h->ejected_until_ns, __ATOMIC_RELAXED);
 	const struct sn_window nothing = {};
 
 	set(p, e, backend, want);
