@@ -53,7 +53,7 @@ static __always_inline int sn_connect(struct bpf_sock_addr *ctx, const struct sn
 	sn_ctx_caller(ctx, &choice->ask);
 	reason = sn_admit(sn_ctx_mark(ctx), sn_ctx_is_kernel());
 	if (reason == SN_R_CONNECTED)
-		reason = sn_choose_backend(choice);
+		reason = sn_choose_swiftly(choice);
 	if (reason != SN_R_CONNECTED)
 		return sn_decline(dest, choice->ask.service, reason);
 	sn_connect_promise(dest, choice, sn_flow_claim(cookie, holder, ctx->sk));

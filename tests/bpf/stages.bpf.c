@@ -82,6 +82,24 @@ int t_pick(struct stage_call *call)
 	return 0;
 }
 
+/* One ask for both: `r` and `backend` are what the short way decided, `error` and `count` the
+ * whole. */
+SEC("syscall")
+int t_usual(struct stage_call *call)
+{
+	struct sn_service *service = sn_service_at(call->index);
+	struct sn_pick usual = {}, whole = {};
+	struct sn_ask ask = {};
+
+	if (!service || !ask_fill(&ask, call->index, call->draw))
+		return 1;
+	call->r = sn_pick_usual(&ask, service, &usual);
+	call->backend = usual.index;
+	call->error = sn_pick(&ask, &whole);
+	call->count = whole.index;
+	return 0;
+}
+
 static long draw_once(__u32 i, const __u32 *index)
 {
 	struct sn_ask ask = {};
@@ -121,7 +139,7 @@ int t_connect(struct stage_call *call)
 		call->r = SN_NOT_OURS;
 		return 0;
 	}
-	reason = sn_choose_backend(&choice);
+	reason = sn_choose_swiftly(&choice);
 	call->index = choice.ask.service;
 	call->backend = choice.pick.index;
 	call->r = reason;
