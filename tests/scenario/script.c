@@ -22,6 +22,7 @@
  *   connects FRONTEND BACKEND N              the kernel counts N connects to it
  *   counted FRONTEND BACKEND N               and has counted so many
  *   active FRONTEND BACKEND N                so many connections are open
+ *   failures, failed FRONTEND BACKEND N     its window counts so; and does
  *   eject, restore FRONTEND BACKEND         the kernel does that, and counts it
  *   hold NAME ENDPOINT PORT eject|drain|none MILLISECONDS    by hand: both by number
  *   held FRONTEND BACKEND 0|1                a pick finds it so

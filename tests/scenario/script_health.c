@@ -42,6 +42,21 @@ static int step_counted(struct script *s)
 	return 0;
 }
 
+static int step_failures(struct script *s)
+{
+	fake_window(script_backend(s, 1))->failed[3] = script_number(s, 3);
+	return 0;
+}
+
+static int step_failed(struct script *s)
+{
+	uint64_t failed = fake_window(script_backend(s, 1))->failed[3];
+
+	if (failed != script_number(s, 3))
+		wrong(s, "its window has %llu", (unsigned long long)failed);
+	return 0;
+}
+
 static int step_eject(struct script *s)
 {
 	uint32_t index = script_backend(s, 1);
@@ -118,6 +133,8 @@ const struct script_verb script_health_verbs[] = {
 	{"connects", step_connects},
 	{"active", step_active},
 	{"counted", step_counted},
+	{"failures", step_failures},
+	{"failed", step_failed},
 	{"eject", step_eject},
 	{"restore", step_restore},
 	{"hold", step_hold},

@@ -93,7 +93,7 @@ static struct draft *drafts_add(struct drafts *drafts)
 }
 
 /* Fields that a client can tell apart: what identifies a backend inside its service. */
-static bool is_same_backend(const struct sn_backend *a, const struct sn_backend *b)
+bool draft_is_same_backend(const struct sn_backend *a, const struct sn_backend *b)
 {
 	return !memcmp(&a->addr, &b->addr, sizeof(a->addr)) && a->port_be == b->port_be;
 }
@@ -102,10 +102,10 @@ static bool is_same_backend(const struct sn_backend *a, const struct sn_backend 
 
 static bool is_member(const struct publish *p, uint32_t backend, const struct sn_backend *want)
 {
-	return backend != GIVEN && is_same_backend(window_at(&p->k->backends, backend), want);
+	return backend != GIVEN && draft_is_same_backend(window_at(&p->k->backends, backend), want);
 }
 
-static uint32_t hash_backend(const struct sn_backend *b)
+uint32_t draft_hash_backend(const struct sn_backend *b)
 {
 	uint32_t h = b->port_be;
 
@@ -128,13 +128,13 @@ static int match_members(struct publish *p, struct draft *d)
 	if (!table)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < e->n_members; i++) {
-		at = hash_backend(window_at(&p->k->backends, e->members[i].backend));
+		at = draft_hash_backend(window_at(&p->k->backends, e->members[i].backend));
 		while (table[at & (size - 1)])
 			at++;
 		table[at & (size - 1)] = e->members[i].backend;
 	}
 	for (uint32_t i = 0; i < d->n; i++) {
-		at = hash_backend(&d->members[i].want);
+		at = draft_hash_backend(&d->members[i].want);
 		while (table[at & (size - 1)] &&
 		       !is_member(p, table[at & (size - 1)], &d->members[i].want))
 			at++;

@@ -39,28 +39,53 @@ static uint8_t own_level(const struct publish *p, const struct draft *d, const s
 	return level && !d->policy->spill ? LEVEL_ASIDE : level;
 }
 
-static void add_member(struct draft *d, const struct service *s, size_t endpoint, size_t port)
+/* Members by address and port, by open addressing: each word is a member's place + 1. */
+struct seen {
+	uint32_t *places; /* NULL: nobody asks */
+	uint32_t size;    /* a power of two, above the number of members */
+};
+
+/* The word of that backend; 0: it has not been seen. */
+static uint32_t *seen_at(const struct seen *seen, const struct draft *d,
+			 const struct sn_backend *want)
+{
+	uint32_t at = draft_hash_backend(want);
+
+	for (;; at++) {
+		uint32_t *word = &seen->places[at & (seen->size - 1)];
+
+		if (!*word || draft_is_same_backend(&d->members[*word - 1].want, want))
+			return word;
+	}
+}
+
+/* The next member, as it will be if it is accepted. */
+static struct draft_member *fill_member(struct draft *d, const struct service *s, size_t endpoint,
+					size_t port)
 {
 	const struct endpoint *e = &s->endpoints[endpoint];
-	struct draft_member *m = &d->members[d->n++];
+	struct draft_member *m = &d->members[d->n];
 
-	m->endpoint = (uint32_t)endpoint;
+	*m = (struct draft_member){.endpoint = (uint32_t)endpoint};
 	m->want.addr = e->addr;
 	m->want.port_be = htons(service_target(s, endpoint, port));
 	m->want.weight = e->weight;
 	m->want.zone = e->zone;
+	return m;
 }
 
 /* Whoever is too far away is kept as one that drains: nobody new comes, nobody is cut off. */
-static void place_member(struct draft *d, uint8_t level, uint16_t via)
+static void accept_member(struct draft *d, const struct seen *seen, uint8_t level)
 {
-	struct draft_member *m = &d->members[d->n - 1];
+	struct draft_member *m = &d->members[d->n++];
 
 	m->level = level;
-	m->via = via;
+	m->via = (uint16_t)d->n_via;
 	m->want.state =
 		m->want.weight && level != LEVEL_ASIDE ? SN_BACKEND_ACTIVE : SN_BACKEND_DRAINING;
 	d->n_active += m->want.state == SN_BACKEND_ACTIVE;
+	if (seen->places)
+		*seen_at(seen, d, &m->want) = d->n;
 }
 
 int draft_fallback_port(const struct service *s, const struct service_port *like)
@@ -81,22 +106,9 @@ int draft_fallback_port(const struct service *s, const struct service_port *like
 	return number >= 0 ? number : only >= 0 ? only : -1;
 }
 
-/* A backend that an earlier level has already is not another chance. */
-static bool is_known(const struct draft *d, const struct service *s, size_t endpoint, size_t port)
-{
-	const struct sn_addr *addr = &s->endpoints[endpoint].addr;
-	__be16 port_be = htons(service_target(s, endpoint, port));
-
-	for (uint32_t i = 0; i < d->n; i++)
-		if (d->members[i].want.port_be == port_be &&
-		    address_is_equal(&d->members[i].want.addr, addr))
-			return true;
-	return false;
-}
-
-/* 1: it has members here. */
-static int add_fallback(struct draft *d, struct service *s, uint8_t level,
-			const struct sn_addr *vip)
+/* A backend that an earlier level has already is not another chance. 1: the fallback has members
+ * here. */
+static int add_fallback(struct draft *d, struct service *s, const struct seen *seen, uint8_t level)
 {
 	int port = draft_fallback_port(s, &d->service->ports[d->port]);
 	uint32_t before = d->n;
@@ -105,10 +117,13 @@ static int add_fallback(struct draft *d, struct service *s, uint8_t level,
 		return 0;
 	d->via[d->n_via++] = service_ref(s);
 	for (size_t i = 0; i < s->n_endpoints; i++) {
-		if (!is_same_family(&s->endpoints[i].addr, vip) || is_known(d, s, i, (size_t)port))
+		const struct draft_member *m;
+
+		if (!is_same_family(&s->endpoints[i].addr, &d->entry->key.addr))
 			continue;
-		add_member(d, s, i, (size_t)port);
-		place_member(d, level, (uint16_t)d->n_via);
+		m = fill_member(d, s, i, (size_t)port);
+		if (!*seen_at(seen, d, &m->want))
+			accept_member(d, seen, level);
 	}
 	return d->n > before;
 }
@@ -122,9 +137,10 @@ static struct service *fallback_of(const struct draft *d, const struct declared 
 	return s == d->service ? NULL : s;
 }
 
-static int make_room(struct draft *d, const struct declared *declared)
+static int make_room(struct draft *d, const struct declared *declared, struct seen *ret_seen)
 {
 	size_t n = d->service->n_endpoints + 1, n_via = d->policy ? d->policy->n_fallback : 0;
+	struct seen seen = {.size = 16};
 	const struct service *s;
 
 	for (size_t i = 0; i < n_via; i++) {
@@ -132,35 +148,58 @@ static int make_room(struct draft *d, const struct declared *declared)
 		n += s ? s->n_endpoints : 0;
 	}
 	d->members = calloc(n, sizeof(*d->members));
-	if (n_via)
+	if (!d->members)
+		return -ENOMEM;
+	while (seen.size < 2 * n)
+		seen.size *= 2;
+	if (n_via) {
 		d->via = calloc(n_via, sizeof(struct service *));
-	return d->members && (d->via || !n_via) ? 0 : -ENOMEM;
+		seen.places = calloc(seen.size, sizeof(*seen.places));
+	}
+	if (n_via && (!d->via || !seen.places)) {
+		free(seen.places);
+		return -ENOMEM; /* the draft is freed with all of its own */
+	}
+	*ret_seen = seen;
+	return 0;
+}
+
+/* The level behind the last one of its own. */
+static uint8_t add_own(const struct publish *p, struct draft *d, const struct seen *seen)
+{
+	const struct service *s = d->service;
+	uint8_t next = 1;
+
+	for (size_t i = 0; i < s->n_endpoints; i++) {
+		uint8_t level = own_level(p, d, &s->endpoints[i]);
+
+		if (!is_same_family(&s->endpoints[i].addr, &d->entry->key.addr))
+			continue;
+		(void)fill_member(d, s, i, d->port);
+		accept_member(d, seen, level);
+		if (level != LEVEL_ASIDE && level >= next)
+			next = level + 1;
+	}
+	return next;
 }
 
 int draft_members(const struct publish *p, struct draft *d, const struct declared *declared)
 {
-	const struct sn_addr *vip = &d->entry->key.addr;
 	struct service *s;
-	uint8_t level, next = 1;
-	int r = make_room(d, declared);
+	struct seen seen;
+	uint8_t next;
+	int r = make_room(d, declared, &seen);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < d->service->n_endpoints; i++) {
-		if (!is_same_family(&d->service->endpoints[i].addr, vip))
-			continue;
-		level = own_level(p, d, &d->service->endpoints[i]);
-		add_member(d, d->service, i, d->port);
-		place_member(d, level, 0);
-		if (level != LEVEL_ASIDE && level >= next)
-			next = level + 1;
-	}
+	next = add_own(p, d, &seen);
 	for (size_t i = 0; d->policy && i < d->policy->n_fallback; i++) {
 		s = fallback_of(d, declared, i);
 		if (next == SN_LEVELS)
 			next = SN_LEVELS - 1;
-		if (s && add_fallback(d, s, next, vip))
+		if (s && add_fallback(d, s, &seen, next))
 			next++;
 	}
+	free(seen.places);
 	return 0;
 }

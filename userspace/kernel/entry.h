@@ -125,6 +125,9 @@ struct drafts {
 
 /* draft.c. The entry is found, or made and not yet in any table. */
 int draft_service(struct publish *p, struct service *s, struct drafts *drafts);
+/* What identifies a backend within its service: address and port. */
+bool draft_is_same_backend(const struct sn_backend *a, const struct sn_backend *b);
+uint32_t draft_hash_backend(const struct sn_backend *b);
 /* draft_member.c: fills d->members and d->via, and counts. */
 int draft_members(const struct publish *p, struct draft *d, const struct declared *declared);
 /* Which port of a fallback service stands in for that one: of the same name, of the same number, or
