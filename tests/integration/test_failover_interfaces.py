@@ -16,7 +16,6 @@ from harness.service import put, service
 from conftest import BUILD
 
 PAIR = ["sn_tc_ingress", "sn_tc_egress"]
-POLICY_BYTES, ATTEMPTS_AT = 128, 117
 
 
 class Place:
@@ -27,18 +26,15 @@ class Place:
         self.namespace = Namespace(sandbox)
         self.link("add", "v0", "type", "veth", "peer", "name", "v1")
         self.daemon = Daemon(sandbox, BUILD, name, sandbox.cgroup(name), settings, namespace=self.namespace)
-        put(self.daemon, service("one", "10.96.0.1", [("10.1.0.1", 80)]))
 
     def link(self, *words):
         self.namespace.run(["ip", "link", *words])
 
     def allow(self, attempts):
-        """As if a published policy allowed so many."""
-        words = bytearray(POLICY_BYTES)
-        words[ATTEMPTS_AT] = attempts
-        pin, = glob.glob(os.path.join(self.daemon.pins, "v*", "maps", "sn_policies"))
-        self.sandbox.run([BPFTOOL, "map", "update", "pinned", pin, "key", *map(str, struct.pack("<I", 1)), "value",
-                          *map(str, words)])
+        """A policy of its one service: so many further backends may be tried."""
+        put(self.daemon, {"apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"name": "p", "namespace": "test"},
+                          "spec": {"failover": {"attempts": attempts}}},
+            service("one", "10.96.0.1", [("10.1.0.1", 80)], policy="p"))
 
     def at(self, interface):
         """{"tcx": [[name, id]], "clsact": ...}; None: there is no such interface."""
