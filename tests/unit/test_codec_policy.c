@@ -358,6 +358,22 @@ static void test_fallback(void **state)
 	CHECK_ROWS(rows);
 }
 
+/* What is wrong with the rest is told all the same, and the other way round. */
+static void test_without_metadata(void **state)
+{
+	struct problems problems = {};
+	struct object o = {};
+
+	assert_int_equal(model_decode("{'apiVersion':'sinew/v1','kind':'TrafficPolicy','spec':{"
+				      "'fallback':['a','default/a','b/a']}}",
+				      "manifest", &problems, &o),
+			 -EINVAL);
+	assert_true(model_has_problem(&problems, "", "metadata is missing"));
+	assert_true(model_has_problem(&problems, "/spec/fallback/1", "default/a is in the list"));
+	assert_int_equal(problems.n, 2);
+	problems_done(&problems);
+}
+
 /* --- written and read back ---------------------------------------------------------------- */
 
 static char *encode(const struct policy *p)
@@ -513,6 +529,7 @@ int main(void)
 		cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_contradictions_need_both),
 		cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_without_metadata),
 		cmocka_unit_test(test_canonical_text),
 		cmocka_unit_test(test_effective_text_names_every_key),
 		cmocka_unit_test(test_random_policies_identity),

@@ -180,7 +180,7 @@ static int read_object(struct codec *c, const struct json_at *root, yyjson_val *
 {
 	static const struct codec_shape shape = {
 		"the object", {"apiVersion", "kind", "metadata", "spec", "status"}, 5};
-	struct codec_metadata metadata = {.n_labels = 0};
+	struct codec_metadata metadata = {.namespace = "default"}; /* also if it is missing */
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int r, bad = codec_read_members(c, root, json, &shape, values);
 
