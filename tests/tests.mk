@@ -51,14 +51,14 @@ $(foreach r,$(RINGS_C),$(eval $(call ring_rules,$(r))))
 # The decision core in user space: its stages over maps of the test's own; part of the unit ring.
 # tests/core/bpf/ stands in for libbpf's headers of the programs.
 $(patsubst %.c,$(O)/%.o,$(wildcard tests/core/*.c)): CPPFLAGS_ALL := -Itests/core $(CPPFLAGS_ALL) -Ibpf
-$(patsubst %.c,$(O)/%.o,$(wildcard tests/core/*.c)): CFLAGS_ALL += -Wno-missing-prototypes
+$(patsubst %.c,$(O)/%.o,$(wildcard tests/core/*.c)): CFLAGS_ALL += -Wno-missing-prototypes -Wno-sign-compare
 
 $(addprefix $(O)/tests/,integration/uring_connect integration/datagrams peers/uring_http): LIBS_all += -luring
 
 $(O)/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c Makefile
 	$(say) BPF $<
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+	$(Q)$(CLANG) $(BPF_CFLAGS) -Itests -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
 $(O)/gen/tests/%.skel.h: $(O)/tests/bpf/%.bpf.o
 	$(say) SKEL $@
 	@mkdir -p $(@D)
@@ -74,6 +74,9 @@ $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)
 $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/sinew.a
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS_all) -lm -lpthread -o $@
+
+# Two builds of the decision core in one program.
+$(O)/tests/bpf/test_core: $(O)/tests/core/kernel.o $(O)/tests/core/user.o
 
 # --- rings --------------------------------------------------------------------------------------
 .PHONY: test check unit unit-run scenario scenario-run fuzz fuzz-run bpf control ctl integration peers kernels \
