@@ -18,7 +18,7 @@ from conftest import BUILD
 
 CGROUPS = 10000 if FULL else 2000
 MARK = 0x51
-RING_RECORDS = 256 * 1024 // (80 + 8)  # of sn_events: records with their headers
+RING_RECORDS = 256 * 1024 // (104 + 8)  # of sizeof(struct sn_event) and the ring's own header
 VIP = "10.96.0.10"
 
 
