@@ -16,7 +16,7 @@ OPEN = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 ASK_OPEN = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 SAMPLE = re.compile(r'^([a-z_]+)(?:\{(.*)\})? (-?[0-9][0-9.e+-]*|\+Inf|NaN)$')
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
-LABELS = {"namespace", "service", "reason", "state", "le", "source", "map", "program", "code", "version", "revision", "abi",
+LABELS = {"namespace", "service", "reason", "result", "state", "le", "source", "map", "program", "code", "version", "revision", "abi",
           "kernel", "limit"}
 PER_SERVICE = ("sinew_connect_attempts", "sinew_connects", "sinew_service_events", "sinew_connect_duration_seconds",
                "sinew_active_connections", "sinew_service_endpoints", "sinew_backend_ejections", "sinew_ejected_backends",
