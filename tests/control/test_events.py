@@ -99,6 +99,24 @@ def test_no_events_are_an_empty_answer_and_changes_are_remembered(fake):
     assert (line["type"], line["object"]) == ("source.changed", "x")
 
 
+def test_a_flood_of_connects_does_not_wash_the_story_away(start):
+    fake = start(services=20, events=2000, story=7)
+    assert until(lambda: recent(fake, "?recent=256")[0]["type"] == "outcome", 20)
+    story = recent(fake, "?recent=5&connects=false")
+    assert [line["type"] for line in story] == ["shadow", "ejected", "panic", "panic", "restored"]
+    assert recent(fake, "?recent=2&connects=false") == story[-2:]
+    assert {line["type"] for line in recent(fake, "?recent=5&connects=true")} == {"outcome"}
+    assert recent(fake, "?recent=5&connects=false&service=none") == []
+    fake.ask("GET", "/v1/events?recent=5&connects=maybe").problem(400)
+
+
+def test_both_kinds_come_in_their_order(start):
+    fake = start(services=20, story=7)
+    types = [line["type"] for line in recent(fake, "?recent=10")]
+    assert types == ["shadow", "ejected", "failed_over", "panic", "panic", "restored"]
+    assert [line["type"] for line in recent(fake, "?recent=4")] == types[2:]
+
+
 def test_a_quiet_stream_has_a_heartbeat(start):
     fake = start(services=0, heartbeat_ms=300, receive_ms=1000, answer_s=1)
     with Subscriber(fake) as one:

@@ -224,6 +224,6 @@ def test_describe_shows_the_last_events_of_a_service(ctl, fake):
     fake.on("GET", "/v1/events", fakes.stream([GOOD, b"[]\n", b"garbage\n", GOOD[:40]]))
     shown = ctl("describe", "service", "shop/payments")
     assert (shown.code, shown.err) == (0, "") and shown.lines[-2:] == ["Last events", "  " + SAID.replace("shop/payments ", "")]
-    assert fake.seen[-1][2] == {"recent": "5", "namespace": "shop", "service": "payments"}
+    assert fake.seen[-1][2] == {"recent": "5", "connects": "false", "namespace": "shop", "service": "payments"}
     fake.on("GET", "/v1/events", fakes.problem(400, "unknown query parameter"))
     assert "Last events" not in ctl("describe", "service", "shop/payments").out

@@ -101,7 +101,8 @@ static void control_release(struct control *c)
 		return;
 	if (c->done)
 		c->done(c->done_arg);
-	free(c->recent);
+	free(c->recent[0].items);
+	free(c->recent[1].items);
 	free(c);
 }
 

@@ -269,12 +269,23 @@ static char *record_write(const struct event_record *r, size_t *ret_length)
 	return text;
 }
 
+static struct event_ring *ring_of(struct control *c, const struct event_record *r)
+{
+	return &c->recent[!*r->type && sentence_is_connect(r->kernel.type) ? 0 : 1];
+}
+
 static void record_keep(struct control *c, const struct event_record *r)
 {
-	if (!c->recent)
-		c->recent = calloc(LIMIT_RECENT, sizeof(*c->recent));
-	if (c->recent)
-		c->recent[c->n_recent++ % LIMIT_RECENT] = *r;
+	struct event_ring *ring = ring_of(c, r);
+	struct event_record *kept;
+
+	if (!ring->items)
+		ring->items = calloc(LIMIT_RECENT, sizeof(*ring->items));
+	if (!ring->items)
+		return;
+	kept = &ring->items[ring->n++ % LIMIT_RECENT];
+	*kept = *r;
+	kept->number = ++c->n_told;
 }
 
 static void record_publish(struct control *c, const struct event_record *r)
@@ -353,28 +364,65 @@ void control_publish_note(struct control *c, const char *type, const char *objec
 /* --- what was told lately ------------------------------------------------------------------------
  */
 
-/* The last `want` records that are asked for, the oldest first. */
-static void recent_write(struct request *q, uint64_t want, struct bytes *out)
-{
-	const char *namespace = query_get(&q->query, "namespace");
-	const char *service = query_get(&q->query, "service");
-	const struct control *c = q->control;
-	size_t first = c->n_recent > LIMIT_RECENT ? c->n_recent - LIMIT_RECENT : 0;
-	size_t from = c->n_recent;
+/* What was asked for of one ring, from the newest to the oldest. */
+struct walk {
+	const struct event_ring *ring;
+	size_t left; /* not looked at */
+	const char *namespace, *service;
+};
 
-	for (size_t i = c->n_recent; i > first && want > 0; i--)
-		if (is_about(&c->recent[(i - 1) % LIMIT_RECENT], namespace, service)) {
-			from = i - 1;
-			want--;
+static const struct event_record *walk_peek(struct walk *w)
+{
+	size_t first = w->ring->n > LIMIT_RECENT ? w->ring->n - LIMIT_RECENT : 0;
+
+	for (; w->left > first; w->left--) {
+		const struct event_record *r = &w->ring->items[(w->left - 1) % LIMIT_RECENT];
+
+		if (is_about(r, w->namespace, w->service))
+			return r;
+	}
+	return NULL;
+}
+
+/* The last `want` of both rings, the newest first. Returns how many there are. */
+static size_t recent_collect(const struct request *q, bool connects, size_t want,
+			     const struct event_record **ret)
+{
+	const struct control *c = q->control;
+	struct walk walks[2];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(walks); i++)
+		walks[i] = (struct walk){&c->recent[i], i || connects ? c->recent[i].n : 0,
+					 query_get(&q->query, "namespace"),
+					 query_get(&q->query, "service")};
+	while (n < want) {
+		const struct event_record *a = walk_peek(&walks[0]), *b = walk_peek(&walks[1]);
+
+		if (!a && !b)
+			break;
+		if (a && (!b || a->number > b->number)) {
+			ret[n++] = a;
+			walks[0].left--;
+		} else {
+			ret[n++] = b;
+			walks[1].left--;
 		}
-	for (size_t i = from; i < c->n_recent; i++) {
-		const struct event_record *r = &c->recent[i % LIMIT_RECENT];
+	}
+	return n;
+}
+
+/* The oldest first. */
+static void recent_write(struct request *q, bool connects, size_t want, struct bytes *out)
+{
+	const struct event_record *found[LIMIT_RECENT];
+	size_t n = recent_collect(q, connects, want, found);
+
+	while (n-- > 0) {
 		_cleanup_free_ char *text = NULL;
 		size_t length;
 
-		if (!is_about(r, namespace, service))
-			continue;
-		text = record_write(r, &length);
+		text = record_write(found[n], &length);
 		if (text)
 			bytes_append(out, text, length);
 		out->failed = out->failed || !text;
@@ -386,15 +434,18 @@ static int recent_answer(struct request *q)
 	struct query_range range = {1, LIMIT_RECENT};
 	struct problems problems = {};
 	struct bytes out = {};
+	bool connects = true;
 	uint64_t want = 0;
 	int r = query_number(&q->query, "recent", range, &problems, &want);
 
+	if (r >= 0 && query_get(&q->query, "connects"))
+		r = query_bool(&q->query, "connects", &problems, &connects);
 	if (r < 0) {
 		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
 		problems_done(&problems);
 		return r;
 	}
-	recent_write(q, want, &out);
+	recent_write(q, connects, (size_t)want, &out);
 	r = out.failed ? -ENOMEM
 		       : answer_response(q, 200, TYPE_NDJSON,
 					 MHD_create_response_from_buffer(out.length, out.data,

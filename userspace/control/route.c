@@ -29,7 +29,7 @@ static const struct route table[] = {
 	{"GET", "/v1/backends", 0, "namespace service", show_backends},
 	{"GET", "/v1/config", 0, "", status_config},
 	{"GET", "/v1/doctor", 0, "", status_doctor},
-	{"GET", "/v1/events", ROUTE_LINES, "namespace service recent", event_get},
+	{"GET", "/v1/events", ROUTE_LINES, "namespace service recent connects", event_get},
 	{"GET", "/v1/explain", 0, "destination protocol cgroup mark", explain_get},
 	{"GET", "/v1/flows", 0, "namespace service limit", show_flows},
 	{"GET", "/v1/openapi.json", 0, "", openapi_get},

@@ -72,8 +72,13 @@ struct control {
 	struct request *waiting; /* suspended until their change is durable */
 	struct subscriber *subscribers;
 	size_t n_subscribers;
-	struct event_record *recent; /* a ring of LIMIT_RECENT; NULL before the first */
-	size_t n_recent;             /* ever */
+	/* Of single connects, and of all else: a flood of the former must not wash away the rest.
+	 */
+	struct event_ring {
+		struct event_record *items; /* LIMIT_RECENT; NULL before the first */
+		size_t n;                   /* ever */
+	} recent[2];
+	uint64_t n_told; /* events ever */
 	struct control_counters counters;
 	unsigned int n_handles;
 	bool closing;

@@ -16,7 +16,8 @@
 
 #define EVENTS "5" /* the last ones about an object */
 
-static void print_lines(struct ctl *c, const char *text, size_t length)
+/* Returns how many there were. */
+static size_t print_lines(struct ctl *c, const char *text, size_t length)
 {
 	size_t shown = 0;
 
@@ -32,27 +33,42 @@ static void print_lines(struct ctl *c, const char *text, size_t length)
 		event_print(c, yyjson_doc_get_root(doc), false);
 		yyjson_doc_free(doc);
 	}
+	return shown;
 }
 
-/* A daemon that remembers none, or of another version: nothing is shown, and it is no failure. */
-static int print_events(struct ctl *c, const struct noun *n, yyjson_val *item)
+/* Returns how many were shown, or < 0: told. A daemon that remembers none, or of another version:
+ * nothing is shown, and it is no failure. */
+static int print_some(struct ctl *c, const struct noun *n, yyjson_val *item, const char *connects)
 {
 	struct client_path path;
 	struct client_change get = {.method = "GET", .path = &path};
 	struct http_response response = {0};
+	size_t shown = 0;
 	int r;
 
 	client_path_init(&path, "/v1/events");
 	client_path_query(&path, "recent", EVENTS);
+	client_path_query(&path, "connects", connects);
 	client_path_query(&path, "namespace", noun_namespace(n, item));
 	client_path_query(&path, "service", noun_name(n, item));
 	r = client_exchange(c, &get, &response);
 	if (r < 0)
 		return r;
 	if (response.status == 200)
-		print_lines(c, response.body, response.length);
+		shown = print_lines(c, response.body, response.length);
 	http_response_done(&response);
-	return 0;
+	return (int)shown;
+}
+
+/* Single connects only if there is nothing else to tell: each is counted above. */
+static int print_events(struct ctl *c, const struct noun *n, yyjson_val *item)
+{
+	int r;
+
+	r = print_some(c, n, item, "false");
+	if (r == 0)
+		r = print_some(c, n, item, NULL);
+	return r < 0 ? r : 0;
 }
 
 static int describe(struct ctl *c, const struct noun *n, yyjson_val *items)
