@@ -59,6 +59,7 @@ void recycle_rested(struct publish *p, uint64_t now_ns)
 	recycle_backends(p, now_ns);
 	index_free_rested(&p->services, now_ns);
 	index_free_rested(&p->slots, now_ns);
+	index_free_rested(&p->rules.pool, now_ns);
 }
 
 void recycle_windows(struct publish *p)
