@@ -3,6 +3,7 @@
 for one caller. Which set is published for what is shown by tests/scenario; here the programs draw from it.
 """
 import errno
+import socket
 
 import pytest
 
@@ -25,6 +26,17 @@ def world(sandbox, namespace):
     namespace.run(["ip", "address", "add", f"{LENT}/32", "dev", "lo"])
     for address in (NEAR, ALSO_NEAR, FAR, LENT):
         sandbox.spawn(serve_tcp, address, PORT, namespace=namespace)
+
+
+def serve_kept(address, port):
+    """For Sandbox.spawn: keeps each connection."""
+    with socket.socket() as server:
+        server.bind((address, port))
+        server.listen(16)
+        yield
+        kept = []
+        while True:
+            kept.append(server.accept()[0])
 
 
 def at(address, zone=None, node=None, port=PORT):
@@ -103,6 +115,23 @@ def test_fallback_is_the_last_level_and_follows_its_service(inside, daemon):
     assert inside(ask_tcp_often, "10.96.8.5", 80, 30) == {FAR: 30}
     put(daemon, policy("safe"))
     assert inside(connect_errno, "10.96.8.5", 80) == errno.EHOSTUNREACH
+
+
+def flows_of(daemon, vip):
+    """The services of what is shown of one open connection, asked for by each name."""
+    with socket.socket() as sock:
+        sock.settimeout(5)
+        sock.connect((vip, 80))
+        return [[one["service"] for one in daemon.get(f"/v1/flows?service={name}")["items"]]
+                for name in ("asker", "lender")]
+
+
+def test_flow_over_a_lent_backend_is_the_askers(sandbox, namespace, inside, daemon):
+    sandbox.spawn(serve_kept, LENT, 8082, namespace=namespace)
+    put(daemon, service("lender", "10.96.8.9", [at(LENT, port=8082)]), policy("lent", fallback=["lender"]),
+        service("asker", "10.96.8.8", [], policy="lent"))
+    assert inside(flows_of, daemon, "10.96.8.8") == [["asker"], []]
+    assert inside(flows_of, daemon, "10.96.8.9") == [[], ["lender"]]
 
 
 def test_one_caller_keeps_its_backend(inside, daemon):

@@ -321,10 +321,11 @@ struct flow_filter {
 static int flow_visit(void *arg, const struct sn_flow *flow)
 {
 	struct flow_filter *f = arg;
-	size_t endpoint, port;
+	size_t endpoint, port = 0;
 	const struct service *s = f->control->ops.backend_owner(
 		f->control->ops.arg, flow->backend, flow->incarnation, &endpoint, &port);
 
+	s = view_asked(f->control, flow, s, port);
 	if (f->namespace && (!s || strcmp(s->namespace, f->namespace) != 0))
 		return 0;
 	if (f->service && (!s || strcmp(s->name, f->service) != 0))

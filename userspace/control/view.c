@@ -417,6 +417,22 @@ static void wire_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct s
 				      target ? target : ntohs(flow->orig_port_be));
 }
 
+const struct service *view_asked(const struct control *c, const struct sn_flow *flow,
+				 const struct service *owner, size_t port)
+{
+	struct sn_frontend asked = {.addr = flow->orig, .port_be = flow->orig_port_be};
+	const struct service *s;
+
+	for (size_t i = 0; owner && i < owner->n_addresses; i++)
+		if (address_is_equal(&owner->address[i], &flow->orig))
+			return owner;
+	if (!owner)
+		return NULL;
+	asked.proto = owner->ports[port].proto;
+	s = store_find_frontend(c->ops.store(c->ops.arg), &asked, &port);
+	return s ?: owner;
+}
+
 yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const struct sn_flow *flow)
 {
 	yyjson_mut_val *object = yyjson_mut_obj(doc);
@@ -426,8 +442,10 @@ yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const st
 	uint64_t now_ns = condition_now_ns();
 
 	if (s) {
-		view_add_text(doc, object, "namespace", s->namespace);
-		view_add_text(doc, object, "service", s->name);
+		const struct service *asked = view_asked(c, flow, s, port);
+
+		view_add_text(doc, object, "namespace", asked->namespace);
+		view_add_text(doc, object, "service", asked->name);
 		(void)yyjson_mut_obj_add_str(doc, object, "protocol",
 					     view_proto(s->ports[port].proto));
 	}
