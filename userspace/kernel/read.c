@@ -145,18 +145,29 @@ int read_service(const struct publish *p, const struct service *s, struct traffi
 	return 0;
 }
 
+/* Only what the question needs: status asks it of every backend. */
+static bool is_usable(const struct publish *p, const struct member *m, uint64_t now_ns)
+{
+	const struct sn_health *h = window_at(&p->k->health, m->backend);
+	const struct sn_backend *b = window_at(&p->k->backends, m->backend);
+	struct backend_traffic t;
+
+	t.state = b->state;
+	t.level = m->level;
+	t.ejected_until_ns = h->ejected_until_ns;
+	t.held = h->held;
+	t.held_until_ns = h->held_until_ns;
+	return backend_is_usable(&t, now_ns);
+}
+
 static void mark_usable(const struct publish *p, const struct entry *e, uint64_t now_ns,
 			bool *usable, size_t n)
 {
-	struct backend_traffic b;
-
 	for (uint32_t i = 0; i < e->n_members; i++) {
-		if (e->members[i].via || e->members[i].endpoint >= n ||
-		    usable[e->members[i].endpoint])
-			continue;
-		read_member(p, e->members[i].backend, &b);
-		b.level = e->members[i].level;
-		usable[e->members[i].endpoint] = backend_is_usable(&b, now_ns);
+		const struct member *m = &e->members[i];
+
+		if (!m->via && m->endpoint < n && !usable[m->endpoint])
+			usable[m->endpoint] = is_usable(p, m, now_ns);
 	}
 }
 
