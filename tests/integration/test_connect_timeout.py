@@ -142,6 +142,24 @@ def test_a_policy_that_changes_during_the_connect_leaves_nothing_behind(places, 
     assert error == errno.ETIMEDOUT and took < 1.7 and after == 0, seen
 
 
+def test_the_timeouts_outlast_the_daemon_and_its_successor_has_them_at_once(places, inside):
+    with_policy(places, "10.96.3.10", (SILENT_AT[0], 80), "lasts", timeout="300ms")
+    places.kill()
+    assert inside(connect_for, "10.96.3.10", 80)[0] == errno.ETIMEDOUT
+    seen, done = [], threading.Event()
+
+    def go_on():
+        while not done.is_set():
+            seen.append(inside(connect_for, "10.96.3.10", 80))
+
+    asking = threading.Thread(target=go_on)
+    asking.start()
+    places.start()
+    done.set()
+    asking.join()
+    assert seen and all(error == errno.ETIMEDOUT and took <= 0.4 for error, took, _ in seen), seen
+
+
 def test_the_knob_goes_with_the_last_policy_that_needs_it(places, inside):
     with_policy(places, "10.96.3.8", (SILENT_AT[0], 80), "last", timeout="400ms")
     for one in places.get("/v1/services")["items"]:

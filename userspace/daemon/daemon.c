@@ -107,6 +107,7 @@ static int start_kernel(struct daemon *d)
 	r = watch_read_workloads(d);
 	if (r < 0)
 		return r;
+	d->interfaces.wants = wants_read_pinned(d->config.bpffs) & WANTS_TIMEOUTS;
 	daemon_kernel_config(d, &config);
 	r = kernel_open(&d->kernel, &config, &pid);
 	if (r < 0)

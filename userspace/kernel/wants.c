@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See wants.h. After publish.c has written; asked twice a second, so it touches what is mapped
- * already and no more.
+ * See wants.h. After publish.c has written; wants_read() is asked twice a second, so it touches
+ * what is mapped already and no more.
  */
 #include "kernel/wants.h"
 
@@ -9,7 +9,10 @@
 #include <bpf/libbpf.h>
 #include <sinew/policy.h>
 #include <sinew/service.h>
+#include <stdio.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "sinew.skel.h"
 
 static bool is_mapped(const struct window *w, uint32_t index)
@@ -37,6 +40,20 @@ unsigned int wants_read(const struct kernel *k)
 		last = s->policy;
 		wants |= policy_wants(window_at(&k->policies, last));
 	}
+	return wants;
+}
+
+unsigned int wants_read_pinned(const char *bpffs)
+{
+	_cleanup_close_ int fd = -1;
+	unsigned int wants = 0;
+	struct sn_policy p;
+	char path[512];
+
+	(void)snprintf(path, sizeof(path), "%s/v%u/maps/sn_policies", bpffs, SN_ABI_VERSION);
+	fd = bpf_obj_get(path);
+	for (__u32 i = 1; fd >= 0 && bpf_map_lookup_elem(fd, &i, &p) == 0; i++)
+		wants |= policy_wants(&p);
 	return wants;
 }
 

@@ -11,5 +11,8 @@
 
 /* Over the policies of all services. */
 unsigned int wants_read(const struct kernel *k);
+/* The same before anything is loaded, over all policies that an earlier daemon has published: its
+ * programs must not be replaced by some that do less. */
+unsigned int wants_read_pinned(const char *bpffs);
 /* Connections that live by being translated at interfaces. */
 uint64_t wants_moved(const struct kernel *k);
