@@ -12,12 +12,17 @@
 
 #include "maps.bpf.h"
 #include "stage/grade.h"
+#include "stage/memory.h"
 #include "stage/pick.h"
 
+/* A failure is late when no caller's memory of it counts any more. */
 static __always_inline int sn_is_usual(const struct sn_policy *policy,
-				       const struct sn_svc_state *state)
+				       const struct sn_svc_state *state, __u64 now)
 {
-	return !(state->failed_ns | state->panic_ns | state->ejected | state->held) &&
+	__u64 failed = *(volatile const __u64 *)&state->failed_ns;
+
+	return (!failed || !sn_is_within(now, failed, sn_memory_ns(policy) + 1)) &&
+	       !(state->panic_ns | state->ejected | state->held) &&
 	       policy->algorithm <= SN_ALGORITHM_P2C &&
 	       !(policy->limit_service | policy->limit_backend | policy->limit_pending |
 		 policy->affinity | policy->slow_start_ns);
@@ -73,7 +78,7 @@ static __always_inline int sn_pick_usual(const struct sn_ask *ask, const struct 
 	__u64 product, best;
 
 	if (!state || !policy || !set || !counts || set->service != ask->service || !counts[0] ||
-	    !sn_is_usual(policy, state))
+	    !sn_is_usual(policy, state, ask->now))
 		return 0;
 	level.count = counts[0];
 	level.mean = set->uniform & 1 ? 0 : set->weight;

@@ -136,10 +136,23 @@ static void test_a_service_in_trouble_is_left_to_the_whole_pick(void **state)
 	world_reset(s);
 	policy((struct sn_policy){});
 	members(3, 1);
-	expect_state_left((struct sn_svc_state){.failed_ns = 1});
 	expect_state_left((struct sn_svc_state){.panic_ns = 1});
 	expect_state_left((struct sn_svc_state){.ejected = 1});
 	expect_state_left((struct sn_svc_state){.held = 1});
+}
+
+/* What failed longer ago than anybody remembers is no trouble any more. */
+static void test_a_late_failure_costs_the_next_connects_nothing(void **state)
+{
+	struct sn_svc_state late = {.failed_ns = 1}, fresh = {.failed_ns = ~0ULL};
+
+	world_reset(s);
+	members(3, 1);
+	policy((struct sn_policy){.negative_ns = 1000000000});
+	expect_state_left(fresh);
+	world_put(s->maps.sn_svc_state, WORLD_SERVICE, &late);
+	assert_int_equal(both(1).r, 1);
+	policy((struct sn_policy){});
 }
 
 static void expect_member_left(struct sn_health health)
@@ -171,6 +184,7 @@ int main(void)
 		cmocka_unit_test(test_where_it_decides_it_decides_as_the_whole_pick),
 		cmocka_unit_test(test_what_a_policy_adds_is_left_to_the_whole_pick),
 		cmocka_unit_test(test_a_service_in_trouble_is_left_to_the_whole_pick),
+		cmocka_unit_test(test_a_late_failure_costs_the_next_connects_nothing),
 		cmocka_unit_test(test_a_member_in_trouble_is_left_to_the_whole_pick),
 	};
 
