@@ -79,6 +79,13 @@ SN_MAP(sn_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, SN_R_NODE_COUNT, 0)
 /* A pointer written here reads back as a plain number; see sn_ctx_number. Not pinned state. */
 SN_MAP(sn_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 1, 0);
 
+/* What a program at an interface knows of the packet that it has: too much for a stack from which a
+ * pick is made. Packets pass one after the other on a CPU, each to its end. Not pinned state. */
+struct sn_room {
+	__u64 word[16];
+};
+SN_MAP(sn_rooms, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct sn_room, 1, 0);
+
 /* Full: the record is dropped and SN_R_EVENT_LOST counts it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

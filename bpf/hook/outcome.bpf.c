@@ -4,8 +4,11 @@
  * application's last close; whichever comes first ends the flow.
  */
 #include "ctx.bpf.h"
+#include "stage/enlist.h"
 #include "stage/promise.h"
 #include "stage/timeout.h"
+
+#define SN_AF_INET 2
 
 static __always_inline struct sn_flow *sn_sockops_flow(struct bpf_sock_ops *ops, __u64 *ret_cookie)
 {
@@ -26,6 +29,50 @@ static __always_inline int sn_is_sent_to(struct bpf_sock_ops *ops, const struct 
 	       ops->remote_ip6[0] == flow->peer.word_be[0];
 }
 
+/* The socket's own address, which is known from its SYN on. Each field is read on its own: the
+ * verifier takes no pointer into a context. */
+static __always_inline void sn_local(struct bpf_sock_ops *ops, struct sn_addr *ret)
+{
+	__u32 v4 = *(volatile __u32 *)&ops->local_ip4;
+
+	ret->word_be[0] = *(volatile __u32 *)&ops->local_ip6[0];
+	ret->word_be[1] = *(volatile __u32 *)&ops->local_ip6[1];
+	ret->word_be[2] = *(volatile __u32 *)&ops->local_ip6[2];
+	ret->word_be[3] = *(volatile __u32 *)&ops->local_ip6[3];
+	if (*(volatile __u32 *)&ops->family == SN_AF_INET)
+		*ret = (struct sn_addr){{0, 0, SN_V4_MAPPED, v4}};
+}
+
+/* A connect that may go on to another backend is known by its addresses to the programs that see
+ * its packets. Only a flow of the table can be found by them. */
+static __always_inline void sn_enlist(struct bpf_sock_ops *ops, struct sn_flow *flow, __u64 cookie)
+{
+	struct sn_backend *backend = sn_backend_at(flow->backend);
+	struct sn_service *service;
+	const struct sn_policy *policy;
+	struct sn_addr local = {};
+
+	if (!backend || backend->incarnation != flow->incarnation || flow != sn_flow_slot(cookie))
+		return;
+	service = sn_service_at(backend->service);
+	policy = service ? sn_policy_at(service->policy) : NULL;
+	if (!policy || !policy->attempts || !(policy->flags & SN_POLICY_FAIL_ANY))
+		return;
+	sn_local(ops, &local);
+	if (sn_syn_claim(flow, backend->service, &local, bpf_htons(ops->local_port),
+			 flow->start_ns))
+		sn_flow_flag_set(flow, SN_FLOW_CLAIMED);
+}
+
+/* The connect went to whom it was sent, or it has gone on: either way it goes on no more. */
+static __always_inline void sn_delist(struct bpf_sock_ops *ops, __u64 cookie, __u64 now)
+{
+	struct sn_addr local = {};
+
+	sn_local(ops, &local);
+	sn_syn_end(&local, bpf_htons(ops->local_port), cookie, now);
+}
+
 /* The SYN leaves: time starts, and only this socket's states are wanted from now on. A socket whose
  * connect failed before its SYN may have gone on to another address, past our doors: then this SYN
  * is not the flow's. Other programs' flags stay as they are. */
@@ -44,20 +91,42 @@ static __always_inline void sn_on_syn(struct bpf_sock_ops *ops)
 	flow->state = SN_FLOW_CONNECTING;
 	if (sn_timeouts)
 		sn_timeout_set(ops, flow);
+	if (sn_failover)
+		sn_enlist(ops, flow, cookie);
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-static __always_inline void sn_on_established(struct sn_flow *flow)
+/* A backend answered: the entry has done what it was for, unless it translates. */
+static __always_inline void sn_on_answer(struct bpf_sock_ops *ops, struct sn_flow *flow,
+					 __u64 cookie, __u64 now)
+{
+	struct sn_backend *backend = sn_backend_at(flow->backend);
+
+	if (flow->flags & SN_FLOW_MOVED) {
+		if (backend && backend->incarnation == flow->incarnation)
+			sn_count_service(backend->service, SN_R_FAILED_OVER);
+		return;
+	}
+	sn_flow_flag_clear(flow, SN_FLOW_CLAIMED);
+	sn_delist(ops, cookie, now);
+}
+
+static __always_inline void sn_on_established(struct bpf_sock_ops *ops, struct sn_flow *flow,
+					      __u64 cookie)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct sn_health *health;
 
+	if (sn_failover && flow->flags & SN_FLOW_CLAIMED)
+		sn_flow_settle(flow);
 	if (!sn_flow_move(flow, SN_FLOW_CONNECTING, SN_FLOW_ESTABLISHED))
 		return;
 	health = sn_flow_health(flow);
 	if (health)
 		sn_outcome_connected(flow->backend, health, now - flow->start_ns, now);
 	sn_flow_arrive(flow);
+	if (sn_failover && flow->flags & SN_FLOW_CLAIMED)
+		sn_on_answer(ops, flow, cookie, now);
 	if (!(flow->cookie & sn_sample))
 		sn_report_flow(flow, flow->cookie, SN_EVENT_OUTCOME, SN_R_CONNECTED, now);
 }
@@ -110,13 +179,16 @@ int sn_sockops(struct bpf_sock_ops *ops)
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE)
 		return 1;
 	flow = sn_sockops_flow(ops, &cookie);
-	if (!flow)
+	if (flow)
+		sn_timeout_restore(ops, flow);
+	if (flow && state == BPF_TCP_ESTABLISHED)
+		sn_on_established(ops, flow, cookie);
+	if (state != BPF_TCP_CLOSE)
 		return 1;
-	sn_timeout_restore(ops, flow);
-	if (state == BPF_TCP_CLOSE)
+	if (flow)
 		sn_on_close(ops, flow, cookie);
-	else
-		sn_on_established(flow);
+	if (sn_failover) /* the flow may have ended with the application's last close */
+		sn_delist(ops, cookie, bpf_ktime_get_ns());
 	return 1;
 }
 

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "knobs.bpf.h"
 #include "maps.bpf.h"
 
 /* What a pick is asked for, and what it must avoid. */

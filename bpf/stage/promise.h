@@ -64,7 +64,8 @@ static __always_inline void sn_flow_book_end(const struct sn_flow *flow, __u64 c
 }
 
 /* Ends the flow if it is still the socket's: of two that try, one books. The slot opens to other
- * sockets when nothing of it looks alive. */
+ * sockets when nothing of it looks alive. A flow that is just moving to another backend (only those
+ * with an entry of sn_syns do) is left to who moves it: see sn_flow_return(). */
 static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int error, int reset)
 {
 	__u64 *spilled;
@@ -75,6 +76,8 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 	word = sn_flow_take(flow);
 	if (SN_FLOW_STATE_OF(word) != SN_FLOW_FREE)
 		sn_flow_book_end(flow, cookie, word, error, reset);
+	else if (SN_FLOW_FLAGS_OF(word) & SN_FLOW_CLAIMED)
+		return;
 	/* A report may come a moment later, and find whose it was: see told.h. */
 	flow->start_ns = SN_FLOW_STATE_OF(word) == SN_FLOW_ESTABLISHED ? cookie : 0;
 	if (flow != sn_flow_slot(cookie)) {
@@ -82,7 +85,36 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 		if (spilled)
 			__sync_fetch_and_add(spilled, -1);
 	}
+	sn_flow_show(flow, flow->incarnation, SN_FLOW_FREE, 0);
 	*(volatile __u64 *)&flow->cookie = 0;
+}
+
+/* Shows a flow again that was taken to move it. Its socket may have ended meanwhile: of the two,
+ * the one that gets the state books the end. */
+static __always_inline void sn_flow_return(struct sn_flow *flow, __u64 cookie, __u32 word)
+{
+	__sync_lock_test_and_set(sn_flow_word(flow), word); /* a barrier, too */
+	if (*(volatile __u64 *)&flow->cookie != SN_FLOW_ENDING)
+		return;
+	word = sn_flow_take(flow);
+	if (SN_FLOW_STATE_OF(word) == SN_FLOW_FREE)
+		return;
+	sn_flow_book_end(flow, cookie, word, 0, 0);
+	flow->start_ns = 0;
+	sn_flow_show(flow, flow->incarnation, SN_FLOW_FREE, 0);
+	*(volatile __u64 *)&flow->cookie = 0;
+}
+
+/* A flow that is just moving to another backend is in sight again soon. */
+SN_ONCE int sn_flow_settle(const struct sn_flow *flow)
+{
+	if (!flow)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 512; i++)
+		if (*(const volatile __u8 *)&flow->state)
+			return 1;
+	return 0;
 }
 
 /* Ends what the flow was, and keeps it for the same socket. 0: another thread is at it. */

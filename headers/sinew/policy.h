@@ -28,6 +28,7 @@ enum sn_affinity_by {
 #define SN_POLICY_FAIL_REFUSED 0x08u     /* failover.on */
 #define SN_POLICY_FAIL_UNREACHABLE 0x10u /* failover.on */
 #define SN_POLICY_FAIL_TIMEOUT 0x20u     /* failover.on */
+#define SN_POLICY_FAIL_ANY 0x38u         /* those three */
 #define SN_POLICY_TERMINATE 0x40u        /* onRemove: end established connections */
 
 /* Value of sn_policies. 0 switches off whatever a field is about, unless it says more. */

@@ -23,6 +23,8 @@ enum sn_syn_state {
 	SN_SYN_MOVED = 3,   /* went on: every packet is translated */
 	SN_SYN_CLOSED = 4,  /* the socket has gone; translated until closed_ns + 2 MSL */
 	SN_SYN_BUSY = 5,    /* somebody is changing it */
+	/* Answered by a backend: nothing is sent anew from here on, only translated. */
+	SN_SYN_ANSWERED = 6,
 };
 
 /* Where the client is, seen from the interface at which the SYN was kept. */
@@ -48,7 +50,8 @@ struct sn_syn {
 	__u64 sent_ns;   /* the last SYN */
 	__u64 closed_ns; /* CLOCK_MONOTONIC */
 	__u32 tried[SN_TRIES];
-	__u16 n_tried;
+	__u8 n_tried;
+	__u8 moves;   /* how often it went on; 0: `now` is `first` */
 	__u16 length; /* of `headers` that is in use */
 	__u8 headers[SN_SYN_MAX];
 };

@@ -39,7 +39,8 @@ static bool is_private(const struct bpf_map *map)
 {
 	const char *name = bpf_map__name(map);
 
-	return bpf_map__is_internal(map) || !strcmp(name, "sn_scratch");
+	return bpf_map__is_internal(map) || !strcmp(name, "sn_scratch") ||
+	       !strcmp(name, "sn_rooms");
 }
 
 /* A pinned map keeps its size whatever the settings say now: replacing it would forget what

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A packet as failover wants to know it: who talks to whom by TCP, or about what an ICMP error
+ * complains. Wraps struct __sk_buff; changes nothing (rewrite.bpf.h does). What is no whole TCP
+ * header or no quotation of one is none of ours.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "stage/account.h"
+#include "stage/reborn.h"
+
+#define SN_LO 1 /* the loopback device of every network namespace */
+#define SN_PROTO_ICMP 1
+#define SN_PROTO_ICMP6 58
+#define SN_TCP_SYN 0x02
+#define SN_TCP_RST 0x04
+#define SN_TCP_ACK 0x10
+#define SN_ICMP_BYTES 8
+#define SN_ICMP_SUM 2
+
+/* Of a packet, or of the one that an ICMP error quotes. */
+struct sn_packet {
+	struct sn_addr src;
+	struct sn_addr dst;
+	__be16 src_port_be;
+	__be16 dst_port_be;
+	__be32 seq_be;
+	__be32 ack_be;
+	__u16 l3;    /* offsets from skb->data: IP's header, */
+	__u16 l4;    /* TCP's or ICMP's */
+	__u16 quote; /* the quoted IP header's; 0: this is no ICMP error */
+	__u16 bytes; /* IP header and all behind it */
+	__u8 header; /* bytes of TCP's header */
+	__u8 flags;  /* TCP's */
+	__u8 reason; /* what an ICMP error says of the backend; 0: nothing */
+	__u8 is_v6;
+	__u32 pad;
+};
+
+static __always_inline __u32 sn_packet_ports(const struct sn_packet *p)
+{
+	return p->src_port_be | (__u32)p->dst_port_be << 16;
+}
+
+static __always_inline __u32 sn_packet_ports_back(const struct sn_packet *p)
+{
+	return p->dst_port_be | (__u32)p->src_port_be << 16;
+}
+
+static __always_inline void sn_addr_from4(struct sn_addr *ret, __be32 addr)
+{
+	ret->word_be[0] = ret->word_be[1] = 0;
+	ret->word_be[2] = bpf_htonl(0xffff);
+	ret->word_be[3] = addr;
+}
+
+/* Headers that a driver left outside the linear part are fetched into it. Only then: making a
+ * packet writable may copy it. */
+static __always_inline int sn_packet_reach(struct __sk_buff *skb, __u32 bytes)
+{
+	__u32 linear = skb->data_end - skb->data;
+
+	if (linear >= bytes || skb->len <= linear)
+		return 1;
+	return !bpf_skb_pull_data(skb, skb->len < bytes ? skb->len : bytes);
+}
+
+static __always_inline void sn_packet_tcp(struct sn_packet *p, const struct tcphdr *tcp)
+{
+	p->src_port_be = tcp->source;
+	p->dst_port_be = tcp->dest;
+	p->seq_be = tcp->seq;
+	p->ack_be = tcp->ack_seq;
+	p->header = tcp->doff * 4;
+	p->flags = ((const __u8 *)tcp)[13];
+}
+
+/* What a connect makes of it: icmp_err_convert[] and tab_unreach[] of the kernel. Codes that only
+ * tell of a packet's size or way end nothing. */
+static __always_inline __u8 sn_icmp_reason(int is_v6, __u8 type, __u8 code)
+{
+	if (is_v6 && type == 1)
+		return code == 4 ? SN_R_REFUSED : SN_R_UNREACHABLE;
+	if (!is_v6 && type == 3 && code != 4)
+		return code == 3 ? SN_R_REFUSED : SN_R_UNREACHABLE;
+	return 0;
+}
+
+/* Errors that quote a packet. */
+static __always_inline int sn_icmp_is_error(int is_v6, __u8 type)
+{
+	return is_v6 ? type >= 1 && type <= 4 : type == 3 || type == 11 || type == 12;
+}
+
+/* The first eight bytes of TCP behind a quoted IP header. */
+static __always_inline int sn_packet_quoted_tcp(struct __sk_buff *skb, struct sn_packet *p,
+						__u32 at)
+{
+	__be32 words[2] = {};
+
+	if (bpf_skb_load_bytes(skb, at, words, sizeof(words)))
+		return 0;
+	p->src_port_be = ((__be16 *)words)[0];
+	p->dst_port_be = ((__be16 *)words)[1];
+	p->seq_be = words[1];
+	return 1;
+}
+
+static __always_inline int sn_packet_quote4(struct __sk_buff *skb, struct sn_packet *p)
+{
+	struct iphdr ip = {};
+
+	if (bpf_skb_load_bytes(skb, p->quote, &ip, sizeof(ip)) || ip.version != 4 ||
+	    ip.protocol != SN_PROTO_TCP || ip.ihl < 5)
+		return 0;
+	sn_addr_from4(&p->src, ip.saddr);
+	sn_addr_from4(&p->dst, ip.daddr);
+	return sn_packet_quoted_tcp(skb, p, p->quote + ip.ihl * 4);
+}
+
+static __always_inline int sn_packet_quote6(struct __sk_buff *skb, struct sn_packet *p)
+{
+	struct ipv6hdr ip = {};
+
+	if (bpf_skb_load_bytes(skb, p->quote, &ip, sizeof(ip)) || ip.version != 6 ||
+	    ip.nexthdr != SN_PROTO_TCP)
+		return 0;
+	__builtin_memcpy(&p->src, &ip.saddr, sizeof(p->src));
+	__builtin_memcpy(&p->dst, &ip.daddr, sizeof(p->dst));
+	return sn_packet_quoted_tcp(skb, p, p->quote + SN_IP6_BYTES);
+}
+
+/* `translates`: some flow is translated, so that every packet matters. */
+static __always_inline int sn_packet_icmp(struct __sk_buff *skb, struct sn_packet *p,
+					  const __u8 *icmp, int translates)
+{
+	if (!sn_icmp_is_error(p->is_v6, icmp[0]))
+		return 0;
+	p->reason = sn_icmp_reason(p->is_v6, icmp[0], icmp[1]);
+	if (!p->reason && !translates)
+		return 0;
+	p->quote = p->l4 + SN_ICMP_BYTES;
+	return p->is_v6 ? sn_packet_quote6(skb, p) : sn_packet_quote4(skb, p);
+}
+
+/* `l4`: NULL if it is not all there. */
+static __always_inline int sn_packet_is_wanted(const struct tcphdr *tcp, int translates)
+{
+	return translates || ((const __u8 *)tcp)[13] & (SN_TCP_SYN | SN_TCP_RST);
+}
+
+static __always_inline int sn_packet_read4(struct __sk_buff *skb, struct sn_packet *p,
+					   int translates)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + p->l3;
+	struct tcphdr *tcp;
+
+	if ((void *)(ip + 1) > end || ip->version != 4 || ip->frag_off & bpf_htons(0x1fff))
+		return 0;
+	p->l4 = p->l3 + ip->ihl * 4;
+	tcp = data + p->l4;
+	if (ip->protocol == SN_PROTO_ICMP && (void *)tcp + SN_ICMP_BYTES <= end)
+		return sn_packet_icmp(skb, p, (void *)tcp, translates);
+	if (ip->protocol != SN_PROTO_TCP || (void *)(tcp + 1) > end ||
+	    !sn_packet_is_wanted(tcp, translates))
+		return 0;
+	sn_addr_from4(&p->src, ip->saddr);
+	sn_addr_from4(&p->dst, ip->daddr);
+	p->bytes = bpf_ntohs(ip->tot_len);
+	sn_packet_tcp(p, tcp);
+	return 1;
+}
+
+static __always_inline int sn_packet_read6(struct __sk_buff *skb, struct sn_packet *p,
+					   int translates)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ipv6hdr *ip = data + p->l3;
+	struct tcphdr *tcp = (void *)(ip + 1);
+
+	if ((void *)tcp + SN_ICMP_BYTES > end || ip->version != 6)
+		return 0;
+	p->is_v6 = 1;
+	p->l4 = p->l3 + SN_IP6_BYTES;
+	if (ip->nexthdr == SN_PROTO_ICMP6)
+		return sn_packet_icmp(skb, p, (void *)tcp, translates);
+	if (ip->nexthdr != SN_PROTO_TCP || (void *)(tcp + 1) > end ||
+	    !sn_packet_is_wanted(tcp, translates))
+		return 0;
+	__builtin_memcpy(&p->src, &ip->saddr, sizeof(p->src));
+	__builtin_memcpy(&p->dst, &ip->daddr, sizeof(p->dst));
+	p->bytes = bpf_ntohs(ip->payload_len) + SN_IP6_BYTES;
+	sn_packet_tcp(p, tcp);
+	return 1;
+}
+
+/* 0: not ours, which most packets find out by a look at TCP's flags. A device may have no
+ * link-layer header: then the data begins with IP's. */
+static __always_inline int sn_packet_read(struct __sk_buff *skb, struct sn_packet *p,
+					  int translates)
+{
+	__u32 proto = skb->protocol;
+	struct ethhdr *ether;
+
+	if (proto != bpf_htons(ETH_P_IP) && proto != bpf_htons(ETH_P_IPV6))
+		return 0;
+	if (!sn_packet_reach(skb, ETH_HLEN + SN_IP6_BYTES + SN_TCP_BYTES))
+		return 0;
+	ether = (void *)(long)skb->data;
+	if ((void *)(ether + 1) > (void *)(long)skb->data_end)
+		return 0;
+	p->quote = 0;
+	p->reason = 0;
+	p->is_v6 = 0;
+	p->l3 = ether->h_proto == proto ? ETH_HLEN : 0;
+	return proto == bpf_htons(ETH_P_IP) ? sn_packet_read4(skb, p, translates)
+					    : sn_packet_read6(skb, p, translates);
+}
