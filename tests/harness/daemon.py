@@ -49,7 +49,7 @@ class Daemon:
         self.program = os.path.join(build, "sinewd")
         self.cgroup = cgroup
         self.namespace = namespace
-        self.settings = list(settings) + ([] if namespace else ["failover.interfaces=off"])
+        self.settings = list(settings)
         self.folder = sandbox.path(name)
         self.socket = os.path.join(self.folder, "control.sock")
         self.status_socket = os.path.join(self.folder, "status.sock")
@@ -71,7 +71,7 @@ class Daemon:
         words = [self.program, "--config", self.config, "--socket", self.socket, "--status-socket",
                  self.status_socket, "--bpffs", self.pins, "--cgroup", self.cgroup, "--state", self.state,
                  "--log-level", "info"]
-        for setting in self.settings:
+        for setting in ([] if self.namespace else ["failover.interfaces=off"]) + self.settings:
             words += ["--set", setting]
         return words
 
