@@ -204,6 +204,45 @@ static void test_slow_start_does_not_leave_the_level(void **state)
 	assert_int_equal(hits[0] + hits[1] + hits[2], 1000);
 }
 
+/* The short way decides what the whole pick would, whatever the loads; and leaves alone what only
+ * that can decide. */
+static void test_the_short_way_decides_as_the_whole_pick_does(void **state)
+{
+	static const uint32_t weights[] = {1, 2, 3, 4, 10, 1, 7};
+	struct sn_pick one, other;
+	unsigned decided = 0;
+	struct sn_ask ask;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		world_policy()->algorithm = (uint8_t)(core_random() % 2);
+		world_simple(1 + core_random() % 7, core_random() % 2 ? weights : NULL);
+		for (unsigned k = 0; k < 7; k++) {
+			sn_health_at(WORLD_FIRST + k)->active = core_random() % 8;
+			sn_health_at(WORLD_FIRST + k)->cost = 1u << core_random() % 6;
+			sn_health_at(WORLD_FIRST + k)->cost_ns = core.now;
+		}
+		ask = world_ask();
+		one = other = (struct sn_pick){0};
+		if (!sn_pick_usual(&ask, sn_service_at(WORLD_SERVICE), &one))
+			continue;
+		decided++;
+		assert_int_equal(sn_pick(&ask, &other), SN_R_CONNECTED);
+		assert_int_equal(one.index, other.index);
+		assert_int_equal(one.grade, other.grade);
+		assert_int_equal(one.count, other.count);
+	}
+	assert_true(decided > 15000);
+	world_simple(4, NULL);
+	ask = world_ask();
+	eject(2);
+	assert_int_equal(sn_pick_usual(&ask, sn_service_at(WORLD_SERVICE), &one), 0);
+	sn_svc_state_at(WORLD_SERVICE)->ejected = 0;
+	sn_health_at(WORLD_FIRST + 2)->ejected_until_ns = 0;
+	assert_int_equal(sn_pick_usual(&ask, sn_service_at(WORLD_SERVICE), &one), 1);
+	hold(1);
+	assert_int_equal(sn_pick_usual(&ask, sn_service_at(WORLD_SERVICE), &one), 0);
+}
+
 /* --- what is never given -------------------------------------------------------------------- */
 
 static void test_held_ones_are_never_given_not_even_in_panic(void **state)
@@ -540,6 +579,7 @@ int main(void)
 				       begin),
 		cmocka_unit_test_setup(test_a_new_backends_share_grows, begin),
 		cmocka_unit_test_setup(test_slow_start_does_not_leave_the_level, begin),
+		cmocka_unit_test_setup(test_the_short_way_decides_as_the_whole_pick_does, begin),
 		cmocka_unit_test_setup(test_held_ones_are_never_given_not_even_in_panic, begin),
 		cmocka_unit_test_setup(test_an_ejected_one_is_not_given_before_its_time, begin),
 		cmocka_unit_test_setup(test_p67_a_half_open_one_gets_its_probes_and_no_more, begin),
