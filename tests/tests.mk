@@ -45,7 +45,7 @@ $$(O)/tests/$(1)/%: $$(O)/tests/$(1)/%.o $$(RING_HELP_$(1)) $$(HARNESS_OBJ) $$(O
 	$$(say) LD $$@
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$^ $$(LIBS_all) -lcmocka -lm -lpthread -o $$@
 endef
-RINGS_C := unit core scenario bpf control ctl integration peers
+RINGS_C := unit core scenario bpf control ctl integration peers chaos
 $(foreach r,$(RINGS_C),$(eval $(call ring_rules,$(r))))
 
 # The decision core in user space: its stages over maps of the test's own; part of the unit ring.
@@ -79,7 +79,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/sinew.a
 $(O)/tests/bpf/test_core: $(O)/tests/core/kernel.o $(O)/tests/core/user.o
 
 # --- rings --------------------------------------------------------------------------------------
-.PHONY: test check unit unit-run scenario scenario-run fuzz fuzz-run bpf control ctl integration peers kernels \
+.PHONY: test check unit unit-run scenario scenario-run fuzz fuzz-run bpf control ctl integration peers chaos kernels \
 	analyze abi-digest
 test: ## every ring: scripts/test
 	scripts/test
@@ -127,6 +127,12 @@ integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandbox
 
 peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
 	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
+
+# scripts/test gives it a minute. CHAOS_SEED=N repeats a run.
+CHAOS_SECONDS ?= 600
+export CHAOS_SECONDS CHAOS_SEED
+chaos: all $(call RING_DEPS,chaos) ## (root) backends, daemons, links, interfaces die at random; every connect is booked
+	@$(RING_RUN) chaos --root --timeout $$(($(CHAOS_SECONDS) + 300)) $(call RING_BIN,chaos) $(call RING_SCRIPT,chaos)
 
 # Kernels of KERNELS (Debian suites) that the programs must load and work on; scripts/vm says what runs there.
 KERNELS ?= bookworm trixie
