@@ -5,59 +5,10 @@
  */
 #include "core/world.h"
 
-#include <math.h>
-
-#define DRAWS 60000u
-
-static unsigned hits[128];
-
 static int begin(void **state)
 {
 	world_begin(7);
 	return 0;
-}
-
-static void eject(uint32_t member)
-{
-	sn_health_at(WORLD_FIRST + member)->ejected_until_ns = core.now + 30 * SECOND;
-	sn_svc_state_at(WORLD_SERVICE)->ejected++;
-}
-
-static void hold(uint32_t member)
-{
-	sn_health_at(WORLD_FIRST + member)->held = SN_HOLD_EJECT;
-	sn_health_at(WORLD_FIRST + member)->held_until_ns = SN_FOREVER;
-	sn_svc_state_at(WORLD_SERVICE)->held++;
-}
-
-/* The member that a pick gives; -1: none. */
-static int member(void)
-{
-	struct sn_pick pick;
-
-	return world_pick(&pick) == SN_R_CONNECTED ? (int)(pick.index - WORLD_FIRST) : -1;
-}
-
-static void draw(unsigned n)
-{
-	int got;
-
-	memset(hits, 0, sizeof(hits));
-	for (unsigned i = 0; i < n; i++) {
-		got = member();
-		assert_in_range(got, 0, 127);
-		hits[got]++;
-	}
-}
-
-/* Five standard deviations of a binomial. */
-static void expect_share(unsigned i, double share)
-{
-	double bound = 5 * sqrt(DRAWS * share * (1 - share)) + 1;
-
-	if (fabs(hits[i] - DRAWS * share) > bound)
-		fail_msg("member %u: %u of %u, expected %.0f +- %.0f", i, hits[i], DRAWS,
-			 DRAWS * share, bound);
 }
 
 static void test_idle_backends_get_their_weights_share(void **state)
@@ -70,9 +21,9 @@ static void test_idle_backends_get_their_weights_share(void **state)
 		world_begin(a);
 		world_policy()->algorithm = algorithms[a];
 		world_simple(5, weights);
-		draw(DRAWS);
+		world_draw(WORLD_DRAWS);
 		for (unsigned i = 0; i < 5; i++)
-			expect_share(i, weights[i] / 20.0);
+			world_expect_share(i, weights[i] / 20.0);
 	}
 }
 
@@ -83,11 +34,11 @@ static void test_the_share_of_an_ejected_one_is_not_all_its_neighbours(void **st
 		world_begin(a);
 		world_policy()->algorithm = a;
 		world_simple(6, NULL);
-		eject(2);
-		draw(DRAWS);
-		assert_int_equal(hits[2], 0);
+		world_eject(2);
+		world_draw(WORLD_DRAWS);
+		assert_int_equal(world_hits[2], 0);
 		for (unsigned i = 0; i < 6; i++)
-			assert_true(hits[i] < DRAWS * 0.24);
+			assert_true(world_hits[i] < WORLD_DRAWS * 0.24);
 	}
 }
 
@@ -107,8 +58,8 @@ static void test_p2c_gives_the_less_loaded_of_two(void **state)
 		a->cost_ns = b->cost_ns = core.now;
 		of_a = (uint64_t)(a->active + 1) * a->cost;
 		of_b = (uint64_t)(b->active + 1) * b->cost;
-		draw(20);
-		assert_true(of_a == of_b || hits[of_a < of_b ? 1 : 0] == 0);
+		world_draw(20);
+		assert_true(of_a == of_b || world_hits[of_a < of_b ? 1 : 0] == 0);
 	}
 }
 
@@ -119,8 +70,8 @@ static void test_p2c_measures_load_by_weight(void **state)
 	world_simple(2, weights);
 	sn_health_at(WORLD_FIRST)->active = 10;
 	sn_health_at(WORLD_FIRST + 1)->active = 20; /* of three times the weight */
-	draw(200);
-	assert_int_equal(hits[0], 0);
+	world_draw(200);
+	assert_int_equal(world_hits[0], 0);
 }
 
 static void test_a_slow_connect_is_forgotten_in_time(void **state)
@@ -129,11 +80,11 @@ static void test_a_slow_connect_is_forgotten_in_time(void **state)
 	sn_health_at(WORLD_FIRST)->cost = 1024;
 	sn_health_at(WORLD_FIRST)->cost_ns = core.now;
 	sn_health_at(WORLD_FIRST + 1)->cost = 1;
-	draw(100);
-	assert_int_equal(hits[0], 0);
+	world_draw(100);
+	assert_int_equal(world_hits[0], 0);
 	core.now += 60 * SECOND;
-	draw(DRAWS);
-	expect_share(0, 0.5);
+	world_draw(WORLD_DRAWS);
+	world_expect_share(0, 0.5);
 }
 
 static void test_round_robin_takes_exact_turns(void **state)
@@ -143,7 +94,7 @@ static void test_round_robin_takes_exact_turns(void **state)
 		world_simple(n, NULL);
 		sn_svc_state_at(WORLD_SERVICE)->turn = 0;
 		for (uint32_t i = 0; i < 3 * n; i++)
-			assert_int_equal(member(), i % n);
+			assert_int_equal(world_member(), i % n);
 	}
 }
 
@@ -161,7 +112,7 @@ static void test_a_hashed_caller_keeps_its_backend_and_gets_one_other(void **sta
 		ask.caller = caller;
 		assert_int_equal(sn_choose(&ask, &pick), SN_R_CONNECTED);
 		first = pick.index;
-		eject(first - WORLD_FIRST);
+		world_eject(first - WORLD_FIRST);
 		assert_int_equal(sn_choose(&ask, &pick), SN_R_CONNECTED);
 		other = pick.index;
 		assert_int_not_equal(other, first);
@@ -185,10 +136,10 @@ static void test_a_new_backends_share_grows(void **state)
 	sn_health_at(WORLD_FIRST)->since_ns = core.now;
 	for (unsigned tenth = 1; tenth <= 10; tenth++) {
 		core.now += 6 * SECOND;
-		draw(DRAWS);
-		expect_share(0, 0.5 * tenth / 10);
-		assert_true(hits[0] > last);
-		last = hits[0];
+		world_draw(WORLD_DRAWS);
+		world_expect_share(0, 0.5 * tenth / 10);
+		assert_true(world_hits[0] > last);
+		last = world_hits[0];
 	}
 }
 
@@ -200,8 +151,8 @@ static void test_slow_start_does_not_leave_the_level(void **state)
 	world_publish(&(struct world_set){WORLD_SERVICE, WORLD_SET, WORLD_FIRST, NULL, {3, 3}});
 	for (unsigned i = 0; i < 3; i++)
 		sn_health_at(WORLD_FIRST + i)->since_ns = core.now;
-	draw(1000);
-	assert_int_equal(hits[0] + hits[1] + hits[2], 1000);
+	world_draw(1000);
+	assert_int_equal(world_hits[0] + world_hits[1] + world_hits[2], 1000);
 }
 
 /* The short way decides what the whole pick would, whatever the loads; and leaves alone what only
@@ -234,12 +185,12 @@ static void test_the_short_way_decides_as_the_whole_pick_does(void **state)
 	assert_true(decided > 15000);
 	world_simple(4, NULL);
 	ask = world_ask();
-	eject(2);
+	world_eject(2);
 	assert_int_equal(sn_pick_usual(&ask, sn_service_at(WORLD_SERVICE), &one), 0);
 	sn_svc_state_at(WORLD_SERVICE)->ejected = 0;
 	sn_health_at(WORLD_FIRST + 2)->ejected_until_ns = 0;
 	assert_int_equal(sn_pick_usual(&ask, sn_service_at(WORLD_SERVICE), &one), 1);
-	hold(1);
+	world_hold(1);
 	assert_int_equal(sn_pick_usual(&ask, sn_service_at(WORLD_SERVICE), &one), 0);
 }
 
@@ -253,19 +204,19 @@ static void test_held_ones_are_never_given_not_even_in_panic(void **state)
 		world_begin(a);
 		world_policy()->algorithm = a;
 		world_simple(4, NULL);
-		hold(1);
-		eject(0);
-		eject(2);
-		eject(3);
+		world_hold(1);
+		world_eject(0);
+		world_eject(2);
+		world_eject(3);
 		for (unsigned i = 0; i < 500; i++)
-			assert_int_not_equal(member(), 1);
-		hold(0);
-		hold(2);
-		hold(3);
+			assert_int_not_equal(world_member(), 1);
+		world_hold(0);
+		world_hold(2);
+		world_hold(3);
 		assert_int_equal(world_pick(&pick), SN_R_NO_BACKEND);
 		sn_health_at(WORLD_FIRST)->held_until_ns = core.now;
 		sn_health_at(WORLD_FIRST)->ejected_until_ns = 0;
-		assert_int_equal(member(), 0);
+		assert_int_equal(world_member(), 0);
 	}
 }
 
@@ -276,14 +227,14 @@ static void test_an_ejected_one_is_not_given_before_its_time(void **state)
 		world_policy()->algorithm = a;
 		world_simple(12, NULL);
 		for (uint32_t i = 0; i < 5; i++)
-			eject(2 * i);
-		draw(5000);
+			world_eject(2 * i);
+		world_draw(5000);
 		for (uint32_t i = 0; i < 5; i++)
-			assert_int_equal(hits[2 * i], 0);
+			assert_int_equal(world_hits[2 * i], 0);
 		core.now += 30 * SECOND - 1;
-		draw(5000);
+		world_draw(5000);
 		for (uint32_t i = 0; i < 5; i++)
-			assert_int_equal(hits[2 * i], 0);
+			assert_int_equal(world_hits[2 * i], 0);
 	}
 }
 
@@ -294,16 +245,16 @@ static void test_p67_a_half_open_one_gets_its_probes_and_no_more(void **state)
 		world_begin(probes);
 		world_policy()->probes = probes;
 		world_simple(4, NULL);
-		eject(3);
+		world_eject(3);
 		core.now += 30 * SECOND;
-		draw(1000);
-		assert_int_equal(hits[3], probes);
+		world_draw(1000);
+		assert_int_equal(world_hits[3], probes);
 		core.now += 30 * SECOND - 1000000;
-		draw(1000);
-		assert_int_equal(hits[3], 0);
+		world_draw(1000);
+		assert_int_equal(world_hits[3], 0);
 		core.now += 1000000;
-		draw(1000);
-		assert_int_equal(hits[3], probes);
+		world_draw(1000);
+		assert_int_equal(world_hits[3], probes);
 	}
 }
 
@@ -311,27 +262,27 @@ static void test_p67_a_half_open_one_gets_its_probes_and_no_more(void **state)
 static void test_p67_an_older_tick_begins_no_new_interval(void **state)
 {
 	world_simple(2, NULL);
-	eject(1);
+	world_eject(1);
 	core.now += 31 * SECOND;
-	draw(100);
-	assert_int_equal(hits[1], 1);
+	world_draw(100);
+	assert_int_equal(world_hits[1], 1);
 	core.now -= 4000000;
-	draw(100);
-	assert_int_equal(hits[1], 0);
+	world_draw(100);
+	assert_int_equal(world_hits[1], 0);
 }
 
 static void test_p67_a_probe_that_was_not_sent_gives_its_place_back(void **state)
 {
 	world_simple(2, NULL);
-	eject(1);
+	world_eject(1);
 	core.now += 31 * SECOND;
-	draw(100);
+	world_draw(100);
 	world_fail(WORLD_FIRST + 1, SN_R_NOT_SENT);
-	draw(100);
-	assert_int_equal(hits[1], 1);
+	world_draw(100);
+	assert_int_equal(world_hits[1], 1);
 	world_fail(WORLD_FIRST + 1, SN_R_ABORTED); /* it had its chance */
-	draw(100);
-	assert_int_equal(hits[1], 0);
+	world_draw(100);
+	assert_int_equal(world_hits[1], 0);
 }
 
 static void test_who_just_failed_a_caller_is_not_given_to_it(void **state)
@@ -343,15 +294,15 @@ static void test_who_just_failed_a_caller_is_not_given_to_it(void **state)
 		world_policy()->failure_percent = 0;
 		world_simple(3, NULL);
 		world_fail(WORLD_FIRST + 1, SN_R_REFUSED);
-		draw(1000);
-		assert_int_equal(hits[1], 0);
-		hold(0);
-		hold(2);
-		draw(10); /* there is no other */
+		world_draw(1000);
+		assert_int_equal(world_hits[1], 0);
+		world_hold(0);
+		world_hold(2);
+		world_draw(10); /* there is no other */
 		core.now += 10 * SECOND;
 		sn_health_at(WORLD_FIRST)->held = 0;
-		draw(1000);
-		assert_true(hits[1] > 0);
+		world_draw(1000);
+		assert_true(world_hits[1] > 0);
 	}
 }
 
@@ -363,12 +314,12 @@ static void test_who_failed_a_caller_is_its_probe_only_if_all_else_fails(void **
 	for (unsigned i = 0; i < 5; i++)
 		world_fail(WORLD_FIRST, SN_R_REFUSED);
 	core.now += 40 * SECOND;
-	draw(1000);
-	assert_int_equal(hits[0], 0);
-	hold(1);
+	world_draw(1000);
+	assert_int_equal(world_hits[0], 0);
+	world_hold(1);
 	world_policy()->panic_percent = 0;
-	assert_int_equal(member(), 0);
-	assert_int_equal(member(), -1);
+	assert_int_equal(world_member(), 0);
+	assert_int_equal(world_member(), -1);
 }
 
 /* --- affinity ------------------------------------------------------------------------------- */
@@ -381,18 +332,18 @@ static void test_p61_affinity_keeps_a_backend_while_it_is_usable(void **state)
 	world_policy()->affinity_ns = 100 * SECOND;
 	world_policy()->slow_start_ns = 1000 * SECOND;
 	world_simple(10, NULL);
-	first = member();
+	first = world_member();
 	sn_health_at(WORLD_FIRST + (uint32_t)first)->since_ns = core.now; /* slow, but usable */
 	sn_health_at(WORLD_FIRST + (uint32_t)first)->active = 1000;
 	for (unsigned i = 0; i < 100; i++) {
-		assert_int_equal(member(), first);
+		assert_int_equal(world_member(), first);
 		core.now += 99 * SECOND; /* each use begins the time anew */
 	}
-	eject((uint32_t)first);
-	other = member();
+	world_eject((uint32_t)first);
+	other = world_member();
 	assert_int_not_equal(other, first);
 	sn_health_at(WORLD_FIRST + (uint32_t)first)->ejected_until_ns = 0;
-	assert_int_equal(member(), other);
+	assert_int_equal(world_member(), other);
 }
 
 static void test_p61_affinity_leaves_who_is_gone_drained_held_or_full(void **state)
@@ -406,7 +357,7 @@ static void test_p61_affinity_leaves_who_is_gone_drained_held_or_full(void **sta
 		world_policy()->affinity_ns = 100 * SECOND;
 		world_policy()->limit_backend = 5;
 		world_simple(10, NULL);
-		first = member();
+		first = world_member();
 		b = sn_backend_at(WORLD_FIRST + (uint32_t)first);
 		if (how == 0)
 			b->state = SN_BACKEND_GONE;
@@ -415,14 +366,14 @@ static void test_p61_affinity_leaves_who_is_gone_drained_held_or_full(void **sta
 		else if (how == 2)
 			b->incarnation++;
 		else if (how == 3)
-			hold((uint32_t)first);
+			world_hold((uint32_t)first);
 		else if (how == 4)
 			sn_health_at(WORLD_FIRST + (uint32_t)first)->active = 5;
 		else
 			core.now +=
 				100 * SECOND; /* its time is over: drawn anew, by chance the same */
 		if (how > 2 && how < 5)
-			assert_int_not_equal(member(), first);
+			assert_int_not_equal(world_member(), first);
 		else
 			assert_int_equal(
 				sn_affinity_recall(&(struct sn_ask){.now = core.now,
@@ -432,131 +383,6 @@ static void test_p61_affinity_leaves_who_is_gone_drained_held_or_full(void **sta
 						   &(struct sn_pick){0}),
 				0);
 	}
-}
-
-/* --- levels and panic ----------------------------------------------------------------------- */
-
-static void levels(uint32_t near, uint32_t far, uint32_t fallback)
-{
-	world_service(WORLD_SERVICE, WORLD_SET, SN_PROTO_TCP);
-	world_publish(&(struct world_set){
-		WORLD_SERVICE, WORLD_SET, WORLD_FIRST, NULL, {near, far, 0, fallback}});
-}
-
-static void test_p62_a_level_is_left_when_none_of_it_is_usable(void **state)
-{
-	struct sn_pick pick;
-
-	world_policy()->panic_percent = 0;
-	levels(2, 2, 2);
-	draw(500);
-	assert_int_equal(hits[0] + hits[1], 500);
-	eject(0);
-	draw(500);
-	assert_int_equal(hits[1], 500);
-	eject(1);
-	draw(500);
-	assert_int_equal(hits[2] + hits[3], 500);
-	hold(2);
-	eject(3);
-	draw(500);
-	assert_int_equal(hits[4] + hits[5], 500);
-	assert_int_equal(world_pick(&pick), SN_R_CONNECTED);
-	assert_int_equal(pick.level, 3);
-	hold(4);
-	eject(5);
-	assert_int_equal(world_pick(&pick), SN_R_NO_BACKEND);
-}
-
-static void test_p64_panic_all_ignores_ejection_and_says_so(void **state)
-{
-	struct sn_pick pick;
-
-	world_simple(4, NULL);
-	eject(0);
-	eject(1);
-	assert_int_equal(world_pick(&pick), SN_R_CONNECTED); /* a half is usable: not below it */
-	assert_int_equal(pick.panic, 0);
-	eject(2);
-	draw(DRAWS);
-	for (unsigned i = 0; i < 4; i++)
-		expect_share(i, 0.25);
-	assert_int_equal(core.n_events, 1);
-	assert_int_equal(core.events[0]->type, SN_EVENT_PANIC);
-	assert_int_equal(core.events[0]->usable, 1);
-	assert_int_equal(sn_svc_stats_at(WORLD_SERVICE)->count[SN_R_PANIC - SN_R_BACKEND_MAX],
-			 DRAWS);
-	sn_health_at(WORLD_FIRST)->ejected_until_ns = 0;
-	sn_svc_state_at(WORLD_SERVICE)->ejected = 2;
-	draw(100);
-	assert_int_equal(hits[1] + hits[2], 0);
-	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->panic_ns, 0);
-	assert_int_equal(core.n_events, 2);
-	assert_int_equal(core.events[1]->usable, core.events[1]->total);
-}
-
-static void test_p64_a_drained_half_is_no_panic(void **state)
-{
-	world_simple(10, NULL);
-	for (unsigned i = 0; i < 6; i++)
-		hold(i);
-	eject(6);
-	draw(1000);
-	assert_int_equal(hits[6], 0);
-	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->panic_ns, 0);
-}
-
-/* Refused at once, and back again by probes alone. */
-static void recover_from_panic_none(uint8_t probes)
-{
-	unsigned given = 0;
-
-	world_begin(probes);
-	world_policy()->flags = SN_POLICY_PANIC_NONE;
-	world_policy()->probes = probes;
-	world_simple(4, NULL);
-	eject(0);
-	eject(1);
-	eject(2);
-	for (unsigned i = 0; i < 100; i++)
-		assert_int_equal(member(), -1);
-	core.now += 30 * SECOND;
-	for (unsigned i = 0; i < 500 && sn_svc_state_at(WORLD_SERVICE)->ejected; i++) {
-		int got = member();
-
-		if (got >= 0 && sn_health_at(WORLD_FIRST + (uint32_t)got)->ejected_until_ns) {
-			world_succeed(WORLD_FIRST + (uint32_t)got, 1000);
-			given++;
-		}
-	}
-	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->ejected, 0);
-	assert_int_equal(given, 3);
-	assert_in_range(member(), 0, 3);
-	assert_int_equal(sn_svc_state_at(WORLD_SERVICE)->panic_ns, 0);
-}
-
-static void test_p64_panic_none_refuses_and_recovers_by_probes(void **state)
-{
-	recover_from_panic_none(1);
-	recover_from_panic_none(3);
-	recover_from_panic_none(0);
-}
-
-/* The healthy one is somebody's favourite: panic refuses that caller, too. */
-static void test_p64_panic_none_refuses_favourites_too(void **state)
-{
-	int favourite;
-
-	world_policy()->flags = SN_POLICY_PANIC_NONE;
-	world_policy()->affinity = SN_AFFINITY_WORKLOAD;
-	world_policy()->affinity_ns = 1000 * SECOND;
-	world_simple(4, NULL);
-	favourite = member();
-	for (uint32_t i = 0; i < 4; i++)
-		if ((int)i != favourite)
-			eject(i);
-	sn_svc_state_at(WORLD_SERVICE)->panic_ns = core.now;
-	assert_int_equal(member(), -1);
 }
 
 static int end(void **state)
@@ -592,11 +418,6 @@ int main(void)
 		cmocka_unit_test_setup(test_p61_affinity_keeps_a_backend_while_it_is_usable, begin),
 		cmocka_unit_test_setup(test_p61_affinity_leaves_who_is_gone_drained_held_or_full,
 				       begin),
-		cmocka_unit_test_setup(test_p62_a_level_is_left_when_none_of_it_is_usable, begin),
-		cmocka_unit_test_setup(test_p64_panic_all_ignores_ejection_and_says_so, begin),
-		cmocka_unit_test_setup(test_p64_a_drained_half_is_no_panic, begin),
-		cmocka_unit_test_setup(test_p64_panic_none_refuses_and_recovers_by_probes, begin),
-		cmocka_unit_test_setup(test_p64_panic_none_refuses_favourites_too, begin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, end);

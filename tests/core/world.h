@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "core/kernel.h"
@@ -95,7 +96,7 @@ struct world_set {
 	uint32_t count[SN_LEVELS];
 };
 
-static inline void world_member(const struct world_set *w, uint32_t i, uint32_t weight)
+static inline void world_member_write(const struct world_set *w, uint32_t i, uint32_t weight)
 {
 	struct sn_backend *b = sn_backend_at(w->first + i);
 
@@ -122,7 +123,7 @@ static inline void world_publish(const struct world_set *w)
 			members[i].backend = w->first + n + i;
 			members[i].weight = weight;
 			sum += weight;
-			world_member(w, n + i, weight);
+			world_member_write(w, n + i, weight);
 		}
 		if (w->count[level] && alias_build(members, w->count[level], w->service,
 						   sn_slot_at(w->at + SN_SET_HEADER + n), work))
@@ -176,4 +177,52 @@ static inline void world_fail(uint32_t backend, uint32_t reason)
 static inline void world_succeed(uint32_t backend, uint64_t ns)
 {
 	sn_outcome_connected(backend, sn_health_at(backend), ns, core.now);
+}
+
+/* --- picks by the thousand ------------------------------------------------------------------ */
+
+#define WORLD_DRAWS 60000u
+static unsigned world_hits[128] __attribute__((unused)); /* by member */
+
+static inline void world_eject(uint32_t member)
+{
+	sn_health_at(WORLD_FIRST + member)->ejected_until_ns = core.now + 30 * SECOND;
+	sn_svc_state_at(WORLD_SERVICE)->ejected++;
+}
+
+static inline void world_hold(uint32_t member)
+{
+	sn_health_at(WORLD_FIRST + member)->held = SN_HOLD_EJECT;
+	sn_health_at(WORLD_FIRST + member)->held_until_ns = SN_FOREVER;
+	sn_svc_state_at(WORLD_SERVICE)->held++;
+}
+
+/* The member that a pick gives; -1: none. */
+static inline int world_member(void)
+{
+	struct sn_pick pick;
+
+	return world_pick(&pick) == SN_R_CONNECTED ? (int)(pick.index - WORLD_FIRST) : -1;
+}
+
+static inline void world_draw(unsigned n)
+{
+	int got;
+
+	memset(world_hits, 0, sizeof(world_hits));
+	for (unsigned i = 0; i < n; i++) {
+		got = world_member();
+		assert_in_range(got, 0, 127);
+		world_hits[got]++;
+	}
+}
+
+/* Five standard deviations of a binomial. */
+static inline void world_expect_share(unsigned i, double share)
+{
+	double bound = 5 * sqrt(WORLD_DRAWS * share * (1 - share)) + 1;
+
+	if (fabs(world_hits[i] - WORLD_DRAWS * share) > bound)
+		fail_msg("member %u: %u of %u, expected %.0f +- %.0f", i, world_hits[i],
+			 WORLD_DRAWS, WORLD_DRAWS * share, bound);
 }
