@@ -12,6 +12,7 @@
 #include "ctx.bpf.h"
 #include "stage/promise.h"
 #include "stage/resolve.h"
+#include "stage/stale.h"
 
 struct sock_common___peer {
 	unsigned short skc_family;

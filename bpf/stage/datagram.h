@@ -10,6 +10,7 @@
 #include "stage/promise.h"
 #include "stage/resolve.h"
 #include "stage/reverse.h"
+#include "stage/stale.h"
 #include "stage/translate.h"
 
 static __always_inline int sn_backend_usable(__u32 index, __u16 incarnation)

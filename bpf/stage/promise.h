@@ -231,21 +231,3 @@ static __always_inline void sn_flow_arrive(struct sn_flow *flow)
 	if (flow->flags & SN_FLOW_PENDING && __sync_fetch_and_and(sn_flow_word(flow), ~bit) & bit)
 		sn_flow_give(flow, SN_FLOW_PENDING);
 }
-
-/* Set by hand to be left by those, too, who have it already. */
-static __always_inline int sn_is_drained(__u32 index)
-{
-	const struct sn_health *health = sn_health_at(index);
-
-	return health && health->held == SN_HOLD_DRAIN && sn_is_held(health, bpf_ktime_get_ns());
-}
-
-/* Does this connected datagram socket hold on to a backend that it should leave? */
-static __always_inline int sn_flow_is_stale(const struct sn_flow *flow)
-{
-	struct sn_backend *backend = sn_backend_at(flow->backend);
-
-	return flow->state == SN_FLOW_UDP_CONNECTED &&
-	       (!backend || backend->incarnation != flow->incarnation ||
-		backend->state != SN_BACKEND_ACTIVE || sn_is_drained(flow->backend));
-}

@@ -18,6 +18,7 @@
 #include "stage/promise.h"
 #include "stage/report.h"
 #include "stage/resolve.h"
+#include "stage/stale.h"
 #include "stage/told.h"
 #include "stage/translate.h"
 #include "stages.h"
