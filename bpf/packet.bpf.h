@@ -204,8 +204,8 @@ static __always_inline int sn_packet_read6(struct __sk_buff *skb, struct sn_pack
 	return 1;
 }
 
-/* Bytes that hold all headers, and no more: payload that a sender left outside the linear part stays
- * there, or each packet of a stream would be copied. */
+/* Bytes that hold all headers, and no more: payload that a sender left outside the linear part
+ * stays there, or each packet of a stream would be copied. */
 static __always_inline __u32 sn_packet_need(struct __sk_buff *skb, __u32 proto)
 {
 	const struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
@@ -229,7 +229,8 @@ static __always_inline int sn_packet_read(struct __sk_buff *skb, struct sn_packe
 	if (!sn_packet_reach(skb, sn_packet_need(skb, proto)))
 		return 0;
 	ether = (void *)(long)skb->data;
-	asm volatile("" : "+r"(ether)); /* or the compiler spares the test that the verifier wants */
+	asm volatile(""
+		     : "+r"(ether)); /* or the compiler spares the test that the verifier wants */
 	if ((void *)(ether + 1) > (void *)(long)skb->data_end)
 		return 0;
 	p->quote = 0;

@@ -23,7 +23,7 @@ $(BENCH_BIN): $(O)/tests/bench/%: $(O)/tests/bench/%.o
 
 .PHONY: bench bench-tools bench-readme
 bench-tools: $(BENCH_BIN)
-bench: all bench-tools ## (root) Sinew beside direct, nftables, iptables, HAProxy, nginx: tests/bench/run
+bench: all bench-tools ## (root) Sinew beside direct, nftables, iptables, HAProxy, nginx, Envoy: tests/bench/run
 	@SINEW_BUILD=$(abspath $(O)) tests/bench/run $(BENCH_ARGS)
 bench-readme: ## write the README's table from tests/bench/latest.json
 	@tests/bench/readme.py

@@ -9,8 +9,9 @@ import math
 import os
 import statistics
 
-from harness.sandbox import BACKENDS, SandboxError
-from ground import PORT, VIP, Ground
+from harness.sandbox import SandboxError
+from harness.service import service
+from ground import BACKENDS, PORT, VIP, Ground, everyone, policy
 from subjects import program
 
 # Milliseconds until one of three backends is killed, until it is there again, until the end.
@@ -77,7 +78,9 @@ class Dying:
             self.grounds[name], self.labels[name] = ground, label
 
     def add_all(self, wanted):
-        for name, label, way in (("haproxy", "HAProxy: redispatch, observe layer4", self.haproxy),
+        for name, label, way in (("sinew", "Sinew", self.sinew),
+                                 ("sinew-eject", "Sinew, failover off: ejection alone", self.sinew_eject),
+                                 ("haproxy", "HAProxy: redispatch, observe layer4", self.haproxy),
                                  ("envoy", "Envoy: outlier detection, 3 attempts", self.envoy),
                                  ("nftables", "nftables: numgen random", self.nftables)):
             if wanted(f"dies-{name}"):
@@ -95,6 +98,16 @@ class Dying:
         config = self.sandbox.write("dies-envoy.json", envoy_config())
         return self.proxy(ground, [envoy_program(), "-c", config, "--concurrency", "1", "--use-dynamic-base-id",
                                    "--disable-hot-restart", "--log-level", "warning"])
+
+    @staticmethod
+    def sinew(ground):
+        """With every default."""
+        return ground.daemon(service("pays", VIP, everyone())).child
+
+    @staticmethod
+    def sinew_eject(ground):
+        return ground.daemon(policy("eject", failover={"attempts": 0}),
+                             service("pays", VIP, everyone(), policy="eject")).child
 
     @staticmethod
     def nftables(ground):

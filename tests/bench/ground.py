@@ -8,18 +8,33 @@ import json
 import os
 import time
 
-from harness.sandbox import BACKENDS, SandboxError, Namespace
+from harness.daemon import Daemon
+from harness.sandbox import SandboxError, Namespace
+from harness.service import put
 
+BACKENDS = ("127.0.1.1", "127.0.1.2", "127.0.1.3")
 PORT, VIP = 8080, "10.96.0.1"
 
 
-class Ground:
-    """Client and backends in one namespace, over its loopback."""
+def policy(name, **spec):
+    return {"apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"name": name, "namespace": "test"},
+            "spec": spec}
 
-    def __init__(self, sandbox, build, name, route_vips=False):
-        self.sandbox, self.build = sandbox, build
-        self.namespace = Namespace(sandbox, route_vips=route_vips)
+
+def everyone(port=PORT):
+    """All three backends."""
+    return [(b, port) for b in BACKENDS]
+
+
+class Ground:
+    """Client and backends in one namespace, over its loopback. `together`: on one CPU and in one cgroup, as in the
+    rest of the bench; else the client has a CPU for itself."""
+
+    def __init__(self, sandbox, build, name, route_vips=False, together=False):
+        self.sandbox, self.build, self.name = sandbox, build, name
+        self.namespace = Namespace(sandbox, route_vips=route_vips, addresses=BACKENDS)
         self.cgroup = sandbox.cgroup(name)
+        self.place = {"cpu": sandbox.cpu, "cgroup": self.cgroup} if together else {}
         self.backends = {}
         for number in range(len(BACKENDS)):
             self.start(number)
@@ -28,9 +43,11 @@ class Ground:
         return os.path.join(self.build, "tests", "bench", name)
 
     def start(self, number):
-        at = f"{BACKENDS[number]}:{PORT}"
-        self.backends[number] = self.sandbox.start_ready(
-            [self.tool("serve"), "--listen", at], namespace=self.namespace)
+        self.backends[number] = self.serve(f"{BACKENDS[number]}:{PORT}")
+
+    def serve(self, at, *words, namespace=None):
+        return self.sandbox.start_ready([self.tool("serve"), "--listen", at, *words],
+                                        namespace=namespace or self.namespace, **self.place)
 
     def kill(self, number):
         self.backends[number].kill()
@@ -42,9 +59,12 @@ class Ground:
             if number not in self.backends:
                 self.start(number)
 
-    def daemon(self, start, name):
-        """A sinewd that serves this client and sees this namespace's interfaces."""
-        return start(name, self.cgroup, self.namespace)
+    def daemon(self, *objects, attached=True):
+        """A sinewd that serves this client; `attached`: at this namespace's interfaces, too."""
+        daemon = Daemon(self.sandbox, self.build, self.name, self.cgroup,
+                        namespace=self.namespace if attached else None)
+        put(daemon, *objects)
+        return daemon
 
     def load(self, *words, seconds=60):
         """What load.c tells from here."""
@@ -65,11 +85,11 @@ class Ground:
             time.sleep(0.1)
         raise SandboxError(f"{to} does not answer: {said}")
 
-    def storm(self, to, steps, rate=2000, cpu=None):
-        """Calls at a steady rate while things happen: `steps` are (milliseconds, what to do after them or None). The
+    def storm(self, to, steps):
+        """2,000 calls a second while things happen: `steps` are (milliseconds, what to do after them or None). The
         figures of storm.c by phase, which are the steps."""
-        cpu = self.sandbox.cpu if cpu is None else cpu
-        command = [self.tool("storm"), "--to", to, "--rate", str(rate), "--cpu", str(cpu)]
+        cpu = self.sandbox.cpu
+        command = [self.tool("storm"), "--to", to, "--rate", "2000", "--cpu", str(cpu)]
         for length, _ in steps:
             command += ["--phase", str(length)]
         child = self.sandbox.start(command, namespace=self.namespace, cgroup=self.cgroup, cpu=cpu)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From measurements to rows, and from rows to a terminal.
 
-Before it: measure.py, control.py and dying.py. After it: JSON, which readme.py turns into the README's tables. A row tells
+Before it: measure.py, control.py, past.py, dying.py and refusing.py. After it: JSON, which readme.py turns into the README's tables. A row tells
 what, the figure, the target, the spread, and whether it held; it must never fail a run: a timed figure is no test.
 """
 import datetime
@@ -18,11 +18,11 @@ MIB = 1 << 20
 def ratio_rows(m):
     """(what, target, unit, (median, q1, q3) or None)"""
     return [
-        ("connect hit: its program, against a minimal balancer's", 2.2, "x",
+        ("connect hit, every default on: its program, against a minimal balancer's", 2.5, "x",
          m.program_ratio("hit", SINEW, "minimal")),
         ("connect hit: its program, against the same with an LRU insertion", 0.45, "x",
          m.program_ratio("hit", SINEW, "minimal-lru")),
-        ("the first in a tight loop of datagram connects, every cache warm", 2.2, "x",
+        ("the first in a tight loop of datagram connects, every cache warm", 2.5, "x",
          m.program_ratio("hit-datagram", SINEW, "minimal")),
         ("the second in the same loop", 0.45, "x", m.program_ratio("hit-datagram", SINEW, "minimal-lru")),
         ("connect to an unknown address: its program, against the minimal balancer's", 1.2, "x",
@@ -113,9 +113,10 @@ def machine():
             "system": system.group(1) if system else "Linux"}
 
 
-def assemble(measure, control, dying, arguments):
+def assemble(measure, control, parts, arguments):
+    past, dying, refusing = parts
     labels = {s.name: s.label for s in measure.field.subjects.values()}
-    rows = ratio_rows(measure) + dying.rows() + control_rows(control.figures if control else {})
+    rows = ratio_rows(measure) + past.rows() + refusing.rows() + dying.rows() + control_rows(control.figures if control else {})
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "mode": "quick" if arguments.quick else "full",
@@ -126,9 +127,10 @@ def assemble(measure, control, dying, arguments):
         "beside": beside_rows(measure, labels),
         "programs": program_rows(measure, labels),
         "dying": dying.figures(),
+        "past_us": past.figures(),
         "control": {k: [round(x, 4) for x in v] for k, v in control.figures.items()} if control else {},
         "absent": measure.field.absent,
-        "errors": measure.errors() + (control.errors if control else []),
+        "errors": measure.errors() + past.errors + (control.errors if control else []),
     }
 
 

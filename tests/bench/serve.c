@@ -37,6 +37,7 @@ struct connection {
 struct serve {
 	int epoll;
 	bool http;
+	long backlog, pause_us; /* before each accept() */
 	size_t request_len, reply_len;
 	int count; /* of sockets asked for */
 	struct endpoint at[SOCKETS_MAX];
@@ -69,7 +70,7 @@ static int open_at(struct serve *s, const struct endpoint *at, enum kind kind)
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (bind(fd, (const struct sockaddr *)&at->addr, at->len))
 		return -errno;
-	if (kind == LISTENER && listen(fd, 4096))
+	if (kind == LISTENER && listen(fd, (int)s->backlog))
 		return -errno;
 	return watch_socket(s, fd, kind);
 }
@@ -77,7 +78,11 @@ static int open_at(struct serve *s, const struct endpoint *at, enum kind kind)
 static void accept_one(struct serve *s, int listener)
 {
 	int on = 1;
-	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
+
+	if (s->pause_us)
+		(void)usleep((useconds_t)s->pause_us);
+	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return;
@@ -166,12 +171,13 @@ static int add_socket(struct serve *s, enum kind kind, const char *text)
 
 static int parse_options(struct serve *s, int argc, char **argv)
 {
-	enum { LISTEN, UDP, QUIET, CPU, HTTP, REQUEST, REPLY };
+	enum { LISTEN, UDP, QUIET, CPU, HTTP, REQUEST, REPLY, BACKLOG, PAUSE };
 	static const struct option options[] = {
 		{"listen", 1, NULL, LISTEN}, {"udp", 1, NULL, UDP},
 		{"sink", 1, NULL, QUIET},    {"cpu", 1, NULL, CPU},
 		{"http", 0, NULL, HTTP},     {"request", 1, NULL, REQUEST},
-		{"reply", 1, NULL, REPLY},   {},
+		{"reply", 1, NULL, REPLY},   {"backlog", 1, NULL, BACKLOG},
+		{"pause", 1, NULL, PAUSE},   {},
 	};
 	long cpu = -1, request = 64, reply = 64;
 	int option, r = 0;
@@ -191,6 +197,10 @@ static int parse_options(struct serve *s, int argc, char **argv)
 			r = number_parse(optarg, 1, MESSAGE_MAX, &request);
 		else if (option == REPLY)
 			r = number_parse(optarg, 1, MESSAGE_MAX, &reply);
+		else if (option == BACKLOG)
+			r = number_parse(optarg, 1, 65535, &s->backlog);
+		else if (option == PAUSE)
+			r = number_parse(optarg, 0, 1000000, &s->pause_us);
 		else
 			r = -EINVAL;
 	}
@@ -206,13 +216,14 @@ static int parse_options(struct serve *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct serve s;
+	static struct serve s = {.backlog = 4096};
 	int r = parse_options(&s, argc, argv);
 
 	if (r < 0) {
 		fprintf(stderr,
 			"usage: serve [--listen|--udp|--sink ADDRESS:PORT]... [--cpu N] [--http]\n"
-			"             [--request BYTES] [--reply BYTES]\n");
+			"             [--request BYTES] [--reply BYTES] [--backlog N]\n"
+			"             [--pause MICROSECONDS]  (before each accept)\n");
 		return 2;
 	}
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
