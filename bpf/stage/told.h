@@ -46,6 +46,8 @@ static __always_inline void sn_told_failure(const struct sn_flow *flow, struct s
 	sn_count_outcome(health, SN_R_REPORTED);
 	health->last_failure_ns = now;
 	trip = sn_judge_failure(flow->backend, sn_told_row(health), now);
+	if (trip == SN_TRIP_PROBE && sn_is_no_probe(flow, health))
+		trip = SN_TRIP_NONE;
 	if (trip) {
 		*(volatile __u64 *)&health->told = 0;
 		sn_trip(flow->backend, SN_R_REPORTED | (__u32)trip << 16, now);

@@ -4,6 +4,7 @@
  * code: how many may be ejected, for how long, what counts in the window, what a probe decides.
  */
 #include "core/world.h"
+#include "stage/told.h"
 
 static int begin(void **state)
 {
@@ -349,6 +350,24 @@ static void test_a_late_failure_of_an_old_connect_is_no_probe(void **state)
 	assert_true(health->ejected_until_ns <= core.now);
 }
 
+/* Nor is what is reported of a connection that was there before. */
+static void test_a_report_of_an_old_connection_is_no_probe(void **state)
+{
+	struct sn_health *health = sn_health_at(WORLD_FIRST);
+	struct sn_flow old = {.backend = WORLD_FIRST, .incarnation = 1, .start_ns = core.now};
+
+	world_simple(2, NULL);
+	core.now += SECOND;
+	core.now += eject_for(WORLD_FIRST);
+	for (int i = 0; i < 10; i++)
+		sn_told_failure(&old, health, core.now);
+	assert_int_equal(health->ejections, 1);
+	assert_true(health->ejected_until_ns <= core.now);
+	old.start_ns = core.now; /* the probe itself */
+	sn_told_failure(&old, health, core.now);
+	assert_int_equal(health->ejections, 2);
+}
+
 static void test_a_datagram_service_gets_its_backend_back(void **state)
 {
 	struct sn_ask ask;
@@ -394,6 +413,7 @@ int main(void)
 		cmocka_unit_test_setup(
 			test_a_probe_that_succeeds_restores_and_one_that_fails_ejects, begin),
 		cmocka_unit_test_setup(test_a_late_failure_of_an_old_connect_is_no_probe, begin),
+		cmocka_unit_test_setup(test_a_report_of_an_old_connection_is_no_probe, begin),
 		cmocka_unit_test_setup(test_a_datagram_service_gets_its_backend_back, begin),
 	};
 
