@@ -433,9 +433,12 @@ static __always_inline struct sn_passage *sn_passage_room(void)
 static __always_inline int sn_pass(struct __sk_buff *skb, __u32 is_ingress)
 {
 	__u64 *moved = sn_moved_count();
-	struct sn_passage *at = sn_passage_room();
 	int r, translates = moved && *moved;
+	struct sn_passage *at;
 
+	if (!translates && sn_packet_is_plain(skb))
+		return TC_ACT_UNSPEC;
+	at = sn_passage_room();
 	if (!at || !sn_packet_read(skb, &at->packet, translates))
 		return TC_ACT_UNSPEC;
 	at->now = bpf_ktime_get_ns();
