@@ -85,11 +85,11 @@ class Ground:
             time.sleep(0.1)
         raise SandboxError(f"{to} does not answer: {said}")
 
-    def storm(self, to, steps):
-        """2,000 calls a second while things happen: `steps` are (milliseconds, what to do after them or None). The
+    def storm(self, to, steps, rate=2000):
+        """Calls at a steady rate while things happen: `steps` are (milliseconds, what to do after them or None). The
         figures of storm.c by phase, which are the steps."""
         cpu = self.sandbox.cpu
-        command = [self.tool("storm"), "--to", to, "--rate", "2000", "--cpu", str(cpu)]
+        command = [self.tool("storm"), "--to", to, "--rate", str(rate), "--cpu", str(cpu)]
         for length, _ in steps:
             command += ["--phase", str(length)]
         child = self.sandbox.start(command, namespace=self.namespace, cgroup=self.cgroup, cpu=cpu)

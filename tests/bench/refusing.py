@@ -10,7 +10,7 @@ from ground import BACKENDS, PORT, Ground, everyone, policy
 
 CLOSED = 9001
 BRISK, SLUGGISH = 8090, 8091  # ports of servers that accept after PAUSE_US, and ten times slower with a short queue
-PAUSE_US = 200
+PAUSE_US, SLOW_RATE = 400, 1000  # a third of the calls is more than the slow one takes, a half is little for others
 PATIENCE_NS = 2e9  # of storm.c: more than one call in a hundred took longer
 NAMES = ("refuses", "rolling", "off", "p2c", "random")
 
@@ -44,9 +44,9 @@ class Refusing:
     def length(self, milliseconds):
         return int(milliseconds * self.scale)
 
-    def storm(self, name, to, steps):
+    def storm(self, name, to, steps, **how):
         try:
-            self.told[name].append(self.ground.storm(to, steps)["phases"])
+            self.told[name].append(self.ground.storm(to, steps, **how)["phases"])
         except SandboxError as error:
             self.field.say(f"refusing: {name}: {error}")
         finally:
@@ -69,7 +69,7 @@ class Refusing:
         self.storm("rolling", self.fresh(everyone()), self.rolling_steps())
         self.storm("off", self.fresh(one_refuses, policy="off"), [(self.length(5000), None)])
         for name, spec in (("p2c", {}), ("random", {"policy": "random"})):
-            self.storm(name, self.fresh(slow, **spec), [(self.length(4000), None)])
+            self.storm(name, self.fresh(slow, **spec), [(self.length(4000), None)], rate=SLOW_RATE)
 
     def errors(self, name, what="errors", add=sum):
         """(median, first, third quartile) as report.py has them: of a count, that."""
