@@ -69,7 +69,7 @@ class Refusing:
         self.storm("rolling", self.fresh(everyone()), self.rolling_steps())
         self.storm("off", self.fresh(one_refuses, policy="off"), [(self.length(5000), None)])
         for name, spec in (("p2c", {}), ("random", {"policy": "random"})):
-            self.storm(name, self.fresh(slow, **spec), [(self.length(4000), None)], rate=SLOW_RATE)
+            self.storm(name, self.fresh(slow, **spec), [(4000, None)], rate=SLOW_RATE)
 
     def errors(self, name, what="errors", add=sum):
         """(median, first, third quartile) as report.py has them: of a count, that."""
