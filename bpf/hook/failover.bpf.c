@@ -9,6 +9,7 @@
  */
 #include "stage/failover.h"
 #include "ctx.bpf.h"
+#include "read.bpf.h"
 #include "rewrite.bpf.h"
 #include "stage/reborn.h"
 #include "way.bpf.h"
