@@ -16,6 +16,7 @@ static __noinline int door_connect(struct door_step *step)
 	struct sn_flow *flow;
 	__u64 holder = sn_flow_holder(step->cookie);
 	int is_udp = step->argument & DOOR_UDP;
+	__u32 reason;
 
 	if (!service)
 		return 0;
@@ -28,14 +29,15 @@ static __noinline int door_connect(struct door_step *step)
 	choice.ask.policy = service->policy;
 	choice.ask.proto = is_udp ? SN_PROTO_UDP : SN_PROTO_TCP;
 	choice.ask.flags = step->argument & DOOR_DRY ? SN_ASK_DRY : 0;
-	step->reason = sn_choose_backend(&choice);
+	reason = sn_choose_backend(&choice);
+	step->reason = reason;
 	step->backend = choice.pick.index;
 	step->grade = choice.pick.grade;
 	step->panic = choice.pick.panic;
 	if (step->argument & DOOR_DRY)
 		return 0;
-	if (step->reason != SN_R_CONNECTED) {
-		sn_count_service(step->service, step->reason);
+	if (reason != SN_R_CONNECTED) {
+		sn_count_service(step->service, reason);
 		return 0;
 	}
 	flow = sn_flow_claim(step->cookie, holder, NULL);
