@@ -29,7 +29,11 @@ spec:
 apiVersion: sinew/v1
 kind: TrafficPolicy
 metadata: {name: gentle, namespace: shop}
-spec: {loadBalancer: {algorithm: random}}
+spec:
+  loadBalancer: {algorithm: random}
+  failover: {attempts: 0}
+  negativeAffinity: 0s
+  outlierDetection: {consecutiveFailures: 0, failureRatio: 0%}
 ---
 apiVersion: sinew/v1
 kind: Service
