@@ -171,5 +171,5 @@ SN_ONCE int sn_way_send(struct __sk_buff *skb, __u32 ifindex, const struct sn_ad
 	case SN_WAY_ROUTE:
 		return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 	}
-	return TC_ACT_STOLEN;
+	return TC_ACT_SHOT;
 }

@@ -6,6 +6,9 @@
  * done, pass on to other programs.
  *
  * A client is LOCAL (its packets leave by egress) or BEHIND the interface (they enter by ingress).
+ *
+ * What the socket must not hear of is dropped (TC_ACT_SHOT): a tcx hook knows no TC_ACT_STOLEN and
+ * would let the packet pass.
  */
 #include "stage/failover.h"
 #include "ctx.bpf.h"
@@ -183,7 +186,7 @@ SN_ONCE int sn_failure_end(struct __sk_buff *skb, const struct sn_passage *at, i
 	pseudo = sn_reborn(syn, port);
 	is_syn = sn_rewrite_syn(skb, syn, at->packet.l3, at->is_partial ? pseudo : -1);
 	sn_went_on(at, syn, port);
-	return is_syn ? sn_send_syn(skb, at, syn) : TC_ACT_STOLEN;
+	return is_syn ? sn_send_syn(skb, at, syn) : TC_ACT_SHOT;
 }
 
 /* What a SYN is kept by; 0 with the reason counted: not one that may be sent anew. */
@@ -354,9 +357,9 @@ SN_ONCE int sn_on_way_in(struct __sk_buff *skb, struct sn_passage *at)
 	if (!syn || !sn_is_here(at, syn, sn_side_in(at)))
 		return TC_ACT_UNSPEC;
 	if (syn->state == SN_SYN_BUSY)
-		return TC_ACT_STOLEN;
+		return TC_ACT_SHOT;
 	if (!sn_syn_matches(syn, &at->packet.src, at->packet.src_port_be, SN_MATCH_NOW))
-		return sn_translates(syn) ? TC_ACT_STOLEN : TC_ACT_UNSPEC;
+		return sn_translates(syn) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	if (sn_is_open(syn))
 		at->reason = sn_on_answer(at, syn);
 	if (at->reason)
@@ -381,9 +384,9 @@ SN_ONCE int sn_on_error(struct __sk_buff *skb, struct sn_passage *at)
 	if (!syn || !sn_is_here(at, syn, sn_side_in(at)))
 		return TC_ACT_UNSPEC;
 	if (syn->state == SN_SYN_BUSY)
-		return TC_ACT_STOLEN;
+		return TC_ACT_SHOT;
 	if (!sn_syn_matches(syn, &at->packet.dst, at->packet.dst_port_be, SN_MATCH_NOW))
-		return sn_translates(syn) ? TC_ACT_STOLEN : TC_ACT_UNSPEC;
+		return sn_translates(syn) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	if (at->packet.reason && sn_is_open(syn)) {
 		at->reason = at->packet.reason;
 		if (at->packet.seq_be == syn->isn_be)
