@@ -21,6 +21,12 @@
 
 #define SN_FAILED (-3)
 
+/* skb->tc_index of a packet to a client that was translated on its way here: by the port of a
+ * bridge, or by what a VLAN is on. */
+#define SN_TRANSLATED 0x534e
+
+#define SN_PACKET_HOST 0 /* include/uapi/linux/if_packet.h: for this very device */
+
 /* The kernel's own wait for the answer to a first SYN (RFC 6298). */
 #define SN_PATIENCE_FIRST_NS 1000000000ULL
 
@@ -68,6 +74,15 @@ static __always_inline int sn_translates(const struct sn_syn *syn)
 {
 	return syn->moves && (syn->state == SN_SYN_MOVED || syn->state == SN_SYN_ANSWERED ||
 			      syn->state == SN_SYN_CLOSED);
+}
+
+/* What came by the port of a bridge looks as if it were from the first backend. */
+static __always_inline int sn_is_from_now(struct __sk_buff *skb, const struct sn_passage *at,
+					  const struct sn_syn *syn, const struct sn_addr *peer,
+					  __be16 port_be)
+{
+	return sn_syn_matches(syn, peer, port_be, SN_MATCH_NOW) ||
+	       (at->is_ingress && skb->tc_index == SN_TRANSLATED);
 }
 
 static __always_inline int sn_is_open(const struct sn_syn *syn)
@@ -209,6 +224,30 @@ static __always_inline int sn_keep(struct __sk_buff *skb, const struct sn_passag
 	return 1;
 }
 
+static __always_inline int sn_is_mac(const __u8 *a, const __u8 *b)
+{
+	int same = 1;
+
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++)
+		same &= a[i] == b[i];
+	return same;
+}
+
+/* Does this host route what comes from behind the interface? A bridge may also carry it to a
+ * backend beside the client, by the link-layer address of that one: no other can be sent there. */
+static __always_inline int sn_is_routed(struct __sk_buff *skb, const struct sn_passage *at)
+{
+	struct sn_route route = {};
+	__u8 to[ETH_ALEN] = {};
+
+	if (!at->is_ingress || skb->pkt_type == SN_PACKET_HOST)
+		return 1;
+	sn_route_find(skb, at->ifindex, &at->packet.dst, &at->packet.src, &route);
+	return at->packet.l3 && !bpf_skb_load_bytes(skb, 0, to, sizeof(to)) &&
+	       sn_is_mac(to, route.fib.smac);
+}
+
 /* The first SYN of a claimed connect: what passes here first is its home. */
 SN_ONCE int sn_on_first(struct __sk_buff *skb, const struct sn_passage *at, struct sn_syn *syn)
 {
@@ -221,6 +260,10 @@ SN_ONCE int sn_on_first(struct __sk_buff *skb, const struct sn_passage *at, stru
 	if ((cookie && cookie != syn->cookie) || !sn_syn_move(syn, SN_SYN_CLAIMED, SN_SYN_BUSY))
 		return TC_ACT_UNSPEC;
 	kept = sn_keep(skb, at, syn);
+	if (kept && !sn_is_routed(skb, at)) {
+		sn_count_node(SN_R_NO_WAY);
+		kept = 0;
+	}
 	syn->isn_be = at->packet.seq_be;
 	syn->ifindex = at->ifindex;
 	syn->sent_ns = at->now;
@@ -344,6 +387,20 @@ static __always_inline __u32 sn_on_answer(const struct sn_passage *at, struct sn
 	return 0;
 }
 
+/* Translates a packet to a client, once. */
+static __always_inline void sn_give(struct __sk_buff *skb, const struct sn_passage *at,
+				    const struct sn_syn *syn)
+{
+	if (at->is_ingress && skb->tc_index == SN_TRANSLATED)
+		return;
+	if (at->packet.quote)
+		sn_rewrite_quote(skb, &at->packet, &syn->first, syn->first_port_be);
+	else
+		sn_rewrite_end(skb, &at->packet, SN_END_SOURCE, &syn->first, syn->first_port_be);
+	if (at->is_ingress)
+		skb->tc_index = SN_TRANSLATED;
+}
+
 /* A packet to a client: from the backend that it has, or late from one that it had first. */
 SN_ONCE int sn_on_way_in(struct __sk_buff *skb, struct sn_passage *at)
 {
@@ -358,7 +415,7 @@ SN_ONCE int sn_on_way_in(struct __sk_buff *skb, struct sn_passage *at)
 		return TC_ACT_UNSPEC;
 	if (syn->state == SN_SYN_BUSY)
 		return TC_ACT_SHOT;
-	if (!sn_syn_matches(syn, &at->packet.src, at->packet.src_port_be, SN_MATCH_NOW))
+	if (!sn_is_from_now(skb, at, syn, &at->packet.src, at->packet.src_port_be))
 		return sn_translates(syn) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	if (sn_is_open(syn))
 		at->reason = sn_on_answer(at, syn);
@@ -367,7 +424,7 @@ SN_ONCE int sn_on_way_in(struct __sk_buff *skb, struct sn_passage *at)
 	if (sn_syn_is_past(syn, at->now))
 		sn_syn_drop(syn);
 	else if (sn_translates(syn))
-		sn_rewrite_end(skb, &at->packet, SN_END_SOURCE, &syn->first, syn->first_port_be);
+		sn_give(skb, at, syn);
 	return TC_ACT_UNSPEC;
 }
 
@@ -385,7 +442,7 @@ SN_ONCE int sn_on_error(struct __sk_buff *skb, struct sn_passage *at)
 		return TC_ACT_UNSPEC;
 	if (syn->state == SN_SYN_BUSY)
 		return TC_ACT_SHOT;
-	if (!sn_syn_matches(syn, &at->packet.dst, at->packet.dst_port_be, SN_MATCH_NOW))
+	if (!sn_is_from_now(skb, at, syn, &at->packet.dst, at->packet.dst_port_be))
 		return sn_translates(syn) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	if (at->packet.reason && sn_is_open(syn)) {
 		at->reason = at->packet.reason;
@@ -394,7 +451,7 @@ SN_ONCE int sn_on_error(struct __sk_buff *skb, struct sn_passage *at)
 		sn_count_node(SN_R_FORGED);
 	}
 	if (sn_translates(syn))
-		sn_rewrite_quote(skb, &at->packet, &syn->first, syn->first_port_be);
+		sn_give(skb, at, syn);
 	return TC_ACT_UNSPEC;
 }
 
@@ -406,12 +463,8 @@ SN_ONCE int sn_tell(struct __sk_buff *skb, const struct sn_passage *at)
 	if (!at)
 		return TC_ACT_UNSPEC;
 	syn = sn_syn_at(at->found - 1);
-	if (!syn || !sn_translates(syn))
-		return TC_ACT_UNSPEC;
-	if (at->packet.quote)
-		sn_rewrite_quote(skb, &at->packet, &syn->first, syn->first_port_be);
-	else
-		sn_rewrite_end(skb, &at->packet, SN_END_SOURCE, &syn->first, syn->first_port_be);
+	if (syn && sn_translates(syn))
+		sn_give(skb, at, syn);
 	return TC_ACT_UNSPEC;
 }
 
