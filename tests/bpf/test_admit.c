@@ -2,6 +2,7 @@
 /*
  * Who is not translated: sockets with the mark, kernel threads, and workloads set to bypass, at any
  * depth below them; and that a setting which is off asks for nothing.
+ * Pitfalls: P-21, P-35, P-40.
  */
 #include <setjmp.h>
 #include <stdarg.h>

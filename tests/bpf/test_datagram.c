@@ -2,6 +2,7 @@
 /*
  * Unconnected datagram sockets: one backend for as long as it is usable, replies under the address
  * that was asked, several services over one socket, and several threads.
+ * Pitfalls: P-03, P-06, P-08, P-66.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,6 +2,7 @@
 /*
  * A socket's flow from its pick to its end: claimed once, ended once, active balanced, whoever else
  * wants its slot; and what an end is booked as.
+ * Pitfalls: P-01, P-03, P-22, P-65.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * From a socket's error to a reason, from a time to a bucket, and what each outcome counts.
+ * Pitfalls: P-24.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,6 +2,7 @@
 /*
  * The whole object as the daemon loads it: under every combination of settings, and with the calls
  * in place that a caller's errno depends on.
+ * Pitfalls: P-20, P-73.
  */
 #include <setjmp.h>
 #include <stdarg.h>

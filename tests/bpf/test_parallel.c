@@ -3,6 +3,7 @@
  * What must be exact however many CPUs are at it: admissions of a half-open backend, limits, tokens
  * of a retry budget, ejections, counts of a window. 64 threads, each with the same moment before
  * it.
+ * Pitfalls: P-63, P-65, P-67.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,6 +2,7 @@
 /*
  * Which backend a draw gives: shares as the weights say, sets of one and of none, and extents that
  * were given away while they were read.
+ * Pitfalls: P-60.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The event ring: what a record says, and that each one which found it full is counted.
+ * Pitfalls: P-74.
  */
 #include <setjmp.h>
 #include <stdarg.h>

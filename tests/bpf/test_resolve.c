@@ -2,6 +2,7 @@
 /*
  * Which destinations are services: exact ones, any-port ones inside the pools, and nothing else;
  * and what becomes of map entries that lead nowhere.
+ * Pitfalls: P-29, P-34.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,6 +2,7 @@
 /*
  * kernel/tc: the pair of programs at an interface, by the way that this kernel has and by clsact,
  * in a network namespace and with pins of its own.
+ * Pitfalls: P-73.
  */
 #include <setjmp.h>
 #include <stdarg.h>

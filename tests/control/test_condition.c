@@ -2,6 +2,7 @@
 /*
  * A backend's condition and what happened to it, in words; and that every "left" comes of the clock
  * that the programs read.
+ * Pitfalls: P-68.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The served document drives requests (schemathesis), and every answer has the shape that it promises."""
+"""The served document drives requests (schemathesis), and every answer has the shape that it promises.
+
+Pitfalls: P-75.
+"""
 import os
 import socket
 import subprocess

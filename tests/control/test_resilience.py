@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the API shows of resilience: a backend's condition, a service's, and the story as events tell it."""
+"""What the API shows of resilience: a backend's condition, a service's, and the story as events tell it.
+
+Pitfalls: P-68, P-75.
+"""
 import json
 import re
 import time

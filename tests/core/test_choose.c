@@ -2,6 +2,7 @@
 /*
  * Which backend a caller gets, as the policy's words say: shares, turns, the less loaded of two,
  * levels, affinity, and what is never given.
+ * Pitfalls: P-61, P-67.
  */
 #include "core/world.h"
 

@@ -2,6 +2,7 @@
 /*
  * Ejection against references that were written from the rules as the users read them, not from the
  * code: how many may be ejected, for how long, what counts in the window, what a probe decides.
+ * Pitfalls: P-63, P-67.
  */
 #include "core/world.h"
 #include "stage/told.h"

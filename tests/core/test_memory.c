@@ -2,6 +2,7 @@
 /*
  * What a caller's failures cost it: the retry budget against a reference in real numbers, and the
  * limits of connections, that are taken and given back.
+ * Pitfalls: P-65.
  */
 #include "core/world.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Where a caller goes when those near to it, or most of all, are not usable: levels and panic.
+ * Pitfalls: P-62, P-64.
  */
 #include "core/world.h"
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every way of ending connected datagram sockets of a removed backend; older kernels have only sock_diag."""
+"""Every way of ending connected datagram sockets of a removed backend; older kernels have only sock_diag.
+
+Pitfalls: P-01, P-02, P-03, P-04, P-05.
+"""
 import errno
 import socket
 import time

@@ -3,6 +3,8 @@
 
 Servers and clients are in `namespace`; each test has services of its own. A backend that refuses is an address
 without a server; what is silent or unreachable is behind a cable (far.py).
+
+Pitfalls: P-24, P-61, P-63, P-64, P-67, P-85.
 """
 import errno
 import os

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Levels of preference on the wire: near backends before far ones, those of a fallback service last, and one backend
 for one caller. Which set is published for what is shown by tests/scenario; here the programs draw from it.
+
+Pitfalls: P-62.
 """
 import errno
 import socket

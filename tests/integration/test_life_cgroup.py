@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The cgroup that sinewd is attached to, those below and above it, and programs of other owners on it."""
+"""The cgroup that sinewd is attached to, those below and above it, and programs of other owners on it.
+
+Pitfalls: P-41, P-42, P-43, P-44, P-45, P-46, P-47, P-48.
+"""
 import concurrent.futures
 import json
 import os

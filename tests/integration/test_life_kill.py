@@ -3,6 +3,8 @@
 
 SINEW_FULL=1 runs the sizes that the project promises: 100 kills at random points of updates under 50,000
 connects, and 20,000 program swaps under connects.
+
+Pitfalls: P-69, P-70, P-71.
 """
 import json
 import os

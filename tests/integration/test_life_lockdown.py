@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What sinewd may still do once it runs, who may talk to it, and what it may be started as."""
+"""What sinewd may still do once it runs, who may talk to it, and what it may be started as.
+
+Pitfalls: P-75.
+"""
 import contextlib
 import errno
 import glob

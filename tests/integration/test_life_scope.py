@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who is served and who is left alone, and that what comes and goes leaves nothing in the maps."""
+"""Who is served and who is left alone, and that what comes and goes leaves nothing in the maps.
+
+Pitfalls: P-40, P-49, P-50, P-52, P-73, P-74, P-75.
+"""
 import json
 import os
 import shutil

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How sinewd starts, refuses to start, and leaves: pins, bpffs, half-made folders, uninstall."""
+"""How sinewd starts, refuses to start, and leaves: pins, bpffs, half-made folders, uninstall.
+
+Pitfalls: P-43, P-69, P-72.
+"""
 import contextlib
 import glob
 import os

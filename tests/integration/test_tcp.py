@@ -3,6 +3,8 @@
 
 A row is asked for in the served cgroup. What is no service must end exactly as it does outside, so those rows
 are asked for in both.
+
+Pitfalls: P-20, P-29, P-34, P-36.
 """
 import errno
 import json

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Services that change under connects: what was removed gets nothing more, what drains keeps what it has, nobody ever
 meets half a change, and the books stay right when a connection outlives its backend.
+
+Pitfalls: P-10, P-51, P-60, P-66.
 """
 import array
 import errno

@@ -3,6 +3,8 @@
 
 Blocking, not blocking, interrupted, repeated, undone; by TCP Fast Open, MPTCP and io_uring; from a bound port or device;
 past Sinew by a mark, by a workload and by the kernel itself.
+
+Pitfalls: P-21, P-22, P-24, P-25, P-26, P-27, P-28, P-30, P-31, P-32, P-33, P-35, P-37, P-40.
 """
 import errno
 import os

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is remembered of open TCP sockets: it is listed while they are open, it may be more than the table holds, and
 nothing of it stays. The table here has 1,024 places; the sockets that find theirs taken go to socket storage.
+
+Pitfalls: P-07.
 """
 import contextlib
 import errno

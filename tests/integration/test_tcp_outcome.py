@@ -2,6 +2,8 @@
 """How each TCP connect ended, by backend and by reason; and that what was counted as open is counted as closed.
 
 Clients and near servers live in `namespace`; what is silent or unreachable is behind a cable (far.py). Each row has a service of its own, so its counters tell about it alone.
+
+Pitfalls: P-35, P-66.
 """
 import errno
 import os

@@ -3,6 +3,8 @@
 
 The addresses of the "local" services are this namespace's own, too: what passes untouched ends at a server there,
 which answers with the service's address instead of a backend's.
+
+Pitfalls: P-06, P-08, P-20, P-22.
 """
 import errno
 import os

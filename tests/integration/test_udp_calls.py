@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rarer calls on datagram sockets: many messages at once, segments, io_uring, the error queue."""
+"""The rarer calls on datagram sockets: many messages at once, segments, io_uring, the error queue.
+
+Pitfalls: P-13, P-14.
+"""
 import collections
 import errno
 import os

@@ -3,6 +3,8 @@
 
 Within 1 s is what is promised; 3 s is what is waited for here. test_datagrams_end.py compares the ways of ending
 them; this file uses the one that this kernel has.
+
+Pitfalls: P-01, P-02, P-03, P-04, P-05, P-07, P-09, P-10, P-11, P-16.
 """
 import contextlib
 import errno

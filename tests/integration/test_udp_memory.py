@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is remembered of datagram sockets: under pressure, after their end, and when it is ambiguous; and its counters."""
+"""What is remembered of datagram sockets: under pressure, after their end, and when it is ambiguous; and its counters.
+
+Pitfalls: P-03, P-06, P-07, P-08, P-11, P-12, P-66.
+"""
 import json
 import os
 import socket

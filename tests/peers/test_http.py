@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Programs that people use, unchanged, reach a service by its address: each request is answered by a backend, every
-backend answers some, the client sees the service as its peer, and the kernel has counted each request once."""
+backend answers some, the client sees the service as its peer, and the kernel has counted each request once.
+
+Pitfalls: P-26, P-27.
+"""
 import os
 import socket
 

@@ -3,6 +3,7 @@
  * The daemon is killed at every point of a change: after each store into an array map, and after
  * each key that came or went. At each of these points every client sees a service as it was or as
  * it will be; and whatever the next daemon finds declared, it brings the maps to exactly that.
+ * Pitfalls: P-71.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,6 +2,7 @@
 /*
  * model/store_address: who may have which address. Only pools and allowed ranges can be claimed;
  * pool addresses follow from the name, and stay.
+ * Pitfalls: P-53.
  */
 #include <setjmp.h>
 #include <stdarg.h>
