@@ -185,7 +185,7 @@ def test_watch_draws_again_and_refuses_data(ctl, fake):
 def test_describe_a_service_says_everything(ctl):
     text = ctl("describe", "service", "shop/payments").out
     for part in ("payments", "team=billing", "10.96.0.10", "80/TCP  http", "gentle", "188,310 connects", "refused 9",
-                 "10.0.1.5:8080", "[fd00::9]:8080", "draining", "9/0/0/0", "FAILED (refused/timeout/unreachable/reset)"):
+                 "10.0.1.5:8080", "[fd00::9]:8080", "draining", "9/0/0/0", "REFUSED/TIMEOUT/UNREACH/RESET"):
         assert part in text, part
     assert max(map(len, text.splitlines())) <= 120
 

@@ -93,6 +93,19 @@ def test_describe_tells_the_whole_story(ctl, fake):
     assert re.search(r"^  \[fd00::9\]:8080 +100 +ok, slow start 62% +12 ", shown.out, re.M)
 
 
+def test_describe_cuts_no_heading_beside_the_longest_state(ctl, fake):
+    service = ailing()
+    service["status"]["endpoints"][1].update(usable=False, state="held", hold={
+        "kind": "eject", "until": "2026-01-02T13:01:07.341Z", "leftSeconds": 3599, "why": "leaks memory"})
+    for endpoint in service["status"]["endpoints"]:
+        endpoint.pop("zone", None)
+    serve(fake, service)
+    shown = ctl("describe", "service", "shop/payments")
+    assert "ZONE" not in shown.out and "ejected by hand, 59m59s left" in shown.out, shown
+    assert " REFUSED/TIMEOUT/UNREACH/RESET " in shown.out, shown.out
+    assert "..." not in shown.out and max(map(len, shown.lines)) <= 120, shown
+
+
 @pytest.mark.parametrize("status, remark", [
     ({}, "1 ejected"), ({"held": 2}, "1 ejected, 2 held"), ({"ejected": 0, "held": 1}, "1 held"),
     ({"panic": {"seconds": 42}}, "panic for 42s"), ({"usable": 0}, "no usable backend"), ({"ejected": 0}, "")])

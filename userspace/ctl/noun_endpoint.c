@@ -13,7 +13,8 @@
 #include "ctl/state.h"
 #include "ctl/units.h"
 
-#define FAILED_TITLE "FAILED (refused/timeout/unreachable/reset)"
+/* Short enough for the longest state, "ejected by hand, 59m59s left", beside it in 120 columns. */
+#define FAILED_TITLE "REFUSED/TIMEOUT/UNREACH/RESET"
 #define ADDRESS_TEXT_MAX 80
 
 static const struct table_column columns[] = {
@@ -133,7 +134,19 @@ static void add_failed(struct table *t, yyjson_val *item)
 		table_style(t, STYLE_WARN);
 }
 
-static void inner_row(struct table *t, yyjson_val *item)
+/* Without zones there is no column for them. */
+static bool has_zones(yyjson_val *endpoints)
+{
+	yyjson_val *item;
+	size_t i, n;
+
+	yyjson_arr_foreach (endpoints, i, n, item)
+		if (field_has(item, "/zone"))
+			return true;
+	return false;
+}
+
+static void inner_row(struct table *t, yyjson_val *item, bool is_zoned)
 {
 	yyjson_val *ports = field_get(item, "/ports");
 	char address[ADDRESS_TEXT_MAX], a[UNITS_TEXT], state[STATE_WORDS];
@@ -152,12 +165,14 @@ static void inner_row(struct table *t, yyjson_val *item)
 	add_failed(t, item);
 	table_add_text(t, units_seconds(field_number(item, "/p50Seconds"), a));
 	table_add_text(t, units_seconds(field_number(item, "/p99Seconds"), a));
-	table_add_text(t, field_text(item, "/zone"));
+	if (is_zoned)
+		table_add_text(t, field_text(item, "/zone"));
 }
 
 int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints)
 {
-	_cleanup_(table_freep) struct table *t = table_new(inner, ARRAY_SIZE(inner));
+	bool is_zoned = has_zones(endpoints);
+	_cleanup_(table_freep) struct table *t = table_new(inner, ARRAY_SIZE(inner) - !is_zoned);
 	struct table_layout layout = {.indent = "  ", .width = c->width, .colour = c->colour};
 	yyjson_val *item;
 	size_t i, n;
@@ -166,7 +181,7 @@ int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints)
 	if (!t)
 		return report_error(c, -ENOMEM, "out of memory");
 	yyjson_arr_foreach (endpoints, i, n, item)
-		inner_row(t, item);
+		inner_row(t, item, is_zoned);
 	r = table_print(t, c->out, &layout);
 	if (r < 0)
 		return report_error(c, r, "out of memory");
