@@ -191,6 +191,8 @@ def test_flows_are_filtered_and_bounded(shared):
     assert {i["service"] for i in items} == {"service-00003", "service-00013"}
     assert items[0]["state"] == "established"
     assert [(i["backend"], i.get("wire")) for i in items] == [("10.0.3.1:8080", "10.0.3.2:8080"), ("10.0.13.1:8080", None)]
+    gone = shared.get("/v1/flows?namespace=shop-5")["items"][0]
+    assert (gone["service"], gone["protocol"], gone["backend"]) == ("service-00005", "TCP", "10.0.5.1:8080"), "removed, but asked for"
     for query in ("limit=0", "limit=10001", "limit=x"):
         shared.ask("GET", "/v1/flows?" + query).problem(400)
 

@@ -406,6 +406,11 @@ static const char *flow_state(uint8_t state)
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }
 
+static uint8_t flow_proto(uint8_t state)
+{
+	return state < SN_FLOW_UDP_CONNECTED ? SN_PROTO_TCP : SN_PROTO_UDP;
+}
+
 /* Of a connect that went on: where its packets go, while the socket has the first backend. */
 static void wire_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct sn_flow *flow,
 		     struct view_place at)
@@ -426,9 +431,7 @@ const struct service *view_asked(const struct control *c, const struct sn_flow *
 	for (size_t i = 0; owner && i < owner->n_addresses; i++)
 		if (address_is_equal(&owner->address[i], &flow->orig))
 			return owner;
-	if (!owner)
-		return NULL;
-	asked.proto = owner->ports[port].proto;
+	asked.proto = owner ? owner->ports[port].proto : flow_proto(flow->state);
 	s = store_find_frontend(c->ops.store(c->ops.arg), &asked, &port);
 	return s ?: owner;
 }
@@ -436,19 +439,17 @@ const struct service *view_asked(const struct control *c, const struct sn_flow *
 yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const struct sn_flow *flow)
 {
 	yyjson_mut_val *object = yyjson_mut_obj(doc);
-	size_t endpoint, port;
+	size_t endpoint, port = 0;
 	const struct service *s = c->ops.backend_owner(c->ops.arg, flow->backend, flow->incarnation,
 						       &endpoint, &port);
+	const struct service *asked = view_asked(c, flow, s, port);
 	uint64_t now_ns = condition_now_ns();
 
-	if (s) {
-		const struct service *asked = view_asked(c, flow, s, port);
-
+	if (asked) {
 		view_add_text(doc, object, "namespace", asked->namespace);
 		view_add_text(doc, object, "service", asked->name);
-		(void)yyjson_mut_obj_add_str(doc, object, "protocol",
-					     view_proto(s->ports[port].proto));
 	}
+	(void)yyjson_mut_obj_add_str(doc, object, "protocol", view_proto(flow_proto(flow->state)));
 	(void)yyjson_mut_obj_add_uint(doc, object, "cookie", flow->cookie);
 	view_add_address_port(doc, object, "destination", &flow->orig, ntohs(flow->orig_port_be));
 	view_add_address_port(doc, object, "backend", &flow->peer, ntohs(flow->peer_port_be));

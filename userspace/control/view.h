@@ -31,8 +31,8 @@ struct view_place {
 	size_t endpoint, port;
 };
 yyjson_mut_val *view_backend(const struct control *c, yyjson_mut_doc *doc, struct view_place at);
-/* The service that a flow asked for; `owner` has the backend at `port`, and is another one if that
- * is lent by a fallback. NULL: no owner. */
+/* The service that a flow asked for; `owner` has the backend at `port`, is another one if that is
+ * lent by a fallback, and NULL if it was removed. NULL: the service was, too. */
 const struct service *view_asked(const struct control *c, const struct sn_flow *flow,
 				 const struct service *owner, size_t port);
 yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const struct sn_flow *flow);
