@@ -53,6 +53,24 @@ def check_bpf(report):
                 report.bad(path, line, f"bpf/ may see headers/, bpf/, <linux/*> and <bpf/bpf_*.h>, not {name}")
 
 
+def check_stage(report):
+    """A stage knows its maps, its knobs and other stages; tests compile it for user space, where there is no context
+    and no packet."""
+    for path in source.files(".h", roots=("bpf/stage",)):
+        for line, kind, name in includes(path):
+            if kind == '"' and not re.match(r"stage/|maps\.bpf\.h$|knobs\.bpf\.h$", name):
+                report.bad(path, line, f"a stage may see stages, maps.bpf.h and knobs.bpf.h, not {name}: no context, "
+                           "no packet; the hook fetches what it needs")
+
+
+def check_examples(report):
+    """What a person copies into a program of their own."""
+    for path in source.files(".c", ".h", roots=("examples",)):
+        for line, kind, name in includes(path):
+            if kind == '"' or name.startswith("sinew/"):
+                report.bad(path, line, f"an example stands alone: libc only, not {name}")
+
+
 def check_quoted(report, path, line, room, name):
     if name in GENERATED:
         if GENERATED[name] != room:
@@ -92,6 +110,8 @@ def main():
     report = source.Report()
     check_headers(report)
     check_bpf(report)
+    check_stage(report)
+    check_examples(report)
     check_userspace(report)
     report.end()
 

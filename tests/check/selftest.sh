@@ -108,6 +108,8 @@ bad includes.py 'not to base/' userspace/base/a.c <<<'#include <sinew/abi.h>'
 bad includes.py 'stands round one library' userspace/base/a.c <<<$'#include <curl/curl.h>\n#include <yyjson.h>'
 bad includes.py 'unknown room' userspace/attic/a.c <<<'#include <stdint.h>'
 bad includes.py 'bpf/ may see' bpf/stage/a.h <<<'#include <stdio.h>'
+bad includes.py 'a stage may see stages' bpf/stage/a.h <<<'#include "ctx.bpf.h"'
+bad includes.py 'an example stands alone' examples/a.c <<<'#include <sinew/report.h>'
 bad includes.py 'only kernel/ may see sinew.skel.h' userspace/daemon/a.c <<<'#include "sinew.skel.h"'
 
 bad names.py 'a.c:3: .*no typedef' userspace/base/a.c <<<$'typedef struct a {\n\tint b;\n} a;'

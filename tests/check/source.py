@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-ROOTS = ("headers", "bpf", "userspace", "tests", "scripts", "deploy", ".ci")
+ROOTS = ("headers", "bpf", "userspace", "tests", "examples", "scripts", "deploy", ".ci")
 SKIPPED = {"__pycache__", "corpus", ".pytest_cache", "build"}
 
 
