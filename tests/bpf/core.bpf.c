@@ -77,6 +77,14 @@ int t_history(void *ctx)
 
 /* --- many CPUs at once: one call of one stage, the clock being the caller's ------------------- */
 
+/* Who is first waits a little for another CPU, so that the two decide at the same moment. */
+__u32 door_arrived;
+
+static long wait_once(__u32 i, void *context)
+{
+	return *(volatile __u32 *)&door_arrived >= 2;
+}
+
 SEC("syscall")
 int t_choose(struct door_step *step)
 {
@@ -90,6 +98,8 @@ int t_choose(struct door_step *step)
 	ask.service = step->service;
 	ask.policy = step->argument;
 	ask.proto = SN_PROTO_TCP;
+	__sync_fetch_and_add(&door_arrived, 1);
+	bpf_loop(1 << 16, wait_once, NULL, 0);
 	step->reason = sn_choose(&ask, &pick);
 	step->backend = pick.index;
 	step->grade = pick.grade;

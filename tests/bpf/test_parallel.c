@@ -180,6 +180,7 @@ static unsigned choose_round(uint32_t seed, uint32_t grade)
 						     .argument = 1,
 						     .workload = 5,
 						     .draw = (seed * THREADS + i) * 2654435761u};
+	s->bss->door_arrived = 0;
 	runners_round();
 	for (uint32_t i = 0; i < THREADS; i++)
 		n += runners[i].step.reason == SN_R_CONNECTED &&
