@@ -18,7 +18,7 @@ import pytest
 from harness import raw
 from harness.daemon import Daemon
 from harness.far import make_far
-from harness.going import CLOSED, declare, entries, going, node, read_moved, traffic
+from harness.going import CLOSED, age, declare, entries, going, node, read_moved, traffic
 from harness.life import eventually, tool
 from harness.sandbox import Namespace, SandboxError, bpf_stats, program_time
 from harness.service import ask_tcp, connect_errno, put, serve_tcp, service
@@ -364,6 +364,35 @@ def test_filters_of_others_still_see_the_packets(sandbox, how, theirs):
     assert seen >= 6
     child.terminate()
     child.wait()
+    made.stop()
+
+
+def hold_open(vip, count):
+    """For Sandbox.spawn: so many connections, until its end."""
+    kept = [socket.create_connection((vip, 80)) for _ in range(count)]
+    yield
+    while kept:
+        time.sleep(60)
+
+
+def test_what_closed_long_ago_is_forgotten_and_then_interfaces_are_let_go(sandbox):
+    """Those that are open stay, and keep the programs where they are although no policy wants them any more."""
+    own = Namespace(sandbox, addresses=ADDRESSES)
+    made = Daemon(sandbox, BUILD, "tidy", sandbox.cgroup("tidy"), namespace=own)
+    sandbox.spawn(serve_tcp, GOOD, PORT, namespace=own)
+    put(made, going("on"))
+    declare(made, "dead", "10.96.0.1", (DEAD, PORT), [(GOOD, PORT)], "on")
+    assert eventually(lambda: carries(made, "lo"))
+    pid = sandbox.spawn(hold_open, "10.96.0.1", 3, namespace=own, cgroup=made.cgroup)
+    for _ in range(20):
+        assert sandbox.call(connect_errno, "10.96.0.1", 80, namespace=own, cgroup=made.cgroup) == 0
+    assert read_moved(made) == len(entries(made)) == 23 and age(made) == 20
+    assert eventually(lambda: read_moved(made) == 3, 12, 0.2) and len(entries(made)) == 3
+    put(made, going("on", attempts=0))
+    sandbox.end(pid)
+    assert not eventually(lambda: not carries(made, "lo"), 2) and read_moved(made) == 3
+    assert age(made) == 3
+    assert eventually(lambda: not carries(made, "lo"), 12, 0.2) and read_moved(made) == 0
     made.stop()
 
 

@@ -15,10 +15,12 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "kernel/tidy.h"
 #include "kernel/wants.h"
 
 #define RECEIVES_PER_TURN 64
 #define LOOKS_PER_TICK 16
+#define TIDY_TICKS 5 /* between two looks for what may be forgotten */
 
 const char *interfaces_why(const struct iface *i)
 {
@@ -290,10 +292,20 @@ static void look_after(struct daemon *d, struct iface *i)
 	}
 }
 
+/* What was moved, and has closed long ago, is forgotten, or no interface were ever let go of. */
+static void tidy(struct daemon *d)
+{
+	struct interfaces *s = &d->interfaces;
+
+	if (++s->ticks % TIDY_TICKS == 0 && wants_moved(&d->kernel) > 0)
+		(void)tidy_moved(&d->kernel); /* the next round tries again */
+}
+
 void interfaces_tick(struct daemon *d)
 {
 	struct interfaces *s = &d->interfaces;
 
+	tidy(d);
 	interfaces_refresh(d);
 	for (int i = 0; i < LOOKS_PER_TICK && (size_t)i < s->n; i++)
 		look_after(d, &s->all[s->next++ % s->n]);

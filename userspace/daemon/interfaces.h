@@ -39,7 +39,8 @@ struct interfaces {
 	size_t n, next;     /* the next one to be looked at in turn */
 	unsigned int round; /* of asking for all */
 	unsigned int wants; /* WANTS_*, as applied */
-	bool full;          /* there are more than INTERFACES_MAX; told once */
+	unsigned int ticks;
+	bool full; /* there are more than INTERFACES_MAX; told once */
 };
 
 /* Before privileges are given up. */
