@@ -31,7 +31,7 @@ SILENT = ("10.7.0.1", "10.7.0.2", "10.7.0.3")
 UNREACHABLE = ("10.8.0.1", "10.8.0.2", "10.8.0.3")
 SIZE = 50 << 20
 VIPS = {("lo", 4): "10.96.0.1", ("lo", 6): "fd96::1", ("wire", 4): "10.96.0.2", ("wire", 6): "fd96::2"}
-PLACES = [(place, six) for place in ("lo", "wire") for six in (4, 6)]
+PLACES = [(place, six) for place in ("lo", "wire", "pod") for six in (4, 6)]  # "pod": from behind a veth pair
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,41 @@ def serve_echo(address, port):
         client.close()
 
 
+@pytest.fixture(scope="module")
+def pod(sandbox, namespace, far):
+    """A container's namespace: its way out is a veth pair whose other end is in the host's, which routes."""
+    made = Namespace(sandbox, addresses=())
+    namespace.run(["ip", "link", "add", "pod", "type", "veth", "peer", "name", "eth", "netns", str(made.keeper.pid)])
+    for place, device, host in ((namespace, "pod", 1), (made, "eth", 2)):
+        place.run(["ip", "link", "set", device, "up"])
+        place.run(["ip", "address", "add", f"10.12.0.{host}/24", "dev", device])
+        place.run(["ip", "address", "add", f"fd12::{host}/64", "dev", device, "nodad"])
+    for net, gateway, back in (("10.12.0.0/24", "10.12.0.1", "10.9.0.1"), ("fd12::/64", "fd12::1", "fd09::1")):
+        made.run(["ip", "route", "add", "default", "via", gateway])
+        far.run(["ip", "route", "add", net, "via", back])
+    namespace.run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
+    yield made
+    namespace.run(["sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"])
+
+
 @pytest.fixture(params=PLACES, ids=lambda p: f"{p[0]}{p[1]}")
-def way(request, daemon):
-    """(VIP, VIP of the echo service, the live backend); afterwards the connects of the test did go on."""
+def way(request, sandbox, namespace, daemon):
+    """(VIP, VIP of the echo service, the live backend, what calls a function in the client's place); afterwards the
+    connects of the test did go on."""
     place, six = request.param
+    client = namespace
+    if place == "pod":
+        place, client = "wire", request.getfixturevalue("pod")
+        assert eventually(lambda: "pod" in {one["name"] for one in daemon.get("/v1/status")["interfaces"]
+                                            if not one.get("reason")})
     names = (f"{place}{six}", f"{place}{six}-echo")
     before = sum(traffic(daemon, name)["failedOver"] for name in names)
     vip = VIPS[place, six]
-    yield vip, vip.replace("96", "97", 1), (LO if place == "lo" else WIRE)[six][1]
+
+    def call(function, *args, seconds=60):
+        return sandbox.call(function, *args, namespace=client, cgroup=daemon.cgroup, seconds=seconds)
+    call.place = client
+    yield vip, vip.replace("96", "97", 1), (LO if place == "lo" else WIRE)[six][1], call
     assert sum(traffic(daemon, name)["failedOver"] for name in names) > before
     for name in names:
         assert eventually(lambda: traffic(daemon, name)["active"] == 0), name  # pylint: disable=cell-var-from-loop
@@ -150,20 +177,20 @@ def ask_by_epoll(vip):
         return first, [mask for _, mask in ready], error, again, raw.peer(sock), raw.read_all(sock).decode()
 
 
-def test_non_blocking_and_epoll(way, inside):
+def test_non_blocking_and_epoll(way):
     """The second call of connect() tells that the first one is done, as it does without us."""
-    vip, _, live = way
-    first, masks, *told = inside(ask_by_epoll, vip)
+    vip, _, live, call = way
+    first, masks, *told = call(ask_by_epoll, vip)
     assert first == errno.EINPROGRESS and masks[0] & select.EPOLLOUT and not masks[0] & select.EPOLLERR
     assert told == [0, 0, (vip, 80), live]
 
 
 @pytest.mark.parametrize("mode", ["plain", "async", "sqpoll"])
-def test_io_uring(way, sandbox, namespace, daemon, mode):
-    vip, _, live = way
-    said = sandbox.run([tool(BUILD, "uring_connect"), mode, vip, "80"], namespace=namespace, cgroup=daemon.cgroup).split()
+def test_io_uring(way, sandbox, daemon, mode):
+    vip, _, live, call = way
+    said = sandbox.run([tool(BUILD, "uring_connect"), mode, vip, "80"], namespace=call.place, cgroup=daemon.cgroup).split()
     if said == ["none"]:
-        sandbox.call(raw.ask, family(vip), raw.sockaddr(vip, 80), namespace=namespace, cgroup=daemon.cgroup)
+        call(raw.ask, family(vip), raw.sockaddr(vip, 80))
         pytest.skip("this kernel has no io_uring")
     assert said == ["0", vip, "80", live]
 
@@ -198,9 +225,9 @@ def ask_bound(vip, times):
     return seen
 
 
-def test_a_bound_port_used_again_and_again(way, inside):
-    vip, _, live = way
-    assert inside(ask_bound, vip, 20) == [(0, (vip, 80), live)] * 20
+def test_a_bound_port_used_again_and_again(way):
+    vip, _, live, call = way
+    assert call(ask_bound, vip, 20) == [(0, (vip, 80), live)] * 20
 
 
 def transfer(vip, size):
@@ -224,9 +251,9 @@ def transfer(vip, size):
     return count, sent.hexdigest() == got.hexdigest()
 
 
-def test_fifty_megabytes_both_ways_and_a_half_close(way, inside):
+def test_fifty_megabytes_both_ways_and_a_half_close(way):
     """With segmentation offload as the devices have it."""
-    assert inside(transfer, way[1], SIZE, seconds=120) == (SIZE, True)
+    assert way[3](transfer, way[1], SIZE, seconds=120) == (SIZE, True)
 
 
 def wait_for_reset(sandbox, far, vip, pause):
