@@ -4,6 +4,17 @@ one that answers. From the host over loopback and over Ethernet, and from behind
 
     far, with the backends .2 .3 .4    host, with sinewd    inner, as a container is
         end 10.2.0.2-4, fd02::2-4 ---- out .1    in .1 ---- eth 10.1.0.2, fd01::2
+
+What failover must take care of, and who shows it:
+    F-1  checksums of partial and of big packets: here (exchange), test_failover_ways (fifty megabytes), bpf/test_failover
+    F-2  entries outlive their sockets by 2 MSL, a full table is counted: core/test_syn, test_failover_hard (full bucket),
+         test_failover_ways (a bound port)
+    F-3  nothing after the handshake: test_failover_ways (a late reset)
+    F-4  forged answers steer nothing: bpf/test_failover, test_failover_hard
+    F-5  who looks sees both backends: here (flows), ctl/test_get
+    F-6  IPv6, MPTCP, mapped addresses, every option of a SYN, stacked interfaces: here, test_failover_ways,
+         bpf/test_failover, test_failover_stacked
+    F-7  a daemon that ends or changes touches no translated flow: test_failover_hard, test_failover_interfaces
 """
 import contextlib
 import errno
@@ -157,6 +168,14 @@ def exchange(address, size):
     return got == text
 
 
+def flows_while_open(daemon, address, times):
+    """What the daemon says of so many connections, and the peers that their sockets have."""
+    with contextlib.ExitStack() as clients:
+        peers = {clients.enter_context(socket.create_connection((address, 80), timeout=10)).getpeername()[:2]
+                 for _ in range(times)}
+        return daemon.get("/v1/flows")["items"], peers
+
+
 WAYS = pytest.mark.parametrize("way", ["lo", "out", "inner"])
 FAMILIES = pytest.mark.parametrize("six", [0, 1], ids=["v4", "v6"])
 
@@ -186,6 +205,17 @@ def test_what_comes_after_is_translated_both_ways(net, way, six):
     net.put(*dead(side), LIVE[side], port=8081)
     for _ in range(8):
         assert net.call(exchange, (VIP, VIP6)[six], 4 << 20, **inside)
+
+
+@pytest.mark.parametrize("way", ["lo", "out"])
+def test_f5_flows_show_the_first_backend_and_the_one_on_the_wire(net, way):
+    net.put(*dead(way), LIVE[way])
+    flows, peers = net.call(flows_while_open, net.daemon, VIP, 30)
+    live, gone = f"{LIVE[way][0]}:8080", {f"{four}:8080" for four in DEAD[way][0]}
+    seen = [(flow["backend"], flow.get("wire")) for flow in flows if flow["destination"] == f"{VIP}:80"]
+    assert peers == {(VIP, 80)} and len(seen) >= 30
+    assert {backend for backend, wire in seen if wire is None} <= {live}
+    assert {(backend in gone, wire) for backend, wire in seen if wire} == {(True, live)}
 
 
 @WAYS
