@@ -107,14 +107,18 @@ SN_ONCE int sn_rewrite_is_partial(struct __sk_buff *skb, __u32 sum_at)
  * what it returned, if a device is to fill in TCP's sum; else < 0. */
 SN_ONCE int sn_rewrite_syn(struct __sk_buff *skb, const struct sn_syn *syn, __u32 l3, int pseudo)
 {
-	__u32 length, ip;
 	__u16 sum = pseudo;
+	__u64 length;
+	__u32 ip;
 
 	if (!syn)
 		return 0;
 	length = syn->length;
 	ip = sn_reborn_is_v6(syn) ? SN_IP6_BYTES : SN_IP4_BYTES;
-	if (length < SN_IP4_BYTES + SN_TCP_BYTES || length > SN_SYN_MAX)
+	if (length > SN_SYN_MAX)
+		return 0;
+	asm volatile("" : "+r"(length)); /* two tests, as in sn_keep_headers() */
+	if (length < SN_IP4_BYTES + SN_TCP_BYTES)
 		return 0;
 	if (bpf_skb_change_tail(skb, l3 + length, 0))
 		return 0;

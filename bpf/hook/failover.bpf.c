@@ -204,6 +204,17 @@ SN_ONCE int sn_failure_end(struct __sk_buff *skb, const struct sn_passage *at, i
 	return is_syn ? sn_send_syn(skb, at, syn) : TC_ACT_SHOT;
 }
 
+/* Two tests instead of one for the range, from which the verifier of Linux 6.1 learns nothing. */
+static __always_inline int sn_keep_headers(struct __sk_buff *skb, __u32 l3, struct sn_syn *syn,
+					   __u64 length)
+{
+	if (length > SN_SYN_MAX)
+		return 0;
+	asm volatile("" : "+r"(length));
+	return length >= SN_IP4_BYTES + SN_TCP_BYTES &&
+	       !bpf_skb_load_bytes(skb, l3, syn->headers, length);
+}
+
 /* What a SYN is kept by; 0 with the reason counted: not one that may be sent anew. */
 static __always_inline int sn_keep(struct __sk_buff *skb, const struct sn_passage *at,
 				   struct sn_syn *syn)
@@ -215,8 +226,7 @@ static __always_inline int sn_keep(struct __sk_buff *skb, const struct sn_passag
 		return 0;
 	}
 	if (at->packet.l4 - at->packet.l3 != (at->packet.is_v6 ? SN_IP6_BYTES : SN_IP4_BYTES) ||
-	    at->packet.bytes < length || length < SN_IP4_BYTES + SN_TCP_BYTES ||
-	    length > SN_SYN_MAX || bpf_skb_load_bytes(skb, at->packet.l3, syn->headers, length)) {
+	    at->packet.bytes < length || !sn_keep_headers(skb, at->packet.l3, syn, length)) {
 		sn_count_node(SN_R_SYN_ODD);
 		return 0;
 	}

@@ -62,8 +62,9 @@ static __always_inline int sn_datagram_sticky(struct sn_flow *flow, __u64 cookie
 	return flow->flags & SN_FLOW_MANY && sn_datagram_further(flow, cookie, dest, ret);
 }
 
-/* The flow's backend is gone: late replies from it still translate back. */
-static __always_inline void sn_datagram_leave(const struct sn_flow *flow, __u64 cookie)
+/* The flow's backend is gone: late replies from it still translate back. Out of line, for the
+ * stack. */
+static __noinline void sn_datagram_leave(const struct sn_flow *flow, __u64 cookie)
 {
 	struct sn_reverse back = {.addr = flow->orig, .port_be = flow->orig_port_be};
 	struct sn_reverse_key key;

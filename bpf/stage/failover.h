@@ -97,10 +97,11 @@ static __noinline void sn_report_failed_over(const struct sn_flow *flow, __u32 r
 					     __u64 now)
 {
 	struct sn_event *event = sn_event_new(SN_EVENT_FAILED_OVER, reason, now);
-	struct sn_backend *backend = sn_backend_at(flow->backend);
+	struct sn_backend *backend;
 
 	if (!event)
 		return;
+	backend = sn_backend_at(flow->backend);
 	if (backend) {
 		event->service = backend->service;
 		event->peer = backend->addr;

@@ -103,36 +103,33 @@ static __always_inline __u64 sn_pick_of_two(const struct sn_ask *ask, const stru
 	return SN_CANDIDATE_RANK(other) > SN_CANDIDATE_RANK(first) ? other : first;
 }
 
-struct sn_further {
-	const struct sn_ask *ask;
-	const struct sn_level *level;
-	__u64 best;
-	__u32 at;
-	__u32 pad;
-};
-
-static long sn_further_once(__u32 i, struct sn_further *further)
-{
-	__u64 other = sn_look(further->ask, further->level, further->at, 0);
-
-	if (!other || SN_CANDIDATE_GRADE(other) > SN_CANDIDATE_GRADE(further->best))
-		further->best = other;
-	further->at = further->at + 1 < further->level->count ? further->at + 1 : 0;
-	return !other || SN_CANDIDATE_GRADE(other) >= SN_GRADE_GOOD;
-}
-
 /* Slots in a row, as it is done when those drawn cannot be had: from another drawn one on, so that
  * what an ejected member leaves is not all its neighbour's. A caller that is hashed comes to the
- * same one each time. The helper's loop, because its body is judged once: Linux 6.1 follows a loop
- * of our own through a million instructions and gives up. */
-static __always_inline __u64 sn_pick_further(const struct sn_ask *ask, const struct sn_level *level,
-					     __u32 position, __u64 best)
+ * same one each time. The place is counted from `i` anew each time: around a call the verifier of
+ * Linux 6.1 takes every number that lives on for one that matters, and reads the loop for each
+ * value of it. (bpf_loop() would need more stack than it grants.) */
+SN_ONCE __u64 sn_pick_further(const struct sn_ask *ask, const struct sn_level *level,
+			      __u32 position, __u64 best)
 {
-	struct sn_further further = {.ask = ask, .level = level, .best = best};
+	__u32 begin, at, left;
+	__u64 other;
 
-	further.at = (__u64)sn_mix(position ^ 0x9e3779b1u) * level->count >> 32;
-	bpf_loop(level->count < SN_LOOKS ? level->count : SN_LOOKS, sn_further_once, &further, 0);
-	return further.best;
+	if (!ask || !level)
+		return 0;
+	left = level->count < SN_LOOKS ? level->count : SN_LOOKS;
+	begin = (__u64)sn_mix(position ^ 0x9e3779b1u) * level->count >> 32;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < SN_LOOKS; i++) {
+		if (i >= left || SN_CANDIDATE_GRADE(best) >= SN_GRADE_GOOD)
+			break;
+		at = begin + i < level->count ? begin + i : begin + i - level->count;
+		other = sn_look(ask, level, at, 0);
+		if (!other)
+			return 0;
+		if (SN_CANDIDATE_GRADE(other) > SN_CANDIDATE_GRADE(best))
+			best = other;
+	}
+	return best;
 }
 
 /* The best of the level that was looked at; 0: the set was given away meanwhile. */
