@@ -102,6 +102,44 @@ static __always_inline int sn_is_listening(struct __sk_buff *skb, const struct s
 	return 1;
 }
 
+/* From there to the client. Returns the bytes of it that count. */
+static __always_inline __u32 sn_way_tuple(struct bpf_sock_tuple *tuple, const struct sn_addr *from,
+					  __u32 port_be, const struct sn_syn *syn)
+{
+	if (sn_is_v4(from)) {
+		tuple->ipv4.saddr = from->word_be[3];
+		tuple->ipv4.daddr = syn->client.word_be[3];
+		tuple->ipv4.sport = port_be;
+		tuple->ipv4.dport = syn->client_port_be;
+		return sizeof(tuple->ipv4);
+	}
+	__builtin_memcpy(tuple->ipv6.saddr, from, 16);
+	__builtin_memcpy(tuple->ipv6.daddr, &syn->client, 16);
+	tuple->ipv6.sport = port_be;
+	tuple->ipv6.dport = syn->client_port_be;
+	return sizeof(tuple->ipv6);
+}
+
+/* Has the client another connection between the port and that backend? Both would be one on the
+ * wire. One in TIME_WAIT may be followed by a new one. */
+SN_ONCE int sn_way_is_taken(struct __sk_buff *skb, const struct sn_syn *syn,
+			    const struct sn_addr *to, __u32 port_be)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	__u32 state;
+
+	if (!syn || !to || syn->side == SN_SIDE_BEHIND)
+		return 0;
+	sk = bpf_skc_lookup_tcp(skb, &tuple, sn_way_tuple(&tuple, to, port_be, syn),
+				BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state != BPF_TCP_LISTEN && state != BPF_TCP_TIME_WAIT;
+}
+
 /* A connect over the loopback device may go on to local addresses only. The routes tell which those
  * are, where forwarding is on; else 127.0.0.0/8 and ::1 are, and addresses that somebody listens
  * on. */

@@ -130,7 +130,8 @@ SN_ONCE int sn_go_on(struct __sk_buff *skb, const struct sn_passage *at)
 		if (!next)
 			return 0;
 		if (sn_failover_target(syn, next, &target, &port) &&
-		    sn_way_leads(skb, syn, &target, port))
+		    sn_way_leads(skb, syn, &target, port) &&
+		    !sn_way_is_taken(skb, syn, &target, port))
 			break;
 		sn_failover_unpick(next);
 		sn_count_node(SN_R_NO_WAY);
@@ -146,12 +147,25 @@ SN_ONCE int sn_go_on(struct __sk_buff *skb, const struct sn_passage *at)
 	return port;
 }
 
-/* Makes the entry ours. 0: it is another one's, or not in its SYN phase. */
-static __always_inline __u8 sn_seize(struct sn_syn *syn)
+/* Is it the SYN that was kept, a quote of it or an answer to it? */
+static __always_inline int sn_is_about(const struct sn_packet *p, const struct sn_syn *syn)
 {
-	if (sn_syn_move(syn, SN_SYN_SAVED, SN_SYN_BUSY))
-		return SN_SYN_SAVED;
-	return sn_syn_move(syn, SN_SYN_MOVED, SN_SYN_BUSY) ? SN_SYN_MOVED : 0;
+	if (p->quote || !(p->flags & SN_TCP_ACK))
+		return p->seq_be == syn->isn_be;
+	return bpf_ntohl(p->ack_be) == bpf_ntohl(syn->isn_be) + 1;
+}
+
+/* Makes the entry ours. 0: it is not in its SYN phase, or another connect's since it was found. */
+static __always_inline __u8 sn_seize(const struct sn_passage *at, struct sn_syn *syn)
+{
+	__u8 state = sn_syn_move(syn, SN_SYN_SAVED, SN_SYN_BUSY)   ? SN_SYN_SAVED
+		     : sn_syn_move(syn, SN_SYN_MOVED, SN_SYN_BUSY) ? SN_SYN_MOVED
+								   : 0;
+
+	if (!state || sn_is_about(&at->packet, syn))
+		return state;
+	sn_syn_show(syn, syn->now_port_be, state, at->now);
+	return 0;
 }
 
 /* The backend failed, and the packet says so. 1: the entry is ours now, and another backend may be
@@ -171,7 +185,7 @@ SN_ONCE int sn_failure_begin(struct __sk_buff *skb, struct sn_passage *at)
 		skb, at->packet.l4 + (at->packet.quote ? SN_ICMP_SUM : SN_TCP_SUM));
 	if (at->is_partial && at->packet.quote)
 		return 0;
-	at->state = sn_seize(syn);
+	at->state = sn_seize(at, syn);
 	return !!at->state;
 }
 
@@ -294,7 +308,7 @@ static __always_inline int sn_silence_begin(struct sn_passage *at, struct sn_syn
 	if (at->now < syn->sent_ns + wait / 10 * 9)
 		return 0;
 	at->reason = SN_R_TIMEOUT;
-	at->state = sn_seize(syn);
+	at->state = sn_seize(at, syn);
 	return !!at->state;
 }
 
@@ -371,10 +385,16 @@ SN_ONCE int sn_on_way_out(struct __sk_buff *skb, const struct sn_passage *at)
 	return sn_send_out(skb, at, syn);
 }
 
-/* Does the answer belong to the SYN that was kept? */
+/* Does it answer the SYN that was kept? Before that was, anything may be of another connection
+ * between the same ends, where the socket has none. */
 static __always_inline int sn_is_answer(const struct sn_packet *p, const struct sn_syn *syn)
 {
-	return p->flags & SN_TCP_ACK && bpf_ntohl(p->ack_be) == bpf_ntohl(syn->isn_be) + 1;
+	if (p->flags & (SN_TCP_SYN | SN_TCP_RST) && p->flags & SN_TCP_ACK &&
+	    bpf_ntohl(p->ack_be) == bpf_ntohl(syn->isn_be) + 1)
+		return 1;
+	if (p->flags & SN_TCP_RST)
+		sn_count_node(SN_R_FORGED);
+	return 0;
 }
 
 /* An answer from the backend that is being tried. Returns why the connect would fail by it; 0: it
@@ -383,13 +403,6 @@ static __always_inline __u32 sn_on_answer(const struct sn_passage *at, struct sn
 {
 	const struct sn_packet *p = &at->packet;
 
-	if (!(p->flags & (SN_TCP_SYN | SN_TCP_RST)))
-		return 0;
-	if (!sn_is_answer(p, syn)) {
-		if (p->flags & SN_TCP_RST)
-			sn_count_node(SN_R_FORGED);
-		return 0;
-	}
 	if (p->flags & SN_TCP_RST)
 		return sn_is_home(at, syn, sn_side_in(at)) ? SN_R_REFUSED : 0;
 	if (!sn_syn_move(syn, SN_SYN_SAVED, SN_SYN_ANSWERED))
@@ -427,8 +440,11 @@ SN_ONCE int sn_on_way_in(struct __sk_buff *skb, struct sn_passage *at)
 		return TC_ACT_SHOT;
 	if (!sn_is_from_now(skb, at, syn, &at->packet.src, at->packet.src_port_be))
 		return sn_translates(syn) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
-	if (sn_is_open(syn))
+	if (sn_is_open(syn)) {
+		if (!sn_is_answer(&at->packet, syn))
+			return TC_ACT_UNSPEC;
 		at->reason = sn_on_answer(at, syn);
+	}
 	if (at->reason)
 		return SN_FAILED;
 	if (sn_syn_is_past(syn, at->now))

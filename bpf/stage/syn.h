@@ -81,11 +81,12 @@ static __always_inline void sn_syn_open(struct sn_syn *syn)
 	*(volatile __u64 *)&syn->cookie = 0;
 }
 
-/* An entry whose socket has gone: opened, or kept for late packets if it translates. One that is
- * busy is left to who is changing it. */
+/* An entry whose socket has gone: opened, or kept for late packets if it was answered where it
+ * went. One that is busy is left to who is changing it. */
 SN_ONCE int sn_syn_settle(struct sn_syn *syn, __u64 now)
 {
 	__u8 state;
+	int keeps;
 
 	if (!syn)
 		return 0;
@@ -94,11 +95,12 @@ SN_ONCE int sn_syn_settle(struct sn_syn *syn, __u64 now)
 		state = *(volatile __u8 *)&syn->state;
 		if (state == SN_SYN_BUSY || state == SN_SYN_CLOSED || state == SN_SYN_FREE)
 			return 0;
-		if (syn->moves)
+		keeps = syn->moves && state != SN_SYN_MOVED;
+		if (keeps)
 			syn->closed_ns = now;
-		if (!sn_syn_move(syn, state, syn->moves ? SN_SYN_CLOSED : SN_SYN_FREE))
+		if (!sn_syn_move(syn, state, keeps ? SN_SYN_CLOSED : SN_SYN_FREE))
 			continue;
-		if (!syn->moves)
+		if (!keeps)
 			sn_syn_open(syn);
 		return 1;
 	}
