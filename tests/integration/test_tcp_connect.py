@@ -36,9 +36,11 @@ def far(sandbox, namespace, daemon):
         sandbox.spawn(serve_tcp, address, 8080, namespace=namespace)
     namespace.run(["ip", "address", "add", "10.96.9.9/32", "dev", "lo"])
     sandbox.spawn(serve_tcp, "10.96.9.9", 80, namespace=namespace)  # who answers at this service's own address
+    put(daemon, {"apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"name": "unjudged", "namespace": "test"},
+                 "spec": {"outlierDetection": {"consecutiveFailures": 0, "failureRatio": "0%"}}})
     put(daemon,
         service("one", "10.96.0.1", [("10.1.0.1", 8080)]), service("two", "10.96.0.2", [("10.1.0.2", 8080)]),
-        service("six", "fd96::1", [("fd00::1", 8080)]), service("closed", "10.96.0.3", [("10.1.0.1", 9)]),
+        service("six", "fd96::1", [("fd00::1", 8080)]), service("closed", "10.96.0.3", [("10.1.0.1", 9)], policy="unjudged"),
         service("silent", "10.96.0.4", [("10.7.0.4", 8080)]), service("seen", "10.96.9.9", [("10.1.0.1", 8080)]),
         service("port", "10.96.0.5", [("10.1.0.2", 4444)], port=4444),
         service("self", "10.96.0.11", [("10.1.0.2", 4445)], port=4445))
