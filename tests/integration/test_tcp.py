@@ -27,8 +27,11 @@ ENDS6 = [("fd00::1", 8080), ("fd00::2", 8080), ("fd00::3", 8080)]
 def world(sandbox, namespace, daemon):
     for address, port in ENDS4 + ENDS6:
         sandbox.spawn(serve_tcp, address, port, namespace=namespace)
-    put(daemon,
-        service("weighted", "10.96.0.10", [("10.1.0.1", 8080, 200), ("10.1.0.2", 8080), ("10.1.0.3", 8080)]),
+    # p2c weighs how long connects take, too, which on a slow machine says more than weights do
+    put(daemon, {"apiVersion": "sinew/v1", "kind": "TrafficPolicy",
+                 "metadata": {"name": "weights", "namespace": "test"}, "spec": {"loadBalancer": {"algorithm": "random"}}},
+        service("weighted", "10.96.0.10", [("10.1.0.1", 8080, 200), ("10.1.0.2", 8080), ("10.1.0.3", 8080)],
+                policy="weights"),
         service("four", "10.96.0.11", ENDS4[:1]), service("six", "fd96::11", ENDS6[:1]),
         service("both", ["10.96.0.12", "fd96::12"], [ENDS4[1], ENDS6[1]]),
         service("empty", ["10.96.0.13", "fd96::13"], []),
