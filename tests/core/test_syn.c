@@ -40,12 +40,13 @@ static struct sn_syn *find(void)
 	return at ? sn_syn_at(at - 1) : NULL;
 }
 
-/* It went on once, as failover writes it. */
-static void move(struct sn_syn *syn)
+/* It went on once, as failover writes it; `state`: SN_SYN_ANSWERED when that backend has answered.
+ */
+static void move(struct sn_syn *syn, __u8 state)
 {
 	syn->moves = 1;
 	sn_moved_add(1);
-	sn_syn_show(syn, syn->now_port_be, SN_SYN_MOVED, core.now);
+	sn_syn_show(syn, syn->now_port_be, state, core.now);
 }
 
 static void test_an_entry_that_did_not_move_goes_with_its_socket(void **state)
@@ -57,10 +58,21 @@ static void test_an_entry_that_did_not_move_goes_with_its_socket(void **state)
 	assert_int_equal(*sn_moved_count(), 0);
 }
 
+/* Nobody will send anything late. */
+static void test_one_that_moved_in_vain_goes_with_its_socket(void **state)
+{
+	assert_int_equal(claim(7), 1);
+	move(find(), SN_SYN_MOVED);
+	assert_int_equal(*sn_moved_count(), 1);
+	assert_int_equal(sn_syn_end(&client, PORT, 7, core.now), 1);
+	assert_null(find());
+	assert_int_equal(*sn_moved_count(), 0);
+}
+
 static void test_one_that_moved_translates_until_two_msl_after_the_close(void **state)
 {
 	assert_int_equal(claim(7), 1);
-	move(find());
+	move(find(), SN_SYN_ANSWERED);
 	assert_int_equal(sn_syn_end(&client, PORT, 7, core.now), 1);
 	assert_non_null(find());
 	for (uint64_t cookie = 8; cookie < 8 + SN_SYN_WAYS - 1; cookie++)
@@ -76,7 +88,7 @@ static void test_one_that_moved_translates_until_two_msl_after_the_close(void **
 static void test_a_new_connection_between_the_same_ends_ends_the_wait(void **state)
 {
 	assert_int_equal(claim(7), 1);
-	move(find());
+	move(find(), SN_SYN_ANSWERED);
 	assert_int_equal(sn_syn_end(&client, PORT, 7, core.now), 1);
 	assert_int_equal(sn_syn_forget(&client, &peer, PORT | (__u32)bpf_htons(8080) << 16), 1);
 	assert_null(find());
@@ -99,6 +111,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_an_entry_that_did_not_move_goes_with_its_socket, begin),
+		cmocka_unit_test_setup(test_one_that_moved_in_vain_goes_with_its_socket, begin),
 		cmocka_unit_test_setup(test_one_that_moved_translates_until_two_msl_after_the_close,
 				       begin),
 		cmocka_unit_test_setup(test_a_new_connection_between_the_same_ends_ends_the_wait,

@@ -189,6 +189,8 @@ static void add_keys(struct walk *w, yyjson_val *object, yyjson_val *written)
 	yyjson_val *key, *value;
 	char buf[VALUE_TEXT];
 
+	if (!yyjson_is_obj(object))
+		return; /* an answer without it: the library's loop would step beyond a NULL */
 	yyjson_obj_foreach (object, i, n, key, value) {
 		yyjson_val *mine = written ? yyjson_obj_get(written, yyjson_get_str(key)) : NULL;
 
