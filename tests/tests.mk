@@ -123,7 +123,7 @@ ctl: all $(call RING_DEPS,ctl) ## the command line, as a user types it
 	@$(RING_RUN) ctl $(call RING_BIN,ctl) $(call RING_SCRIPT,ctl)
 
 integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandboxes: connects, kills, upgrades
-	@$(RING_RUN) integration --root --timeout 600 $(call RING_BIN,integration) $(call RING_SCRIPT,integration)
+	@$(RING_RUN) integration --root --timeout 1200 $(call RING_BIN,integration) $(call RING_SCRIPT,integration)
 
 peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
 	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
