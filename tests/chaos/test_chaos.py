@@ -18,12 +18,12 @@ from world import BACKENDS, FAR_VIP, LOCAL, NEAR_VIP, POD_VIP, PORT, World
 
 from conftest import BUILD
 
-SECONDS = int(os.environ.get("CHAOS_SECONDS", "60"))
-SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+SECONDS = int(os.environ.get("CHAOS_SECONDS") or 60)
+SEED = int(os.environ.get("CHAOS_SEED") or 0) or random.SystemRandom().randrange(1, 10**9)
 THREADS = 4
 SERVICES = {"far": (FAR_VIP, BACKENDS, "host"), "near": (NEAR_VIP, LOCAL, "host"), "pod": (POD_VIP, BACKENDS, "container")}
 EVENTS = {"server": 40, "blackhole": 10, "unreachable": 10, "daemon": 12, "uplink": 6, "interface": 12}  # how often
-ONLY = os.environ.get("CHAOS_ONLY", ",".join(EVENTS)).split(",")
+ONLY = (os.environ.get("CHAOS_ONLY") or ",".join(EVENTS)).split(",")
 FAILED = ("refused", "timeout", "unreachable")  # what the caller may see, and how it is booked
 POLICY = {"apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"name": "rough", "namespace": "test"},
           "spec": {"outlierDetection": {"consecutiveFailures": 3, "baseEjectionTime": "500ms", "maxEjectionTime": "4s",
