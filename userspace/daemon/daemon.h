@@ -51,8 +51,9 @@ struct daemon {
 	char *cgroup_mount;
 
 	uv_signal_t term, interrupt, hangup;
-	uv_timer_t tick;  /* heartbeat, watchdog, links, workloads */
-	uv_timer_t sweep; /* stale datagram sockets */
+	uv_timer_t tick;   /* heartbeat, watchdog, links, workloads */
+	uv_timer_t sweep;  /* stale datagram sockets */
+	uv_timer_t listen; /* events that did not wake us */
 	uv_poll_t events_poll, evict_poll;
 	uv_prepare_t prepare;
 	bool events_open, evict_open;
