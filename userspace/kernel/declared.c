@@ -3,6 +3,7 @@
  * What is declared once a plan is applied: the plan's objects over the store's. Before draft.c,
  * which asks for a service's policy and for its fallback services. Changes nothing.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernel/entry.h"
@@ -15,47 +16,47 @@ static int compare(const char *namespace, const char *name, const char *other_na
 	return r ? r : strcmp(name, other_name);
 }
 
+struct sought {
+	const char *namespace, *name;
+};
+
+static int compare_service(const void *key, const void *item)
+{
+	const struct plan_service *at = item;
+	const struct service *s = at->new ?: at->old;
+	const struct sought *k = key;
+
+	return compare(k->namespace, k->name, s->namespace, s->name);
+}
+
+static int compare_policy(const void *key, const void *item)
+{
+	const struct plan_policy *at = item;
+	const struct policy *p = at->new ?: at->old;
+	const struct sought *k = key;
+
+	return compare(k->namespace, k->name, p->namespace, p->name);
+}
+
 /* A plan lists its changes by namespace and name. */
 static const struct plan_service *find_service(const struct plan *plan, const char *namespace,
 					       const char *name)
 {
-	size_t low = 0, high = plan ? plan->n_services : 0;
+	const struct sought key = {namespace, name};
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct plan_service *at = &plan->services[middle];
-		const struct service *s = at->new ?: at->old;
-		int r = compare(s->namespace, s->name, namespace, name);
-
-		if (!r)
-			return at;
-		if (r < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return plan && plan->n_services ? bsearch(&key, plan->services, plan->n_services,
+						  sizeof(*plan->services), compare_service)
+					: NULL;
 }
 
 static const struct plan_policy *find_policy(const struct plan *plan, const char *namespace,
 					     const char *name)
 {
-	size_t low = 0, high = plan ? plan->n_policies : 0;
+	const struct sought key = {namespace, name};
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct plan_policy *at = &plan->policies[middle];
-		const struct policy *p = at->new ?: at->old;
-		int r = compare(p->namespace, p->name, namespace, name);
-
-		if (!r)
-			return at;
-		if (r < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return plan && plan->n_policies ? bsearch(&key, plan->policies, plan->n_policies,
+						  sizeof(*plan->policies), compare_policy)
+					: NULL;
 }
 
 struct service *declared_service(const struct declared *d, const char *namespace, const char *name)
