@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Services whose connects go on: a dead backend that is nearly always picked first, and what is counted of it.
+"""Services whose connects go on: a dead backend that is always picked first, and what is counted of it.
 
 Before it: sandbox.py, daemon.py and service.py. After it: tests of what goes wrong around failover. Nothing but failover
 is on: no ejection, no memory of failures, no budget.
@@ -7,6 +7,7 @@ is on: no ejection, no memory of failures, no budget.
 import ctypes
 import json
 import os
+import socket
 import struct
 import subprocess
 
@@ -20,9 +21,9 @@ SYN = struct.Struct("=Q48x2s4xBBI4sII8xQ16xBB102x")  # see struct sn_syn in head
 SYN_FIELDS = ("cookie", "client_port_be", "state", "side", "ifindex", "isn_be", "service", "workload", "closed_ns",
               "n_tried", "moves")
 CLOSED = 4  # the state of one that is kept for late packets only
-FIRST = 65535  # the weight of who is tried first; the others have 1
+HERE = socket.gethostname()  # the daemon's node.name, unless a test gives it another
 QUIET = {"negativeAffinity": "0s", "outlierDetection": {"consecutiveFailures": 0, "failureRatio": "0%"},
-         "retryBudget": {"ratio": "0%", "minPerSecond": 0}, "loadBalancer": {"algorithm": "random"}}
+         "retryBudget": {"ratio": "0%", "minPerSecond": 0}, "loadBalancer": {"algorithm": "random", "locality": {"prefer": "node"}}}
 
 
 def going(name, attempts=2, on=("refused", "unreachable"), **spec):
@@ -32,8 +33,10 @@ def going(name, attempts=2, on=("refused", "unreachable"), **spec):
 
 
 def declare(daemon, name, vip, first, others, policy, port=80):
-    """A service that is tried at `first` before all `others`: (address, port) each."""
-    put(daemon, service(name, vip, [(*first, FIRST), *((*one, 1) for one in others)], policy=policy, port=port))
+    """A service that is tried at `first` before all `others`: (address, port) each. A weight would leave one in 65,536 of
+    the connects to chance; who is on this node comes first without exception."""
+    near = {"address": first[0], "port": first[1], "node": HERE}
+    put(daemon, service(name, vip, [near, *others], policy=policy, port=port))
 
 
 def traffic(daemon, name):
