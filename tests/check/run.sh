@@ -11,7 +11,7 @@ here=tests/check
 
 shell_files() {
 	find scripts tests deploy .ci -type f 2>/dev/null | while read -r f; do
-		[[ $f == *.sh ]] || head -n 1 "$f" | grep -aqE '^#!.*\b(ba)?sh\b' && echo "$f"
+		[[ $f == *.sh || $f == *.bash || $f == */recipe ]] || head -n 1 "$f" | grep -aqE '^#!.*\b(ba)?sh\b' && echo "$f"
 	done
 	return 0
 }

@@ -7,8 +7,15 @@ import pytest
 
 from harness.fixtures import BUILD, daemon, inside, namespace, sandbox  # noqa: F401 pylint: disable=unused-import
 from harness.peer import need
+from harness.peer_server import report_logs
 
 HERE = os.path.dirname(__file__)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """What the servers said last, beside a test that failed."""
+    report_logs(item, (yield).get_result())
 
 
 @pytest.fixture(scope="session")
