@@ -186,7 +186,7 @@ class PeerServer:
         self.name = name or f"{self.PEER}.{len(sandbox.children)}"
         self.folder = sandbox.path(self.name)
         self.data = os.path.join(self.folder, "data")
-        self.child, self.http, self.seconds = None, None, None
+        self.child, self.http, self.seconds, self.own_cgroup = None, None, None, None
         os.makedirs(self.data)
         self.prepare()
         if start:
@@ -218,7 +218,7 @@ class PeerServer:
         began = time.monotonic()
         # Both streams into one file, which never blocks: a full pipe would.
         self.child = self.sandbox.start(["/bin/sh", "-c", 'exec "$@" >&2', "sh", *self.command()],
-                                        namespace=self.namespace, env=self.environment())
+                                        namespace=self.namespace, cgroup=self.own_cgroup, env=self.environment())
         if self not in started:
             started.append(self)
         if wait:

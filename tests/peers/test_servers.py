@@ -2,22 +2,51 @@
 """The real servers themselves: each starts, answers, dies and comes back, so that a test of Sinew against one that fails
 is not about the server. After it: tests of each registry."""
 import json
+import os
 import time
 
 import pytest
 
 from harness.life import eventually
+from harness.peer import need
 from harness.peer_consul import Consul
+from harness.peer_docker import Docker
 from harness.peer_etcd import ROOT_PASSWORD, Etcd
 from harness.peer_eureka import Eureka
 from harness.peer_kubernetes import NEEDED, KubeApiserver
-from harness.peer_server import AnswerError, Http
+from harness.peer_prometheus import Prometheus
+from harness.peer_server import AnswerError, Http, built, is_built, peers_folder, versions
+
+REGISTER_EUREKA = """
+const { Eureka } = require(process.argv[2] + "/node_modules/eureka-js-client");
+const client = new Eureka({
+	instance: { app: "node", hostName: "127.0.0.9", ipAddr: "127.0.0.9", port: { "$": 9000, "@enabled": true },
+		vipAddress: "node", instanceId: "node-1", dataCenterInfo: { "@class":
+		"com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", name: "MyOwn" } },
+	eureka: { host: "127.0.0.1", port: Number(process.argv[3]), servicePath: "/eureka/apps/", fetchRegistry: false } });
+client.start((error) => { process.exit(error ? 1 : 0); });
+"""
+REGISTER_CONSUL = """
+const Consul = require(process.argv[2] + "/node_modules/consul");
+const consul = new Consul({ host: "127.0.0.1", port: Number(process.argv[3]) });
+consul.agent.service.register({ name: "node", address: "127.0.0.9", port: 9000 }).then(() => process.exit(0));
+"""
 
 
 def note(record_property, server):
     """Seconds to ready and MiB, in the report."""
     record_property(server.PEER, f"ready in {server.seconds:.1f} s, {server.memory():.0f} MiB")
     print(f"{server.PEER}: ready in {server.seconds:.1f} s, {server.memory():.0f} MiB")
+
+
+@pytest.mark.parametrize("name", versions())
+def test_was_built_when_that_was_asked_for(name):
+    if is_built(name):
+        return
+    if not os.environ.get("SINEW_PEERS_BUILD"):
+        pytest.skip(f"{name} is not built: scripts/test --peers")
+    with open(os.path.join(peers_folder(), f"{name}.log"), encoding="utf-8", errors="replace") as log:
+        pytest.fail(f"{name} could not be built: {log.read()[-3000:]}")
 
 
 def test_consul_registers_watches_and_forgets(sandbox, record_property):
@@ -164,6 +193,56 @@ def test_kubernetes_shows_thousands_of_endpoints(kubernetes):
     print(f"10,000 services and 30,000 endpoints in {time.monotonic() - began:.1f} s")
     assert sum(len(one["endpoints"]) for one in kubernetes.http.get(target)["items"]) == 30000
     assert len(kubernetes.http.get("/api/v1/namespaces/many/services")["items"]) == 10000
+
+
+def run_node(sandbox, text, *words):
+    return sandbox.run([need("node"), sandbox.write("client.cjs", text), *words], seconds=60)
+
+
+def test_programs_of_node_register_with_consul_and_eureka(sandbox):
+    consul, folder = Consul(sandbox), built("consul-client", "")
+    run_node(sandbox, REGISTER_CONSUL, folder, str(consul.port))
+    assert [one["Service"]["Port"] for one in consul.health("node")] == [9000]
+    consul.stop()
+    eureka, folder = Eureka(sandbox), built("eureka-js-client", "")
+    run_node(sandbox, REGISTER_EUREKA, folder, str(eureka.port))
+    assert eventually(lambda: "NODE" in eureka.applications(), seconds=5)
+    eureka.stop()
+
+
+def test_docker_runs_labelled_containers_in_cgroups_of_its_own(sandbox, record_property):
+    docker = Docker(sandbox)
+    note(record_property, docker)
+    since = time.time()
+    identity = docker.run_container("pay", labels={"sinew.service": "pay"})
+    assert docker.list() == {"pay": "running"}
+    with open(f"/proc/{docker.pid_of('pay')}/cgroup", encoding="ascii") as f:
+        mine = next(line.strip()[3:] for line in f if line.startswith("0::"))
+    assert mine.endswith(identity) and os.path.isdir(os.path.join(docker.cgroup, identity))
+    docker.kill_container("pay")
+    assert eventually(lambda: docker.list(True) == {"pay": "exited"})
+    seen = [one["Action"] for one in docker.events(since) if one["Type"] == "container"]
+    assert [one for one in seen if one in ("create", "start", "die")] == ["create", "start", "die"]
+    assert docker.run("ps", "--all", "--format", "{{.Names}}") == "pay\n"
+    docker.run_container("other")
+    docker.kill()
+    docker.start()
+    assert set(docker.list(True)) == {"pay", "other"}
+    docker.remove("other")
+    docker.stop()
+
+
+def test_prometheus_scrapes(sandbox, record_property):
+    etcd = Etcd(sandbox)
+    prometheus = Prometheus(sandbox, f"127.0.0.1:{etcd.port}")
+    note(record_property, prometheus)
+    assert eventually(lambda: prometheus.target_state()[0] == "up", seconds=10)
+    assert eventually(lambda: prometheus.query("etcd_server_has_leader"), seconds=10)[0][1] == 1
+    etcd.stop()
+    assert eventually(lambda: prometheus.target_state()[0] == "down", seconds=10)
+    assert Prometheus.check_metrics("# HELP a_total A.\n# TYPE a_total counter\na_total 1\n") == ""
+    assert "counter metrics should have" in Prometheus.check_metrics("# HELP a A.\n# TYPE a counter\na 1\n")
+    prometheus.stop()
 
 
 def test_eureka_registers_overrides_and_evicts(sandbox, record_property):
