@@ -125,7 +125,9 @@ ctl: all $(call RING_DEPS,ctl) ## the command line, as a user types it
 integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandboxes: connects, kills, upgrades
 	@$(RING_RUN) integration --root --timeout 1200 $(call RING_BIN,integration) $(call RING_SCRIPT,integration)
 
+# SINEW_PEERS_BUILD=1, as scripts/test --peers sets it, builds servers that are missing: a test tells which could not be built.
 peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
+	@[ -z "$(SINEW_PEERS_BUILD)" ] || tests/peers/build/run || true
 	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
 
 # scripts/test gives it a minute. CHAOS_SEED=N repeats a run.
