@@ -3,7 +3,7 @@
 #
 # README.md and CONTRIBUTING.md promise nothing that is not there: each scripts/NAME and `make TARGET` that
 # they name exists, or is named in the README's section "What does not work yet"; and what is named there
-# does not exist. Argument: the tree to check.
+# does not exist. Its table of real servers is the one of tests/peers/build/versions. Argument: the tree to check.
 set -uo pipefail
 cd "${1:-$(dirname "$0")/../..}" || exit 2
 bad=0
@@ -41,4 +41,14 @@ while IFS=: read -r line name; do
 	echo "README.md:$line: says that $name does not work yet, but it is there: strike the line"
 	bad=1
 done <<<"$missing"
+# The table of real servers: "| what it is | version |", the same rows as the recipes, no more and no fewer.
+if [[ -e tests/peers/build/versions ]]; then
+	rows=$(sed -n '/^| Real server or client/,/^$/s/^| \([^|]*\) | \([0-9][^|]*\) |.*/\1 \2/p' README.md | LC_ALL=C sort)
+	built=$(sed '/^#/d;s/^[^ ]* \([^ ]*\) \(.*\)/\2 \1/' tests/peers/build/versions | LC_ALL=C sort)
+	while IFS= read -r line; do
+		[[ -n $line ]] || continue
+		echo "README.md: the table of real servers and tests/peers/build/versions disagree: $line"
+		bad=1
+	done < <(comm -3 <(echo "$rows") <(echo "$built") | tr -d '\t')
+fi
 exit $bad

@@ -158,6 +158,12 @@ printf '`make none`\n' >"$root/README.md"
 expect docs.sh 'README.md:1: names make none'
 printf '## What does not work yet\n`make all`\n' >"$root/README.md"
 expect docs.sh 'README.md:2: says that make all does not work yet'
+mkdir -p "$root/tests/peers/build"
+printf '# x\nconsul 1.2.3 Consul\n' >"$root/tests/peers/build/versions"
+printf '| Real server or client | Version |\n| --- | --- |\n| Consul | 1.2.3 |\n' >"$root/README.md"
+passes docs.sh
+printf '| Real server or client | Version |\n| --- | --- |\n| Consul | 1.2.4 |\n' >"$root/README.md"
+expect docs.sh 'README.md: the table of real servers and .* disagree: Consul 1.2.3'
 
 # The program is the real one where it is built: only the page of the small tree is wrong.
 fresh
