@@ -10,7 +10,7 @@ import pytest
 from harness.life import eventually
 from harness.peer import need
 from harness.peer_consul import Consul
-from harness.peer_docker import Docker
+from harness.peer_docker import Docker, Podman
 from harness.peer_etcd import ROOT_PASSWORD, Etcd
 from harness.peer_eureka import Eureka
 from harness.peer_kubernetes import NEEDED, KubeApiserver
@@ -210,20 +210,22 @@ def test_programs_of_node_register_with_consul_and_eureka(sandbox):
     eureka.stop()
 
 
-def test_docker_runs_labelled_containers_in_cgroups_of_its_own(sandbox, record_property):
-    docker = Docker(sandbox)
+@pytest.mark.parametrize("engine", (Docker, Podman))
+def test_containers_run_with_labels_in_cgroups_of_their_own(sandbox, record_property, engine):
+    docker = engine(sandbox)
     note(record_property, docker)
     since = time.time()
     identity = docker.run_container("pay", labels={"sinew.service": "pay"})
     assert docker.list() == {"pay": "running"}
     with open(f"/proc/{docker.pid_of('pay')}/cgroup", encoding="ascii") as f:
         mine = next(line.strip()[3:] for line in f if line.startswith("0::"))
-    assert mine.endswith(identity) and os.path.isdir(os.path.join(docker.cgroup, identity))
+    assert identity in mine and mine.startswith(docker.parent + "/")
     docker.kill_container("pay")
     assert eventually(lambda: docker.list(True) == {"pay": "exited"})
+    assert not os.path.isdir(docker.sandbox.cgroup_top + mine)
     seen = [one["Action"] for one in docker.events(since) if one["Type"] == "container"]
     assert [one for one in seen if one in ("create", "start", "die")] == ["create", "start", "die"]
-    assert docker.run("ps", "--all", "--format", "{{.Names}}") == "pay\n"
+    assert docker.run("ps", "--all", "--format", "{{.Names}}") == "pay\n"  # by the engine's own command
     docker.run_container("other")
     docker.kill()
     docker.start()
