@@ -91,6 +91,27 @@ def test_consul_with_tokens_certificates_and_a_socket(sandbox):
     safe.stop()
 
 
+def test_servers_in_a_namespace_are_asked_there(sandbox, namespace):
+    consul = Consul(sandbox, namespace=namespace, persistent=True)
+    etcd = Etcd(sandbox, namespace=namespace, name="etcd-inside")
+    consul.register("pay", "10.1.0.1", 8080)
+    etcd.put("a", "1")
+    for server in (consul, etcd):
+        with pytest.raises(OSError):
+            Http(server.port).get("/")  # nobody listens on this host's own loopback
+    assert etcd.run("get", "--print-value-only", "a") == "1\n"
+    consul.kill()
+    consul.start()
+    assert [one["Service"]["Address"] for one in consul.health("pay")] == ["10.1.0.1"]
+    etcd.pause()
+    with pytest.raises(TimeoutError):
+        etcd.http.get("/health", seconds=0.5)
+    etcd.resume()
+    assert etcd.get("a") == b"1"
+    consul.stop()
+    etcd.stop()
+
+
 def test_etcd_keeps_its_keys_over_a_kill_and_gets_old_ones_back(sandbox, record_property):
     etcd = Etcd(sandbox)
     note(record_property, etcd)
@@ -172,6 +193,22 @@ def test_kubernetes_gives_each_user_its_rights(kubernetes):
     with open(f"{folder}/token", encoding="ascii") as f:
         kubernetes.tokens["agent"] = f.read()
     assert eventually(lambda: allowed("agent") == 200)
+
+
+def test_kubernetes_gets_an_old_state_back_and_an_empty_one(kubernetes):
+    kubernetes.put_service("kept")
+    kubernetes.save()
+    kubernetes.start()
+    kubernetes.put_service("lost")
+    kubernetes.restore()
+    kubernetes.start()
+
+    def names():
+        return {one["metadata"]["name"] for one in kubernetes.http.get("/api/v1/namespaces/default/services")["items"]}
+    assert names() >= {"kept"} and "lost" not in names()
+    kubernetes.wipe()
+    kubernetes.start()
+    assert names() <= {"kubernetes"}
 
 
 def test_kubernetes_answers_410_to_a_watch_from_before_a_compaction(kubernetes):
