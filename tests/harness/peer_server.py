@@ -4,6 +4,7 @@
 Before it: sandbox.py, and programs that tests/peers/build/run built. After it: peer_consul.py and the others, one server
 each. A server has ports and a folder of its own; it must never listen beyond loopback, or see another one's data.
 """
+import contextlib
 import http.client
 import json
 import os
@@ -153,6 +154,24 @@ class Http:
                 if not kept:
                     raise
         raise AssertionError("not reached")
+
+    @contextlib.contextmanager
+    def stream(self, method, target, body=None, headers=None, seconds=10):
+        """The lines of an answer as they come, up to its end, however that comes, or until nothing came for `seconds`. A
+        connection of its own; the answer has begun when this is entered."""
+        other = Http(self.port, self.path, self.tls, self.headers, self.namespace)
+        connection = other.connection(seconds)
+        connection.request(method, target, json.dumps(body) if body is not None else None,
+                           {**self.headers, **(headers or {})})
+        answer = connection.getresponse()
+
+        def lines():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                yield from iter(answer.readline, b"")
+        try:
+            yield lines()
+        finally:
+            other.close()
 
     def ask(self, method, target, body=None, headers=None, seconds=60):
         """The answer: JSON as a value, else bytes; anything but 2xx is an AnswerError."""
