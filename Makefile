@@ -34,10 +34,11 @@ endif
 MAKEFLAGS += --no-builtin-rules
 
 # --- libraries --------------------------------------------------------------------------------
-PKGS := libbpf libuv libmicrohttpd libcurl yyjson libfyaml libcap-ng libseccomp
+PKGS := libbpf libuv libmicrohttpd libcurl yyjson libfyaml libcap-ng libseccomp ldns
 CFLAGS_PKGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 LIBS_sinewd := $(shell $(PKG_CONFIG) --libs libbpf libuv libmicrohttpd yyjson libfyaml libcap-ng libseccomp 2>/dev/null)
 LIBS_sinewctl := $(shell $(PKG_CONFIG) --libs libcurl yyjson libfyaml 2>/dev/null)
+LIBS_agent := $(shell $(PKG_CONFIG) --libs libuv libmicrohttpd libcurl yyjson libfyaml libcap-ng libseccomp ldns 2>/dev/null)
 LIBS_all := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 
 # --- flags ------------------------------------------------------------------------------------
@@ -60,10 +61,10 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -g -O2 -std=gnu11 -Wa
 	-Wno-compare-distinct-pointer-types -Iheaders -Ibpf $(if $(MULTIARCH),-isystem /usr/include/$(MULTIARCH))
 
 # --- what there is to build ---------------------------------------------------------------------
-# daemon and ctl both have a main.c; everything else goes into one archive that tests link, too.
-ROOMS := base model manifest kernel control daemon ctl
+# daemon, ctl and agent each have a main.c; everything else goes into one archive that tests link, too.
+ROOMS := base model manifest kernel control daemon ctl net registry dns export agent
 SRC := $(foreach r,$(ROOMS),$(sort $(wildcard userspace/$(r)/*.c)))
-MAINS := userspace/daemon/main.c userspace/ctl/main.c
+MAINS := userspace/daemon/main.c userspace/ctl/main.c userspace/agent/main.c
 OBJ_ROOM = $(patsubst %.c,$(O)/%.o,$(filter-out $(MAINS),$(foreach r,$(1),$(wildcard userspace/$(r)/*.c))))
 HOOKS := $(sort $(wildcard bpf/hook/*.bpf.c))
 HOOK_OBJ := $(patsubst %.c,$(O)/%.o,$(HOOKS))
@@ -71,7 +72,8 @@ SKEL := $(O)/gen/sinew.skel.h
 MAN := $(patsubst userspace/man/%.scd,$(O)/man/%,$(wildcard userspace/man/*.scd))
 
 .PHONY: all help
-all: $(O)/sinewd $(O)/sinewctl $(MAN) ## build the programs and man pages
+AGENT := $(if $(wildcard userspace/agent/main.c),$(O)/sinew-agent)
+all: $(O)/sinewd $(O)/sinewctl $(AGENT) $(MAN) ## build the programs and man pages
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile tests/*.mk | expand -t 16
@@ -128,6 +130,10 @@ $(O)/sinewctl: $(O)/userspace/ctl/main.o $(O)/sinew.a
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_sinewctl) -o $@
 
+$(O)/sinew-agent: $(O)/userspace/agent/main.o $(O)/sinew.a
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_agent) -o $@
+
 $(O)/man/%: userspace/man/%.scd
 	$(say) MAN $@
 	@mkdir -p $(@D)
@@ -138,6 +144,7 @@ $(O)/man/%: userspace/man/%.scd
 install: all ## install below DESTDIR/PREFIX
 	install -D -m 0755 $(O)/sinewd $(DESTDIR)$(PREFIX)/sbin/sinewd
 	install -D -m 0755 $(O)/sinewctl $(DESTDIR)$(PREFIX)/bin/sinewctl
+	$(if $(AGENT),install -D -m 0755 $(AGENT) $(DESTDIR)$(PREFIX)/sbin/sinew-agent)
 	@for m in $(MAN); do s=$${m##*.}; \
 		install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s/$${m##*/} || exit 1; done
 	install -d -m 0755 $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -146,7 +153,7 @@ install: all ## install below DESTDIR/PREFIX
 	$(O)/sinewctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sinewctl
 
 uninstall: ## remove what install put there (first: sinewctl uninstall)
-	rm -f $(DESTDIR)$(PREFIX)/sbin/sinewd $(DESTDIR)$(PREFIX)/bin/sinewctl \
+	rm -f $(DESTDIR)$(PREFIX)/sbin/sinewd $(DESTDIR)$(PREFIX)/bin/sinewctl $(DESTDIR)$(PREFIX)/sbin/sinew-agent \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sinewctl \
 		$(DESTDIR)$(PREFIX)/lib/systemd/system/sinewd.service
 	@for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done

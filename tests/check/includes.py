@@ -14,17 +14,24 @@ ROOMS = {
     "kernel": {"base", "model", "kernel"},
     "daemon": {"base", "model", "kernel", "control", "daemon"},
     "ctl": {"base", "model", "manifest", "ctl"},
+    "net": {"base", "net"},
+    # a folder of manifests is a registry, too
+    "registry": {"base", "model", "manifest", "net", "registry"},
+    "dns": {"base", "model", "dns"},
+    "export": {"base", "model", "export"},
+    "agent": {"base", "model", "manifest", "net", "registry", "dns", "export", "agent"},
 }
 # library header -> rooms that may see it; a header not listed is the C library's or the kernel's
 LIBRARIES = {
     r"bpf/.*|linux/bpf\.h|linux/btf\.h|libelf\.h|gelf\.h": {"kernel"},
-    r"yyjson\.h": {"base", "model", "manifest", "control", "daemon", "ctl"},
+    r"yyjson\.h": {"base", "model", "manifest", "control", "daemon", "ctl", "registry", "export", "agent"},
     r"libfyaml\.h": {"base", "manifest", "daemon"},
-    r"uv\.h": {"control", "daemon"},
-    r"microhttpd\.h": {"control"},
-    r"curl/.*": {"base"},
-    r"cap-ng\.h|seccomp\.h": {"daemon"},
-    r"sinew/.*": {"model", "manifest", "control", "kernel", "daemon", "ctl"},
+    r"uv\.h": {"control", "daemon", "net", "registry", "dns", "export", "agent"},
+    r"microhttpd\.h": {"control", "export"},
+    r"curl/.*": {"base", "net"},
+    r"ldns/.*": {"dns"},
+    r"cap-ng\.h|seccomp\.h": {"daemon", "agent"},
+    r"sinew/.*": {"model", "manifest", "control", "kernel", "daemon", "ctl", "registry", "dns", "agent"},
 }
 # generated files -> the one room that may see them
 GENERATED = {"sinew.skel.h": "kernel", "openapi.inc": "control", "revision.h": "base"}

@@ -17,7 +17,7 @@ static size_t service_bytes(const struct service *s)
 {
 	size_t bytes = sizeof(*s) + label_bytes(s->labels, s->n_labels) +
 		       s->n_ports * sizeof(*s->ports) +
-		       (s->n_zones + s->n_nodes) * sizeof(*s->zones) +
+		       (s->n_zones + s->n_nodes + s->n_sources) * sizeof(*s->zones) +
 		       s->n_endpoints * sizeof(*s->endpoints) +
 		       s->n_endpoints * s->n_ports * sizeof(*s->targets);
 
@@ -27,6 +27,8 @@ static size_t service_bytes(const struct service *s)
 		bytes += block_text_bytes(s->zones[i]);
 	for (size_t i = 0; i < s->n_nodes; i++)
 		bytes += block_text_bytes(s->nodes[i]);
+	for (size_t i = 0; i < s->n_sources; i++)
+		bytes += block_text_bytes(s->sources[i]);
 	return bytes + block_text_bytes(s->namespace) + block_text_bytes(s->name) +
 	       block_text_bytes(s->source) + block_text_bytes(s->policy);
 }
@@ -38,6 +40,7 @@ static void service_fill(struct service *s, struct block *b)
 	s->ports = block_take(b, s->ports, s->n_ports * sizeof(*s->ports));
 	s->zones = block_take(b, s->zones, s->n_zones * sizeof(*s->zones));
 	s->nodes = block_take(b, s->nodes, s->n_nodes * sizeof(*s->nodes));
+	s->sources = block_take(b, s->sources, s->n_sources * sizeof(*s->sources));
 	s->endpoints = block_take(b, s->endpoints, s->n_endpoints * sizeof(*s->endpoints));
 	s->targets = block_take(b, s->targets, s->n_endpoints * s->n_ports * sizeof(*s->targets));
 	label_take_text(b, s->labels, s->n_labels);
@@ -47,6 +50,8 @@ static void service_fill(struct service *s, struct block *b)
 		s->zones[i] = block_take_text(b, s->zones[i]);
 	for (size_t i = 0; i < s->n_nodes; i++)
 		s->nodes[i] = block_take_text(b, s->nodes[i]);
+	for (size_t i = 0; i < s->n_sources; i++)
+		s->sources[i] = block_take_text(b, s->sources[i]);
 	s->namespace = block_take_text(b, s->namespace);
 	s->name = block_take_text(b, s->name);
 	s->source = block_take_text(b, s->source);
@@ -74,6 +79,9 @@ static uint64_t service_hash(const struct service *s)
 	hash = block_hash_number(hash, s->n_nodes);
 	for (size_t i = 0; i < s->n_nodes; i++)
 		hash = block_hash_text(hash, s->nodes[i]);
+	hash = block_hash_number(hash, s->n_sources);
+	for (size_t i = 0; i < s->n_sources; i++)
+		hash = block_hash_text(hash, s->sources[i]);
 	hash = block_hash_text(hash, s->policy);
 	return hash ? hash : 1;
 }
@@ -141,7 +149,8 @@ static bool counts_are_equal(const struct service *a, const struct service *b)
 {
 	return a->n_labels == b->n_labels && a->n_addresses == b->n_addresses &&
 	       a->n_ports == b->n_ports && a->n_endpoints == b->n_endpoints &&
-	       a->n_zones == b->n_zones && a->n_nodes == b->n_nodes && a->allocated == b->allocated;
+	       a->n_zones == b->n_zones && a->n_nodes == b->n_nodes &&
+	       a->n_sources == b->n_sources && a->allocated == b->allocated;
 }
 
 bool service_is_equal(const struct service *a, const struct service *b)
@@ -155,5 +164,6 @@ bool service_is_equal(const struct service *a, const struct service *b)
 			       a->n_endpoints * a->n_ports * sizeof(*a->targets)) &&
 	       ports_are_equal(a, b) && texts_are_equal(a->zones, b->zones, a->n_zones) &&
 	       texts_are_equal(a->nodes, b->nodes, a->n_nodes) &&
+	       texts_are_equal(a->sources, b->sources, a->n_sources) &&
 	       label_is_equal(a->labels, b->labels, a->n_labels);
 }

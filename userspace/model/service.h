@@ -23,11 +23,18 @@ struct service_port {
 
 struct endpoint {
 	struct sn_addr addr;
-	uint16_t weight; /* 0: draining */
-	uint16_t zone;   /* index in struct service.zones, +1; 0: none */
-	uint16_t node;   /* the same in struct service.nodes */
-	uint16_t pad;
+	uint16_t weight;   /* 0: draining */
+	uint16_t zone;     /* index in struct service.zones, +1; 0: none */
+	uint16_t node;     /* the same in struct service.nodes */
+	uint8_t source;    /* the same in struct service.sources: which registry named it */
+	uint8_t flags;     /* ENDPOINT_* */
+	uint64_t instance; /* who it is, whatever its address: a hash of the registry's instance id;
+			      0: nobody said */
 };
+
+/* The registry no longer names it, and that is not believed yet: picked last (see
+ * registry/guard.h). */
+#define ENDPOINT_SUSPECT 1
 
 struct service {
 	unsigned int refs;
@@ -51,6 +58,8 @@ struct service {
 	size_t n_zones;
 	char **nodes;
 	size_t n_nodes;
+	char **sources; /* "consul/dc1": of endpoints that came from a registry */
+	size_t n_sources;
 };
 
 /*

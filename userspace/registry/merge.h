@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What several registries say, as one: a service of the same namespace and name is one service. Its
+ * ports, addresses, policy and labels are those of the registry with the highest precedence that
+ * has it; its endpoints are those of all, each tagged with its registry; the same address and ports
+ * twice belong to the first. Behind the guard (guard.h). Pure: clocks are arguments.
+ */
+#pragma once
+
+#include "model/store.h"
+#include "registry/registry.h"
+
+struct merge;
+
+struct merge_settings {
+	unsigned int hold_percent; /* of a service's endpoints of one registry; default 50 */
+	uint64_t hold_window_ms;   /* default 5,000 */
+};
+
+int merge_new(const struct merge_settings *settings, struct merge **ret);
+struct merge *merge_free(struct merge *m); /* NULL is fine; returns NULL */
+DEFINE_CLEANUP(struct merge *, merge_free);
+
+/* `source`: its index (precedence; < LIMIT_REGISTRIES); `tag` is copied the first time. Objects are
+ * taken over. now_ms: CLOCK_MONOTONIC. -ENOMEM leaves what was. */
+int merge_snapshot(struct merge *m, unsigned int source, const char *tag, struct object *objects,
+		   size_t n, uint64_t now_ms);
+int merge_upsert(struct merge *m, unsigned int source, const char *tag, struct object *object,
+		 uint64_t now_ms);
+int merge_remove(struct merge *m, unsigned int source, const struct object_name *name,
+		 uint64_t now_ms);
+/* What becomes of a stale registry's endpoints: STALE_KEEP takes earlier words back; STALE_DRAIN:
+ * weight 0; STALE_FAIL: as if it had none. */
+int merge_set_stale(struct merge *m, unsigned int source, enum registry_on_stale how);
+/* An operator believes it: whatever is held of this source (NULL name: of all its services) goes.
+ * Number let go. */
+size_t merge_confirm(struct merge *m, unsigned int source, const char *namespace, const char *name);
+
+/* What changed since the last take, as a change of the control API: new objects (owned by the
+ * caller) and names of those that are gone. Also lets go what the guard has held until now.
+ * *ret_urgent: an endpoint or a service went away, so do not wait for more. 0, -ENOMEM. */
+struct merge_change {
+	struct object *upserts;
+	size_t n_upserts;
+	struct object_name *deletes; /* texts owned */
+	size_t n_deletes;
+	bool urgent;
+};
+bool merge_has_change(const struct merge *m, bool *ret_urgent);
+int merge_take(struct merge *m, uint64_t now_ms, struct merge_change *ret);
+/* The same, of everything: for a whole snapshot. */
+int merge_take_all(struct merge *m, uint64_t now_ms, struct merge_change *ret);
+void merge_change_done(struct merge_change *c);
+/* When merge_take() should be called again though nobody says anything; 0: never. */
+uint64_t merge_next_ms(const struct merge *m);
+
+struct merge_counts {
+	size_t services, policies, endpoints, suspect;
+	uint64_t held_total, released_total, refused; /* refused: over a limit */
+};
+void merge_count(const struct merge *m, unsigned int source, struct merge_counts *ret);
+/* Objects of one source as it said them, for its last-good file; borrowed until the next call. */
+int merge_visit(const struct merge *m, unsigned int source,
+		int (*visit)(void *arg, const struct object *o), void *arg);
+/* A merged service by name, for DNS; NULL: none. */
+const struct service *merge_find(const struct merge *m, const char *namespace, const char *name);

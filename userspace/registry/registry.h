@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One shape for every registry. A source (consul.c, kubernetes.c, ...) turns what one registry says
+ * into snapshots and deltas of services, and tells its state; it decides nothing else.
+ *
+ *   source -> registry_say_*() -> the host: merge.h (who wins) -> guard.h (is it believed) ->
+ * control API
+ *
+ * A source never blocks, never logs and never empties: what it does not know, it does not say. Only
+ * a complete, well-formed answer becomes a snapshot; missing, empty, 403, 404 and 500 are five
+ * different answers (enum registry_error). Its decoder (consul_decode.c, ...) is pure: bytes in,
+ * objects out, bounded, fuzzed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "model/codec.h"
+#include "net/fetch.h"
+
+struct registry;
+
+/* What agent.yaml says of one; texts owned by whoever made it, NULL: not given. */
+struct registry_config {
+	char *name;              /* an RFC 1123 label: "dc1" */
+	char *type;              /* of registry_kinds: "consul" */
+	unsigned int precedence; /* of its place in the file; 0 wins */
+	char *address;           /* http://, https://, unix:///path; kinds have a default */
+	char *path;      /* files: the folder; kubernetes: a kubeconfig ("": in the cluster) */
+	char *prefix;    /* etcd: of keys; consul: of the KV tree with manifests */
+	char *namespace; /* Sinew's, for services of registries without any; default "default" */
+	char *datacenter, *remote_namespace;         /* consul */
+	char *zone;                                  /* of endpoints that say none */
+	char *token_file, *username, *password_file; /* credentials come from files alone */
+	struct fetch_tls tls;
+	char **select; /* names of services, with * and ?; none: all */
+	size_t n_select;
+	uint64_t interval_ms; /* of those that are polled; 0: the kind's default */
+	enum registry_on_stale { STALE_KEEP, STALE_DRAIN, STALE_FAIL } on_stale;
+	uint64_t stale_ms; /* without contact for so long it is stale; default 60,000 */
+	bool external;     /* kubernetes: NodePorts and external addresses, too */
+};
+
+enum registry_error {
+	REGISTRY_OK,
+	REGISTRY_UNREACHABLE, /* no connection, or it broke */
+	REGISTRY_TIMED_OUT,
+	REGISTRY_TLS,
+	REGISTRY_UNAUTHORIZED, /* 401, or a credential file that cannot be read */
+	REGISTRY_FORBIDDEN,    /* 403, or results that were filtered by permissions */
+	REGISTRY_MISSING,      /* 404 where there must be something */
+	REGISTRY_OVERLOADED,   /* 429, 503 */
+	REGISTRY_FAILED,       /* other 5xx */
+	REGISTRY_GARBAGE,      /* an answer that cannot be decoded, or is over a limit */
+	_REGISTRY_ERROR_MAX
+};
+const char *registry_error_name(enum registry_error e); /* "unreachable": a metric's label */
+
+enum registry_state { REGISTRY_CONNECTING, REGISTRY_SYNCED, REGISTRY_STALE };
+const char *registry_state_name(enum registry_state s); /* "connecting", "ok", "stale" */
+
+struct registry_status {
+	enum registry_state state;
+	enum registry_error error; /* the last one; REGISTRY_OK once it answers again */
+	char text[200];            /* of the error: cause, and what permission or file is missing */
+	char hint[200];            /* what a person may do; "": nothing */
+	uint64_t errors[_REGISTRY_ERROR_MAX];
+	uint64_t contact_ms,
+		changed_ms;     /* CLOCK_REALTIME: of the last good answer, and change; 0: never */
+	uint64_t latency_us;    /* of the last good short answer */
+	uint64_t skipped;       /* objects that could not be used, and were left out */
+	char skipped_text[160]; /* about the last of them */
+};
+
+/* Where a source's words go; all on the loop's thread. */
+struct registry_host {
+	void *arg;
+	/* Everything that this registry has; the array and its objects become the host's. */
+	void (*snapshot)(void *arg, struct registry *r, struct object *objects, size_t n);
+	/* One object is new or different (taken over), or gone (kind, namespace, name). */
+	void (*upsert)(void *arg, struct registry *r, struct object *object);
+	void (*remove)(void *arg, struct registry *r, enum object_kind kind, const char *namespace,
+		       const char *name);
+	/* status changed */
+	void (*status)(void *arg, struct registry *r);
+};
+
+struct registry_kind {
+	const char *type;
+	const char *address; /* default; NULL: must be given or is of no use */
+	/* Checks the config, makes the source's own state (r->source) and begins. -EINVAL with
+	 * status.text set; -ENOMEM. */
+	int (*start)(struct registry *r);
+	/* Ends every request and closes every handle; calls registry_stopped(r) once they are. */
+	void (*stop)(struct registry *r);
+};
+
+struct registry {
+	const struct registry_kind *kind;
+	const struct registry_config *config; /* borrowed */
+	const struct registry_host *host;     /* borrowed */
+	uv_loop_t *loop;
+	struct fetcher *fetcher;
+	char tag[128]; /* "consul/dc1": the source of its objects and endpoints */
+	struct registry_status status;
+	uint64_t wait_ms; /* the last wait between tries; see registry_backoff() */
+	void *source;     /* the kind's own */
+	void (*on_stopped)(void *arg, struct registry *r);
+	void *stopped_arg;
+};
+
+extern const struct registry_kind registry_consul, registry_eureka, registry_kubernetes,
+	registry_etcd, registry_docker, registry_files, registry_srv;
+/* NULL: no such type. */
+const struct registry_kind *registry_kind_find(const char *type);
+
+/* --- what the host does ---------------------------------------------------------------------- */
+
+/* Starts one; config, host, loop and fetcher must outlive it. -EINVAL (unknown type, or what the
+ * kind found; ret_text says it), -ENOMEM. */
+int registry_open(const struct registry_config *config, const struct registry_host *host,
+		  uv_loop_t *loop, struct fetcher *fetcher, struct registry **ret,
+		  char ret_text[static 200]);
+/* on_stopped is called on the loop, then r is freed. */
+void registry_close(struct registry *r, void (*on_stopped)(void *arg, struct registry *r),
+		    void *arg);
+
+/* --- what sources say ------------------------------------------------------------------------ */
+
+void registry_say_snapshot(struct registry *r, struct object *objects, size_t n); /* takes them */
+void registry_say_upsert(struct registry *r, struct object *object);              /* takes it */
+void registry_say_remove(struct registry *r, enum object_kind kind, const char *namespace,
+			 const char *name);
+/* It answered, changed or not; latency 0: a long poll, not to be told. Resets the back-off. */
+void registry_say_contact(struct registry *r, uint64_t latency_us);
+/* It did not; text and hint are for people. Counts, and shows. */
+__attribute__((format(printf, 4, 5))) void registry_say_error(struct registry *r,
+							      enum registry_error error,
+							      const char *hint, const char *format,
+							      ...);
+/* The class of an exchange that went wrong, by its error or status; REGISTRY_OK: a 2xx. */
+enum registry_error registry_error_of(const struct fetch_result *result);
+/* One object was left out. */
+__attribute__((format(printf, 2, 3))) void registry_say_skipped(struct registry *r,
+								const char *format, ...);
+/* How long to wait before the next try: 100 ms, doubled each time up to 30 s, half of it by chance
+ * (equal jitter); at least retry_after_ms. */
+uint64_t registry_backoff(struct registry *r, uint64_t retry_after_ms);
+/* A credential of a file, without its line end, read anew each time; caller frees with
+ * registry_forget(). -errno of open, -E2BIG over 64 KiB, -EINVAL with a control byte in it. */
+int registry_read_secret(const char *path, char **ret);
+char *registry_forget(char *secret); /* wipes and frees; returns NULL */
+/* Whether `name` is selected by config->select. */
+bool registry_is_selected(const struct registry *r, const char *name);
+void registry_stopped(struct registry *r);
