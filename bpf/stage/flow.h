@@ -51,10 +51,13 @@ static __always_inline void sn_flow_show(struct sn_flow *flow, __u16 incarnation
 #define SN_FLOW_FLAGS_OF(word) ((__u8)((word) >> SN_FLOW_FLAGS_SHIFT))
 
 /* Takes the flow out of sight, to change it. Returns the word that it had; state SN_FLOW_FREE:
- * another one is changing it. */
+ * another one is changing it. SN_FLOW_PENDING goes along: of an end and an answer at the same
+ * moment, the one that has it gives it back. */
 static __always_inline __u32 sn_flow_take(struct sn_flow *flow)
 {
-	return __sync_fetch_and_and(sn_flow_word(flow), ~SN_FLOW_STATE_BITS);
+	return __sync_fetch_and_and(sn_flow_word(flow),
+				    ~(SN_FLOW_STATE_BITS |
+				      (__u32)SN_FLOW_PENDING << SN_FLOW_FLAGS_SHIFT));
 }
 
 /* From one state to the next; 0: it is in another one by now. An application may close a socket on

@@ -224,6 +224,24 @@ static void test_p65_limits_are_exact_and_given_back(void **state)
 	assert_int_equal(state_of->pending, 0);
 }
 
+/* The application closes on one CPU while the answer to its SYN comes in on another. */
+static void test_p65_an_end_and_an_answer_at_once_give_back_one_place(void **state)
+{
+	struct sn_svc_state *state_of = sn_svc_state_at(WORLD_SERVICE);
+	struct sn_flow *flow = sn_flow_slot(1);
+	uint32_t word;
+
+	world_simple(1, NULL);
+	flow->backend = WORLD_FIRST;
+	state_of->pending = 2;
+	sn_flow_show(flow, sn_backend_at(WORLD_FIRST)->incarnation, SN_FLOW_ESTABLISHED,
+		     SN_FLOW_PENDING);
+	word = sn_flow_take(flow);
+	sn_flow_arrive(flow);
+	sn_flow_book_end(flow, 1, word, 0, 0);
+	assert_int_equal(state_of->pending, 1);
+}
+
 static void test_p65_a_full_backend_is_passed_over(void **state)
 {
 	struct sn_pick pick;
@@ -257,6 +275,8 @@ int main(void)
 		cmocka_unit_test_setup(test_nothing_is_remembered_of_who_never_failed, begin),
 		cmocka_unit_test_setup(test_memory_is_bounded, begin),
 		cmocka_unit_test_setup(test_p65_limits_are_exact_and_given_back, begin),
+		cmocka_unit_test_setup(test_p65_an_end_and_an_answer_at_once_give_back_one_place,
+				       begin),
 		cmocka_unit_test_setup(test_p65_a_full_backend_is_passed_over, begin),
 	};
 

@@ -48,6 +48,15 @@ def limits(daemon):
     return [(one["active"], one["pending"]) for one in values if one["active"] or one["pending"]]
 
 
+def left(daemon):
+    """What a failure is told by: flows that are somebody's still, and counts that are not 0."""
+    flows = [one["formatted"]["value"] for one in dump(daemon, "sn_flows")]
+    keys = ("cookie", "backend", "start_ns", "incarnation", "state", "flags")
+    return {"limits": limits(daemon), "entries": [e for e in entries(daemon) if e["state"] != CLOSED],
+            "node": {name: count for name, count in daemon.get("/v1/status")["node"].items() if count},
+            "flows": [{key: one[key] for key in keys} for one in flows if one["cookie"]]}
+
+
 def destroy(namespace, child):
     """SOCK_DESTROY for some of what there is, again and again until the child is done. How many sockets it hit."""
     hit, turn = 0, 0
@@ -74,7 +83,7 @@ def test_p66_active_does_not_drift_in_100000_connects(sandbox, namespace, daemon
 
     def idle():
         return not traffic(daemon, name)["active"] and not limits(daemon)
-    assert eventually(idle, 5), (traffic(daemon, name), limits(daemon))
+    assert eventually(idle, 5), (traffic(daemon, name), left(daemon))
     told, dead = traffic(daemon, name), traffic(daemon, f"{name}-dead")
     for backend in daemon.get(f"/v1/services/test/{name}")["status"]["endpoints"]:
         assert backend["active"] == 0, backend
