@@ -412,14 +412,19 @@ def test_p66_close_that_meets_the_answer_is_counted_once(sandbox, namespace, wor
             return time.perf_counter_ns() - start
 
     def leave_often():
+        """How often: a machine that is slow, as an emulated one is, has as many turns as it gets in half a minute."""
         os.sched_setaffinity(0, {0})
+        end = time.monotonic() + 30
         usual = sorted(leave(None) for _ in range(101))[50]
         for turn in range(CLOSES - 101):
             leave(usual * 2 * (turn % 100) // 100)
+            if turn >= 500 and time.monotonic() > end:
+                return turn + 102
+        return CLOSES
     address = raw.sockaddr(vip, 80)
-    inside(leave_often)
+    left = inside(leave_often)
     counts = services.wait_idle(name)
-    assert (counts["attempts"], counts["active"]) == (CLOSES, 0)
+    assert (counts["attempts"], counts["active"]) == (left, 0)
     assert counts["outcomes"]["aborted"] > 0 and counts["outcomes"]["connected"] > 0
     check_sum(counts)
     sandbox.end(server)
