@@ -85,19 +85,31 @@ static __always_inline int sn_packet_read6(struct __sk_buff *skb, struct sn_pack
 	return 1;
 }
 
+/* On the loopback device every packet passes both ways, and nobody is behind it: a client's own
+ * packet is looked at as it leaves, and what is for a client as it enters. */
+static __always_inline int sn_packet_is_twin(__u32 ifindex, __u32 is_ingress, __u8 flags)
+{
+	int is_first = (flags & (SN_TCP_SYN | SN_TCP_ACK)) == SN_TCP_SYN;
+
+	return ifindex == SN_LO && is_first == !!is_ingress;
+}
+
 /* What most packets of an open connection are: no SYN, no RST, no options of IPv4. Asked before
  * anything else, since each of them pays for it twice. 0: look closer. */
-static __always_inline int sn_packet_is_plain(struct __sk_buff *skb)
+static __always_inline int sn_packet_is_plain(struct __sk_buff *skb, __u32 is_ingress)
 {
 	const struct ethhdr *ether = (void *)(long)skb->data;
 	const struct iphdr *ip = (void *)(ether + 1);
 	const struct tcphdr *tcp = (void *)(ip + 1);
+	__u8 flags;
 
 	if ((void *)(tcp + 1) > (void *)(long)skb->data_end ||
 	    ether->h_proto != bpf_htons(ETH_P_IP) || *(const __u8 *)ip != 0x45 ||
 	    ip->protocol != SN_PROTO_TCP)
 		return 0;
-	return !(((const __u8 *)tcp)[13] & (SN_TCP_SYN | SN_TCP_RST));
+	flags = ((const __u8 *)tcp)[13];
+	return !(flags & (SN_TCP_SYN | SN_TCP_RST)) ||
+	       sn_packet_is_twin(skb->ifindex, is_ingress, flags);
 }
 
 /* Bytes that hold all headers, and no more: payload that a sender left outside the linear part

@@ -513,13 +513,27 @@ static __always_inline struct sn_passage *sn_passage_room(void)
 	return bpf_map_lookup_elem(&sn_rooms, &zero);
 }
 
+/* A packet between two ends that is no SYN: a client's own, or one to a client. On the loopback
+ * device the direction tells which. */
+static __always_inline int sn_pass_other(struct __sk_buff *skb, struct sn_passage *at,
+					 int translates)
+{
+	int r = SN_NOT_HERE;
+
+	if (translates && (at->ifindex != SN_LO || !at->is_ingress))
+		r = sn_on_way_out(skb, at);
+	if (r != SN_NOT_HERE)
+		return r;
+	return at->ifindex == SN_LO && !at->is_ingress ? TC_ACT_UNSPEC : sn_pass_in(skb, at);
+}
+
 static __always_inline int sn_pass(struct __sk_buff *skb, __u32 is_ingress)
 {
 	__u64 *moved = sn_moved_count();
-	int r, translates = moved && *moved;
+	int translates = moved && *moved;
 	struct sn_passage *at;
 
-	if (!translates && sn_packet_is_plain(skb))
+	if (!translates && sn_packet_is_plain(skb, is_ingress))
 		return TC_ACT_UNSPEC;
 	at = sn_passage_room();
 	if (!at || !sn_packet_read(skb, &at->packet, translates))
@@ -530,14 +544,13 @@ static __always_inline int sn_pass(struct __sk_buff *skb, __u32 is_ingress)
 	at->reason = 0;
 	if (at->packet.quote)
 		return sn_pass_in(skb, at);
-	if ((at->packet.flags & (SN_TCP_SYN | SN_TCP_ACK)) == SN_TCP_SYN) {
-		if (translates)
-			sn_syn_forget(&at->packet.src, &at->packet.dst,
-				      sn_packet_ports(&at->packet));
-		return sn_pass_syn(skb, at);
-	}
-	r = translates ? sn_on_way_out(skb, at) : SN_NOT_HERE;
-	return r == SN_NOT_HERE ? sn_pass_in(skb, at) : r;
+	if ((at->packet.flags & (SN_TCP_SYN | SN_TCP_ACK)) != SN_TCP_SYN)
+		return sn_pass_other(skb, at, translates);
+	if (sn_packet_is_twin(at->ifindex, is_ingress, SN_TCP_SYN))
+		return TC_ACT_UNSPEC;
+	if (translates)
+		sn_syn_forget(&at->packet.src, &at->packet.dst, sn_packet_ports(&at->packet));
+	return sn_pass_syn(skb, at);
 }
 
 SEC("tc")
