@@ -148,6 +148,18 @@ static __always_inline void sn_on_close(struct bpf_sock_ops *ops, struct sn_flow
 	sn_flow_end(flow, cookie, error, reset);
 }
 
+/* The flow may have ended with the application's last close; its entry is there until now. */
+static __always_inline void sn_on_closed(struct bpf_sock_ops *ops, struct sn_flow *flow,
+					 __u64 cookie)
+{
+	int is_listed = flow ? flow->flags & SN_FLOW_CLAIMED : sn_flow_was_listed(cookie);
+
+	if (flow)
+		sn_on_close(ops, flow, cookie);
+	if (sn_failover && is_listed)
+		sn_delist(ops, cookie, bpf_ktime_get_ns());
+}
+
 /* The kernel asks how long to wait for the answer to the first SYN; a listener's socket asks, too.
  */
 static __always_inline void sn_on_patience(struct bpf_sock_ops *ops)
@@ -183,12 +195,8 @@ int sn_sockops(struct bpf_sock_ops *ops)
 		sn_timeout_restore(ops, flow);
 	if (flow && state == BPF_TCP_ESTABLISHED)
 		sn_on_established(ops, flow, cookie);
-	if (state != BPF_TCP_CLOSE)
-		return 1;
-	if (flow)
-		sn_on_close(ops, flow, cookie);
-	if (sn_failover) /* the flow may have ended with the application's last close */
-		sn_delist(ops, cookie, bpf_ktime_get_ns());
+	if (state == BPF_TCP_CLOSE)
+		sn_on_closed(ops, flow, cookie);
 	return 1;
 }
 

@@ -47,6 +47,9 @@ static __always_inline void sn_flow_show(struct sn_flow *flow, __u16 incarnation
 		incarnation | (__u32)state << 16 | (__u32)flags << SN_FLOW_FLAGS_SHIFT;
 }
 
+/* Of a flow that has ended and whose slot nobody has taken since: sn_syns may have its entry. */
+#define SN_FLOW_LISTED SN_FLOW_MOVED
+
 #define SN_FLOW_STATE_OF(word) ((__u8)((word) >> 16))
 #define SN_FLOW_FLAGS_OF(word) ((__u8)((word) >> SN_FLOW_FLAGS_SHIFT))
 
@@ -55,9 +58,9 @@ static __always_inline void sn_flow_show(struct sn_flow *flow, __u16 incarnation
  * moment, the one that has it gives it back. */
 static __always_inline __u32 sn_flow_take(struct sn_flow *flow)
 {
-	return __sync_fetch_and_and(sn_flow_word(flow),
-				    ~(SN_FLOW_STATE_BITS |
-				      (__u32)SN_FLOW_PENDING << SN_FLOW_FLAGS_SHIFT));
+	return __sync_fetch_and_and(
+		sn_flow_word(flow),
+		~(SN_FLOW_STATE_BITS | (__u32)SN_FLOW_PENDING << SN_FLOW_FLAGS_SHIFT));
 }
 
 /* From one state to the next; 0: it is in another one by now. An application may close a socket on
@@ -104,4 +107,13 @@ static __always_inline struct sn_flow *sn_flow_find(__u64 cookie, void *sk)
 	if (!spilled || !*spilled || !sk)
 		return NULL;
 	return sn_flow_find_spilled(cookie, sk);
+}
+
+/* What is left in the slot of a socket whose flow has ended: may sn_syns have an entry of it? */
+static __always_inline int sn_flow_was_listed(__u64 cookie)
+{
+	const struct sn_flow *flow = sn_flow_slot(cookie);
+
+	return !flow || *(volatile const __u64 *)&flow->cookie || flow->start_ns != cookie ||
+	       flow->flags & SN_FLOW_LISTED;
 }

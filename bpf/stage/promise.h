@@ -85,7 +85,8 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 		if (spilled)
 			__sync_fetch_and_add(spilled, -1);
 	}
-	sn_flow_show(flow, flow->incarnation, SN_FLOW_FREE, 0);
+	sn_flow_show(flow, flow->incarnation, SN_FLOW_FREE,
+		     SN_FLOW_FLAGS_OF(word) & SN_FLOW_CLAIMED ? SN_FLOW_LISTED : 0);
 	*(volatile __u64 *)&flow->cookie = 0;
 }
 
