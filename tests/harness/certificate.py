@@ -18,7 +18,7 @@ class Authority:
         self.certificate, self.key = os.path.join(folder, "ca.crt"), os.path.join(folder, "ca.key")
         self.make_key(self.key)
         self.openssl("req", "-x509", "-new", "-key", self.key, "-out", self.certificate, "-days", "3",
-                     "-subj", f"/CN=authority of {name}")
+                     "-subj", f"/CN=authority of {name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     @staticmethod
     def openssl(*words):
@@ -29,14 +29,17 @@ class Authority:
 
     def issue(self, name, subject=None, names=("localhost",), addresses=("127.0.0.1", "::1"), days=3):
         """(certificate, key) files NAME.crt and NAME.key, for a server and for a client. `subject` is as openssl takes
-        it, /O=group/CN=user. Days may be negative only for one that has ended already: it begins two days before."""
+        it, /O=group/CN=user. A negative number of days makes one that has ended."""
         key, request = os.path.join(self.folder, f"{name}.key"), os.path.join(self.folder, f"{name}.csr")
         certificate, extensions = os.path.join(self.folder, f"{name}.crt"), os.path.join(self.folder, f"{name}.ext")
         self.make_key(key)
         self.openssl("req", "-new", "-key", key, "-out", request, "-subj", subject or f"/CN={name}")
         who = [f"DNS:{one}" for one in names] + [f"IP:{one}" for one in addresses]
         with open(extensions, "w", encoding="ascii") as f:
-            f.write("extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=" + ",".join(who) + "\n")
+            # All that a strict client asks for (Python from 3.13 on).
+            f.write("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+                    "extendedKeyUsage=serverAuth,clientAuth\nsubjectKeyIdentifier=hash\n"
+                    "authorityKeyIdentifier=keyid\nsubjectAltName=" + ",".join(who) + "\n")
         self.openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
                      "-out", certificate, "-days", str(days), "-extfile", extensions)
         return certificate, key

@@ -33,9 +33,8 @@ consul.agent.service.register({ name: "node", address: "127.0.0.9", port: 9000 }
 """
 
 
-def note(record_property, server):
-    """Seconds to ready and MiB, in the report."""
-    record_property(server.PEER, f"ready in {server.seconds:.1f} s, {server.memory():.0f} MiB")
+def note(server):
+    """Seconds to ready and MiB, for whoever runs this with -rP."""
     print(f"{server.PEER}: ready in {server.seconds:.1f} s, {server.memory():.0f} MiB")
 
 
@@ -49,9 +48,9 @@ def test_was_built_when_that_was_asked_for(name):
         pytest.fail(f"{name} could not be built: {log.read()[-3000:]}")
 
 
-def test_consul_registers_watches_and_forgets(sandbox, record_property):
+def test_consul_registers_watches_and_forgets(sandbox):
     consul = Consul(sandbox)
-    note(record_property, consul)
+    note(consul)
     consul.register("pay", "127.0.0.5", 8080, Tags=["blue"])
     assert [one["Service"]["Port"] for one in consul.health("pay")] == [8080]
     index = consul.http.request("GET", "/v1/health/service/pay")[1]["X-Consul-Index"]
@@ -112,9 +111,9 @@ def test_servers_in_a_namespace_are_asked_there(sandbox, namespace):
     etcd.stop()
 
 
-def test_etcd_keeps_its_keys_over_a_kill_and_gets_old_ones_back(sandbox, record_property):
+def test_etcd_keeps_its_keys_over_a_kill_and_gets_old_ones_back(sandbox):
     etcd = Etcd(sandbox)
-    note(record_property, etcd)
+    note(etcd)
     etcd.put("services/a", "1")
     etcd.save()
     etcd.start()
@@ -164,8 +163,8 @@ def kubernetes(sandbox):
     server.etcd.stop()
 
 
-def test_kubernetes_serves_services_slices_and_nodes(kubernetes, record_property):
-    note(record_property, kubernetes)
+def test_kubernetes_serves_services_slices_and_nodes(kubernetes):
+    note(kubernetes)
     made = kubernetes.put_service("pay", ports=(80, 443))
     assert made["spec"]["clusterIP"].startswith("10.0.")
     kubernetes.put_slice("pay", ["10.1.0.5", "10.1.0.6"])
@@ -248,9 +247,9 @@ def test_programs_of_node_register_with_consul_and_eureka(sandbox):
 
 
 @pytest.mark.parametrize("engine", (Docker, Podman))
-def test_containers_run_with_labels_in_cgroups_of_their_own(sandbox, record_property, engine):
+def test_containers_run_with_labels_in_cgroups_of_their_own(sandbox, engine):
     docker = engine(sandbox)
-    note(record_property, docker)
+    note(docker)
     since = time.time()
     identity = docker.run_container("pay", labels={"sinew.service": "pay"})
     assert docker.list() == {"pay": "running"}
@@ -271,10 +270,10 @@ def test_containers_run_with_labels_in_cgroups_of_their_own(sandbox, record_prop
     docker.stop()
 
 
-def test_prometheus_scrapes(sandbox, record_property):
+def test_prometheus_scrapes(sandbox):
     etcd = Etcd(sandbox)
     prometheus = Prometheus(sandbox, f"127.0.0.1:{etcd.port}")
-    note(record_property, prometheus)
+    note(prometheus)
     assert eventually(lambda: prometheus.target_state()[0] == "up", seconds=10)
     assert eventually(lambda: prometheus.query("etcd_server_has_leader"), seconds=10)[0][1] == 1
     etcd.stop()
@@ -284,9 +283,9 @@ def test_prometheus_scrapes(sandbox, record_property):
     prometheus.stop()
 
 
-def test_eureka_registers_overrides_and_evicts(sandbox, record_property):
+def test_eureka_registers_overrides_and_evicts(sandbox):
     eureka = Eureka(sandbox)
-    note(record_property, eureka)
+    note(eureka)
     eureka.register("pay", "127.0.0.5", 8080, metadata={"zone": "a"})
     eureka.register("pay", "127.0.0.6", 8080, seconds=1)
     assert eventually(lambda: len(eureka.applications().get("PAY", [])) == 2, seconds=5)
