@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See server.h. A datagram is answered within its callback; a stream is a queue of one: a client's
+ * next query is read when its answer was written, so that no client makes us hold more than one
+ * answer.
+ */
+#include "dns/server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/address.h"
+
+#define BATCH 16 /* datagrams of one recvmmsg */
+#define HANDLES 2
+
+struct dns_server;
+
+struct stream {
+	struct stream *next, **at;
+	struct dns_server *server;
+	uv_tcp_t tcp;
+	uv_timer_t idle;
+	uv_write_t write;
+	unsigned int open; /* handles not yet closed */
+	bool closing, writing;
+	size_t used;
+	uint8_t in[2 + 4096]; /* a query is short; one that does not fit is none */
+	uint8_t out[2 + DNS_MESSAGE];
+};
+
+struct dns_server {
+	uv_loop_t *loop;
+	uv_udp_t udp;
+	uv_tcp_t tcp;
+	struct dns_answerer *answerer;
+	struct dns_table *table;
+	struct dns_counts counts;
+	struct stream *streams;
+	size_t n_streams;
+	unsigned int open;
+	uint16_t port;
+	bool closing;
+	void (*on_closed)(void *arg);
+	void *closed_arg;
+	char in[BATCH * (64 << 10)]; /* libuv cuts it in pieces of 64 KiB */
+	uint8_t out[DNS_MESSAGE];
+};
+
+static void server_free_when_done(struct dns_server *s)
+{
+	void (*on_closed)(void *arg) = s->on_closed;
+	void *arg = s->closed_arg;
+
+	if (s->open || s->n_streams)
+		return;
+	dns_answerer_free(s->answerer);
+	dns_table_free(s->table);
+	free(s);
+	if (on_closed)
+		on_closed(arg);
+}
+
+static enum dns_verdict server_answer(struct dns_server *s, const struct dns_query *query,
+				      uint8_t *out, size_t *ret_n)
+{
+	struct dns_written written;
+	enum dns_verdict verdict = dns_answer(s->answerer, s->table, query, out, &written);
+
+	if (verdict != DNS_SEND) {
+		s->counts.dropped++;
+		return verdict;
+	}
+	s->counts.rcodes[written.rcode % DNS_RCODES]++;
+	s->counts.truncated += written.truncated;
+	*ret_n = written.length;
+	return verdict;
+}
+
+/* --- UDP ---------------------------------------------------------------------------------- */
+
+static void on_udp_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+	struct dns_server *s = handle->data;
+
+	*ret = uv_buf_init(s->in, sizeof(s->in));
+}
+
+static void on_udp(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf, const struct sockaddr *peer,
+		   unsigned int flags)
+{
+	struct dns_server *s = udp->data;
+	uv_buf_t out = uv_buf_init((char *)s->out, 0);
+	struct dns_query query;
+	size_t length;
+
+	if (n <= 0 || !peer)
+		return;
+	s->counts.queries_udp++;
+	if (flags & UV_UDP_PARTIAL) {
+		s->counts.dropped++;
+		return;
+	}
+	query = (struct dns_query){(const uint8_t *)buf->base, (size_t)n, 512};
+	if (server_answer(s, &query, s->out, &length) != DNS_SEND)
+		return;
+	out.len = length;
+	if (uv_udp_try_send(udp, &out, 1, peer) < 0)
+		s->counts.dropped++;
+}
+
+/* --- TCP ---------------------------------------------------------------------------------- */
+
+static void on_stream_closed(uv_handle_t *handle)
+{
+	struct stream *c = handle->data;
+	struct dns_server *s = c->server;
+
+	if (--c->open)
+		return;
+	*c->at = c->next;
+	if (c->next)
+		c->next->at = c->at;
+	free(c);
+	s->n_streams--;
+	if (s->closing)
+		server_free_when_done(s);
+}
+
+static void stream_close(struct stream *c)
+{
+	if (c->closing)
+		return;
+	c->closing = true;
+	uv_close((uv_handle_t *)&c->tcp, on_stream_closed);
+	uv_close((uv_handle_t *)&c->idle, on_stream_closed);
+}
+
+static void on_idle(uv_timer_t *timer)
+{
+	stream_close(timer->data);
+}
+
+static void stream_next(struct stream *c);
+
+static void on_written(uv_write_t *write, int status)
+{
+	struct stream *c = write->data;
+
+	c->writing = false;
+	if (c->closing)
+		return;
+	if (status < 0)
+		stream_close(c);
+	else
+		stream_next(c);
+}
+
+static void stream_send(struct stream *c, size_t length)
+{
+	uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned int)(2 + length));
+
+	c->out[0] = (uint8_t)(length >> 8);
+	c->out[1] = (uint8_t)length;
+	c->write.data = c;
+	c->writing = true;
+	(void)uv_timer_again(&c->idle);
+	if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) < 0)
+		stream_close(c);
+}
+
+/* Takes the next query that has arrived whole. */
+static void stream_next(struct stream *c)
+{
+	struct dns_server *s = c->server;
+	size_t want = c->used < 2 ? 0 : (size_t)c->in[0] << 8 | c->in[1], length;
+	enum dns_verdict verdict;
+	struct dns_query query;
+
+	if (c->used < 2 || (want + 2 <= sizeof(c->in) && c->used < want + 2))
+		return;
+	s->counts.queries_tcp++;
+	if (want + 2 > sizeof(c->in)) {
+		s->counts.dropped++;
+		stream_close(c);
+		return;
+	}
+	query = (struct dns_query){c->in + 2, want, DNS_MESSAGE};
+	verdict = server_answer(s, &query, c->out + 2, &length);
+	c->used -= want + 2;
+	memmove(c->in, c->in + want + 2, c->used);
+	if (verdict == DNS_SEND)
+		stream_send(c, length);
+	else
+		stream_close(c);
+}
+
+static void on_stream_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+	struct stream *c = handle->data;
+
+	*ret = uv_buf_init((char *)c->in + c->used, (unsigned int)(sizeof(c->in) - c->used));
+}
+
+static void on_stream(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct stream *c = stream->data;
+
+	if (n < 0) { /* the end, an error, or more queries in one go than there is room for */
+		stream_close(c);
+		return;
+	}
+	c->used += (size_t)n;
+	if (!c->writing)
+		stream_next(c);
+}
+
+static void stream_start(struct dns_server *s, struct stream *c)
+{
+	c->next = s->streams;
+	c->at = &s->streams;
+	if (c->next)
+		c->next->at = &c->next;
+	s->streams = c;
+	s->n_streams++;
+	c->open = HANDLES;
+	(void)uv_timer_init(s->loop, &c->idle);
+	c->server = s;
+	c->tcp.data = c->idle.data = c;
+	if (s->n_streams > DNS_CONNECTIONS)
+		s->counts.refused_connections++;
+	if (uv_accept((uv_stream_t *)&s->tcp, (uv_stream_t *)&c->tcp) < 0 ||
+	    s->n_streams > DNS_CONNECTIONS ||
+	    uv_timer_start(&c->idle, on_idle, DNS_IDLE_MS, DNS_IDLE_MS) < 0 ||
+	    uv_read_start((uv_stream_t *)&c->tcp, on_stream_alloc, on_stream) < 0)
+		stream_close(c);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+	struct dns_server *s = listener->data;
+	struct stream *c = status < 0 ? NULL : calloc(1, sizeof(*c));
+
+	if (c && uv_tcp_init(s->loop, &c->tcp) < 0) {
+		free(c);
+		return;
+	}
+	if (c)
+		stream_start(s, c);
+}
+
+/* --- the server --------------------------------------------------------------------------- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct dns_server *s = handle->data;
+
+	s->open--;
+	server_free_when_done(s);
+}
+
+void dns_server_close(struct dns_server *s, void (*on_closed)(void *arg), void *arg)
+{
+	if (!s || s->closing)
+		return;
+	s->closing = true;
+	s->on_closed = on_closed;
+	s->closed_arg = arg;
+	for (struct stream *c = s->streams; c; c = c->next)
+		stream_close(c);
+	uv_close((uv_handle_t *)&s->udp, on_handle_closed);
+	uv_close((uv_handle_t *)&s->tcp, on_handle_closed);
+}
+
+static void make_sockaddr(const struct sn_addr *addr, uint16_t port, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *four = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret;
+
+	memset(ret, 0, sizeof(*ret));
+	if (address_is_v4(addr)) {
+		four->sin_family = AF_INET;
+		four->sin_port = htons(port);
+		memcpy(&four->sin_addr, (const uint8_t *)addr + 12, 4);
+		return;
+	}
+	six->sin6_family = AF_INET6;
+	six->sin6_port = htons(port);
+	memcpy(&six->sin6_addr, addr, 16);
+}
+
+/* TCP takes the port that UDP got, when any will do. */
+static int server_bind(struct dns_server *s, const struct sn_addr *addr)
+{
+	struct sockaddr_storage name;
+	int length = sizeof(name), r;
+
+	make_sockaddr(addr, s->port, &name);
+	r = uv_udp_bind(&s->udp, (struct sockaddr *)&name, 0);
+	if (r >= 0)
+		r = uv_udp_getsockname(&s->udp, (struct sockaddr *)&name, &length);
+	if (r < 0)
+		return r;
+	s->port = ntohs(((struct sockaddr_in *)&name)->sin_port);
+	r = uv_tcp_bind(&s->tcp, (struct sockaddr *)&name, 0);
+	if (r >= 0)
+		r = uv_listen((uv_stream_t *)&s->tcp, DNS_CONNECTIONS, on_connection);
+	return r < 0 ? r : uv_udp_recv_start(&s->udp, on_udp_alloc, on_udp);
+}
+
+static int server_init(struct dns_server *s)
+{
+	int r = dns_table_new(NULL, 0, &s->table);
+
+	if (r >= 0)
+		r = uv_udp_init_ex(s->loop, &s->udp, AF_UNSPEC | UV_UDP_RECVMMSG);
+	if (r < 0)
+		return r;
+	s->udp.data = s;
+	s->open++;
+	r = uv_tcp_init(s->loop, &s->tcp);
+	if (r < 0)
+		return r;
+	s->tcp.data = s;
+	s->open++;
+	return 0;
+}
+
+static void server_undo(struct dns_server *s)
+{
+	s->closing = true;
+	if (s->open == HANDLES)
+		uv_close((uv_handle_t *)&s->tcp, on_handle_closed);
+	if (s->open)
+		uv_close((uv_handle_t *)&s->udp, on_handle_closed);
+	else
+		server_free_when_done(s);
+}
+
+int dns_server_open(uv_loop_t *loop, const struct dns_settings *settings, uint16_t port,
+		    struct dns_server **ret)
+{
+	struct dns_server *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = loop;
+	s->port = port;
+	r = dns_answerer_new(settings, &s->answerer);
+	if (r >= 0)
+		r = server_init(s);
+	if (r >= 0)
+		r = server_bind(s, &settings->own);
+	if (r < 0) {
+		server_undo(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+uint16_t dns_server_port(const struct dns_server *s)
+{
+	return s->port;
+}
+
+void dns_server_set_table(struct dns_server *s, struct dns_table *table)
+{
+	dns_table_free(s->table);
+	s->table = table;
+}
+
+const struct dns_counts *dns_server_counts(const struct dns_server *s)
+{
+	return &s->counts;
+}
