@@ -76,6 +76,7 @@ struct registry_status {
 
 /* Where a source's words go; all on the loop's thread. */
 struct registry_host {
+	uv_loop_t *loop;
 	void *arg;
 	/* Everything that this registry has; the array and its objects become the host's. */
 	void (*snapshot)(void *arg, struct registry *r, struct object *objects, size_t n);
@@ -118,11 +119,10 @@ const struct registry_kind *registry_kind_find(const char *type);
 
 /* --- what the host does ---------------------------------------------------------------------- */
 
-/* Starts one; config, host, loop and fetcher must outlive it. -EINVAL (unknown type, or what the
+/* Starts one; config, host and fetcher must outlive it. -EINVAL (unknown type, or what the
  * kind found; ret_text says it), -ENOMEM. */
 int registry_open(const struct registry_config *config, const struct registry_host *host,
-		  uv_loop_t *loop, struct fetcher *fetcher, struct registry **ret,
-		  char ret_text[static 200]);
+		  struct fetcher *fetcher, struct registry **ret, char ret_text[static 200]);
 /* on_stopped is called on the loop, then r is freed. */
 void registry_close(struct registry *r, void (*on_stopped)(void *arg, struct registry *r),
 		    void *arg);
