@@ -72,7 +72,7 @@ SKEL := $(O)/gen/sinew.skel.h
 MAN := $(patsubst userspace/man/%.scd,$(O)/man/%,$(wildcard userspace/man/*.scd))
 
 .PHONY: all help
-AGENT := $(if $(wildcard userspace/agent/main.c),$(O)/sinew-agent)
+AGENT := $(and $(wildcard userspace/net/fetch.c),$(wildcard userspace/registry/registry.c),$(wildcard userspace/registry/merge.c),$(O)/sinew-agent)
 all: $(O)/sinewd $(O)/sinewctl $(AGENT) $(MAN) ## build the programs and man pages
 
 help: ## this list

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * agent/push: what sinewd is told, when, and what becomes of its answers. The exchange and the
+ * merge are the test's own; time is the loop's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/push.h"
+
+/* --- an exchange that the test answers ---------------------------------------------------------
+ */
+
+static struct {
+	unsigned int begun;
+	uint64_t at_ms; /* of the last one */
+	bool under_way;
+	char method[8], match[100];
+	char *body;
+	void (*on_done)(void *arg, const struct fetch_result *result);
+	void *arg;
+	const char *etag;
+} wire;
+
+int fetch_begin(struct fetcher *f, const struct fetch_request *request, struct fetch **ret)
+{
+	assert_false(wire.under_way); /* one at a time */
+	wire.begun++;
+	wire.at_ms = uv_hrtime() / 1000000;
+	wire.under_way = true;
+	wire.on_done = request->on_done;
+	wire.arg = request->arg;
+	(void)snprintf(wire.method, sizeof(wire.method), "%s", request->method);
+	(void)snprintf(wire.match, sizeof(wire.match), "%s", request->headers[1] ?: "");
+	free(wire.body);
+	wire.body = strndup(request->body, request->length);
+	*ret = (struct fetch *)&wire;
+	return 0;
+}
+
+struct fetch *fetch_cancel(struct fetch *fetch)
+{
+	wire.under_way = false;
+	return NULL;
+}
+
+const char *fetch_header(const struct fetch *fetch, const char *name)
+{
+	return strcmp(name, "ETag") == 0 ? wire.etag : NULL;
+}
+
+static void answer(unsigned int status, const char *body)
+{
+	const struct fetch_result result = {.status = status,
+					    .error_text = "",
+					    .body = body,
+					    .length = strlen(body),
+					    .fetch = (struct fetch *)&wire};
+
+	assert_true(wire.under_way);
+	wire.under_way = false;
+	wire.on_done(wire.arg, &result);
+}
+
+static void answer_error(int error)
+{
+	const struct fetch_result result = {
+		.error = error, .error_text = "nobody answers", .body = ""};
+
+	assert_true(wire.under_way);
+	wire.under_way = false;
+	wire.on_done(wire.arg, &result);
+}
+
+/* --- a merge of services "a", "b" ... ----------------------------------------------------------
+ */
+
+static struct {
+	const char *all, *changed, *gone; /* a letter each */
+} store;
+
+static struct object object_of(char name)
+{
+	char text[2] = {name, 0};
+	struct service_port port = {.name = (char *)"", .port = 80, .proto = SN_PROTO_TCP};
+	const struct service draft = {.namespace = (char *)"default",
+				      .name = text,
+				      .source = (char *)"consul/dc1",
+				      .policy = (char *)"default",
+				      .ports = &port,
+				      .n_ports = 1};
+	struct object o = {.kind = OBJECT_SERVICE};
+
+	assert_int_equal(service_new(&draft, &o.service), 0);
+	return o;
+}
+
+static int take(const char *names, const char *gone, struct merge_change *ret)
+{
+	*ret = (struct merge_change){.upserts = calloc(strlen(names) + 1, sizeof(struct object)),
+				     .deletes =
+					     calloc(strlen(gone) + 1, sizeof(struct object_name))};
+	for (; *names; names++)
+		ret->upserts[ret->n_upserts++] = object_of(*names);
+	for (; *gone; gone++) {
+		const char text[2] = {*gone, 0};
+
+		ret->deletes[ret->n_deletes++] =
+			(struct object_name){OBJECT_SERVICE, strdup("default"), strdup(text)};
+	}
+	store.changed = store.gone = "";
+	return 0;
+}
+
+int merge_take(struct merge *m, uint64_t now_ms, struct merge_change *ret)
+{
+	return take(store.changed, store.gone, ret);
+}
+
+int merge_take_all(struct merge *m, uint64_t now_ms, struct merge_change *ret)
+{
+	return take(store.all, "", ret);
+}
+
+void merge_change_done(struct merge_change *c)
+{
+	(void)object_free_list(c->upserts, c->n_upserts);
+	for (size_t i = 0; i < c->n_deletes; i++) {
+		free((char *)c->deletes[i].namespace);
+		free((char *)c->deletes[i].name);
+	}
+	free(c->deletes);
+}
+
+/* --- the loop ----------------------------------------------------------------------------------
+ */
+
+static uv_loop_t loop;
+static struct push *push;
+
+static void on_bell(uv_timer_t *timer)
+{
+	uv_stop(timer->loop);
+}
+
+static void wait_ms(uint64_t ms)
+{
+	uv_timer_t bell;
+
+	uv_update_time(&loop);
+	assert_int_equal(uv_timer_init(&loop, &bell), 0);
+	assert_int_equal(uv_timer_start(&bell, on_bell, ms, 0), 0);
+	(void)uv_run(&loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&bell, NULL);
+	(void)uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static int set_up(void **state)
+{
+	const struct push_config config = {.socket = "/nowhere", .coalesce_ms = 50};
+
+	memset(&wire, 0, sizeof(wire));
+	wire.etag = "\"7\"";
+	store.all = "ab";
+	store.changed = store.gone = "";
+	assert_int_equal(uv_loop_init(&loop), 0);
+	return push_new(&loop, NULL, NULL, &config, &push);
+}
+
+static int tear_down(void **state)
+{
+	push_close(push);
+	(void)uv_run(&loop, UV_RUN_DEFAULT);
+	free(wire.body);
+	return uv_loop_close(&loop);
+}
+
+static bool says(const char *name)
+{
+	char text[40];
+
+	(void)snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
+	return strstr(wire.body, text) != NULL;
+}
+
+static void start(void)
+{
+	push_start(push, true);
+	wait_ms(5);
+	assert_string_equal(wire.method, "PUT");
+	answer(200, "{}");
+	assert_true(push_status(push)->synced);
+	wire.begun = 0;
+}
+
+static void test_nothing_is_sent_before_a_registry_has_spoken(void **state)
+{
+	push_kick(push, true);
+	wait_ms(60);
+	assert_int_equal(wire.begun, 0);
+	push_start(push, true);
+	wait_ms(5);
+	assert_int_equal(wire.begun, 1);
+	assert_string_equal(wire.method, "PUT");
+	assert_true(says("a") && says("b"));
+}
+
+static void test_until_all_have_spoken_nothing_is_removed(void **state)
+{
+	push_start(push, false);
+	wait_ms(5);
+	assert_string_equal(wire.method, "PATCH");
+	assert_true(says("a"));
+	answer(200, "{}");
+	assert_false(push_status(push)->synced);
+	push_start(push, true);
+	wait_ms(5);
+	assert_string_equal(wire.method, "PUT");
+}
+
+static void test_changes_are_gathered_and_urgent_ones_are_not(void **state)
+{
+	uint64_t before;
+
+	start();
+	store.changed = "a";
+	uv_update_time(&loop);
+	before = uv_hrtime() / 1000000;
+	push_kick(push, false);
+	wait_ms(5);
+	push_kick(push, false);
+	wait_ms(100);
+	assert_int_equal(wire.begun, 1);
+	assert_in_range(wire.at_ms - before, 49, 1000);
+	assert_string_equal(wire.method, "PATCH");
+	assert_string_equal(wire.match, "If-Match: \"7\"");
+	assert_true(says("a"));
+	store.gone = "b";
+	push_kick(push, true);
+	wait_ms(5);
+	assert_int_equal(wire.begun, 1); /* one request at a time */
+	answer(200, "{}");
+	wait_ms(5);
+	assert_int_equal(wire.begun, 2);
+	assert_non_null(strstr(wire.body, "\"delete\":[{\"kind\":\"Service\","
+					  "\"namespace\":\"default\",\"name\":\"b\"}]"));
+}
+
+static void test_a_sinewd_that_lost_count_is_told_all(void **state)
+{
+	start();
+	store.changed = "a";
+	push_kick(push, true);
+	wait_ms(5);
+	answer(412, "{}");
+	wait_ms(5);
+	assert_string_equal(wire.method, "PUT");
+	assert_true(says("a") && says("b"));
+}
+
+static void test_an_absent_sinewd_is_tried_again_and_told_all(void **state)
+{
+	uint64_t before;
+
+	start();
+	store.changed = "a";
+	push_kick(push, true);
+	wait_ms(5);
+	answer_error(-ECONNREFUSED);
+	assert_false(push_status(push)->synced);
+	assert_non_null(strstr(push_status(push)->error, "nobody answers"));
+	before = uv_hrtime() / 1000000;
+	push_kick(push, true); /* news do not shorten the wait */
+	wait_ms(100);
+	assert_int_equal(wire.begun, 2);
+	assert_in_range(wire.at_ms - before, 45, 1000);
+	assert_string_equal(wire.method, "PUT");
+	answer(200, "{}");
+	assert_true(push_status(push)->synced);
+	assert_string_equal(push_status(push)->error, "");
+}
+
+static void on_refused(void *arg, enum object_kind kind, const char *name, const char *reason)
+{
+	(void)snprintf(arg, 200, "%s: %s", name, reason);
+}
+
+static void test_one_refused_object_does_not_keep_the_rest(void **state)
+{
+	char said[200] = "";
+
+	push_start(push, true);
+	wait_ms(5);
+	answer(422, "{\"detail\":\"x\",\"errors\":[{\"pointer\":\"/items/1/spec/address\","
+		    "\"detail\":\"not allowed\"}]}");
+	wait_ms(5);
+	assert_int_equal(wire.begun, 2);
+	assert_true(says("a"));
+	assert_false(says("b"));
+	answer(200, "{}");
+	assert_int_equal(push_status(push)->refused, 1);
+	push_visit_refused(push, on_refused, said);
+	assert_string_equal(said, "default/b: not allowed");
+	store.changed = "b"; /* it is different now: another chance */
+	push_kick(push, true);
+	wait_ms(5);
+	assert_true(says("b"));
+	assert_int_equal(push_status(push)->refused, 0);
+}
+
+static void test_an_object_refused_in_words_is_left_out_too(void **state)
+{
+	push_start(push, true);
+	wait_ms(5);
+	answer(409, "{\"detail\":\"x\",\"errors\":[{\"pointer\":\"\",\"detail\":"
+		    "\"service default/a: source manifest owns it\"}]}");
+	wait_ms(5);
+	assert_false(says("a"));
+	assert_true(says("b"));
+}
+
+static void test_a_refusal_that_names_nothing_is_no_endless_loop(void **state)
+{
+	uint64_t before;
+
+	push_start(push, true);
+	wait_ms(5);
+	answer(422, "{\"detail\":\"a limit\"}");
+	before = uv_hrtime() / 1000000;
+	assert_non_null(strstr(push_status(push)->error, "a limit"));
+	wait_ms(100);
+	assert_int_equal(wire.begun, 2);
+	assert_in_range(wire.at_ms - before, 45, 1000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_nothing_is_sent_before_a_registry_has_spoken,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_until_all_have_spoken_nothing_is_removed,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_changes_are_gathered_and_urgent_ones_are_not,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_sinewd_that_lost_count_is_told_all, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_an_absent_sinewd_is_tried_again_and_told_all,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_one_refused_object_does_not_keep_the_rest,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_an_object_refused_in_words_is_left_out_too,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_a_refusal_that_names_nothing_is_no_endless_loop, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See config.h. Two tables of keys, one for settings and one for a registry, say what there is; the
+ * rest is reading. Before: main. After: agent.c. Must never open a credential.
+ */
+#include "agent/config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "manifest/yaml.h"
+#include "model/limits.h"
+
+#define FILE_MAX_BYTES (1u << 20)
+#define SELECT_MAX 1024 /* patterns of one registry */
+
+enum key_type {
+	KEY_TEXT,
+	KEY_LABEL,
+	KEY_PATH,
+	KEY_PATH_OR_NONE,
+	KEY_DURATION,
+	KEY_WORD,
+	KEY_BOOL,
+	KEY_LIST
+};
+
+struct key {
+	const char *name;
+	enum key_type type;
+	size_t offset;
+	const char *initial; /* of settings */
+	const char *const *words;
+};
+
+static const char *const levels[] = {"error", "warning", "notice", "info", "debug", NULL};
+static const char *const formats[] = {"auto", "text", "json", NULL};
+static const char *const stales[] = {"keep", "drain", "fail", NULL};
+
+#define SETTING(m) offsetof(struct agent_config, m)
+static const struct key settings[] = {
+	{"control.socket", KEY_PATH, SETTING(control_socket), "/run/sinew/control.sock"},
+	{"agent.socket", KEY_PATH, SETTING(agent_socket), "/run/sinew/agent.sock"},
+	{"state.dir", KEY_PATH, SETTING(state), "/var/lib/sinew-agent"},
+	{"metrics.address", KEY_TEXT, SETTING(metrics), "127.0.0.1:9464"},
+	{"log.level", KEY_WORD, SETTING(log_level), "info", levels},
+	{"log.format", KEY_WORD, SETTING(log_format), "auto", formats},
+	{"coalesce", KEY_DURATION, SETTING(coalesce_ms), "50ms"},
+};
+
+#define REGISTRY(m) offsetof(struct registry_config, m)
+static const struct key keys[] = {
+	{"name", KEY_LABEL, REGISTRY(name)},
+	{"type", KEY_LABEL, REGISTRY(type)},
+	{"address", KEY_TEXT, REGISTRY(address)},
+	{"path", KEY_PATH_OR_NONE, REGISTRY(path)},
+	{"prefix", KEY_TEXT, REGISTRY(prefix)},
+	{"namespace", KEY_LABEL, REGISTRY(namespace)},
+	{"datacenter", KEY_TEXT, REGISTRY(datacenter)},
+	{"remoteNamespace", KEY_TEXT, REGISTRY(remote_namespace)},
+	{"zone", KEY_LABEL, REGISTRY(zone)},
+	{"tokenFile", KEY_PATH, REGISTRY(token_file)},
+	{"username", KEY_TEXT, REGISTRY(username)},
+	{"passwordFile", KEY_PATH, REGISTRY(password_file)},
+	{"caFile", KEY_PATH, REGISTRY(tls.ca_file)},
+	{"certFile", KEY_PATH, REGISTRY(tls.cert_file)},
+	{"keyFile", KEY_PATH, REGISTRY(tls.key_file)},
+	{"select", KEY_LIST, REGISTRY(select)},
+	{"interval", KEY_DURATION, REGISTRY(interval_ms)},
+	{"onStale", KEY_WORD, REGISTRY(on_stale), NULL, stales},
+	{"staleAfter", KEY_DURATION, REGISTRY(stale_ms)},
+	{"external", KEY_BOOL, REGISTRY(external)},
+};
+
+#define MESSAGE 300
+
+static const struct key *find(const struct key *table, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(table[i].name, name))
+			return &table[i];
+	return NULL;
+}
+
+static const char *suggest(const struct key *table, size_t n, const char *name)
+{
+	const char *names[ARRAY_SIZE(keys)];
+
+	_Static_assert(ARRAY_SIZE(settings) <= ARRAY_SIZE(keys), "the larger table");
+	for (size_t i = 0; i < n; i++)
+		names[i] = table[i].name;
+	return text_suggest(name, names, n);
+}
+
+/* --- values --------------------------------------------------------------------------------- */
+
+static bool is_label(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n && n <= LIMIT_NAME && text[0] != '-' && text[n - 1] != '-' &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
+
+static int bad(char *message, const char *name, const char *text, const char *expected)
+{
+	(void)snprintf(message, MESSAGE, "%s is \"%.100s\", expected %s", name, text, expected);
+	return -EINVAL;
+}
+
+static int set_text(void *target, const struct key *k, const char *text, char *message)
+{
+	char **at = (char **)((char *)target + k->offset), *copy;
+
+	if (k->type == KEY_LABEL && !is_label(text))
+		return bad(message, k->name, text, "lower-case letters, digits and inner \"-\"");
+	if ((k->type == KEY_PATH || (k->type == KEY_PATH_OR_NONE && *text)) && text[0] != '/')
+		return bad(message, k->name, text, "an absolute path");
+	copy = strdup(text);
+	if (!copy)
+		return -ENOMEM;
+	free(*at);
+	*at = copy;
+	return 0;
+}
+
+static int set_word(void *target, const struct key *k, const char *text, char *message)
+{
+	char expected[120] = "one of";
+	size_t used = strlen(expected);
+
+	for (unsigned int i = 0; k->words[i]; i++) {
+		if (!strcmp(k->words[i], text)) {
+			*(unsigned int *)((char *)target + k->offset) = i;
+			return 0;
+		}
+		used += (size_t)snprintf(expected + used, sizeof(expected) - used, " %s",
+					 k->words[i]);
+	}
+	return bad(message, k->name, text, expected);
+}
+
+static int set_value(void *target, const struct key *k, const char *text, char *message)
+{
+	void *at = (char *)target + k->offset;
+
+	switch (k->type) {
+	case KEY_WORD:
+		return set_word(target, k, text, message);
+	case KEY_DURATION:
+		return text_parse_duration(text, at) < 0
+			       ? bad(message, k->name, text, "a duration such as 250ms or 30s")
+			       : 0;
+	case KEY_BOOL:
+		*(bool *)at = !strcmp(text, "true");
+		return *(bool *)at || !strcmp(text, "false")
+			       ? 0
+			       : bad(message, k->name, text, "true or false");
+	case KEY_LIST:
+		return bad(message, k->name, text, "a list");
+	default:
+		return set_text(target, k, text, message);
+	}
+}
+
+/* A scalar as it would be typed. NULL: it is none. */
+static const char *scalar(yyjson_mut_val *value, char buf[static 32])
+{
+	if (yyjson_mut_is_str(value))
+		return yyjson_mut_get_str(value);
+	if (yyjson_mut_is_bool(value))
+		return yyjson_mut_get_bool(value) ? "true" : "false";
+	if (yyjson_mut_is_uint(value)) {
+		(void)snprintf(buf, 32, "%" PRIu64, yyjson_mut_get_uint(value));
+		return buf;
+	}
+	return NULL;
+}
+
+/* --- the file ------------------------------------------------------------------------------- */
+
+struct reading {
+	struct agent_config *config;
+	struct error_list errors;
+};
+
+static const char *key_of(const struct yaml_node *node, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "%.*s", (int)node->key_length, node->key);
+	return buf;
+}
+
+static int add_select(struct reading *in, struct registry_config *r, const struct yaml_node *node)
+{
+	char buf[32];
+
+	for (const struct yaml_node *item = node + 1; item < node + node->size;
+	     item += item->size) {
+		const char *text = scalar(item->value, buf);
+
+		if (!text || !*text || r->n_select >= SELECT_MAX) {
+			error_add(&in->errors, item->place,
+				  "select holds up to %d names, with * and ?", SELECT_MAX);
+			return 0;
+		}
+		r->select[r->n_select] = strdup(text);
+		if (!r->select[r->n_select])
+			return -ENOMEM;
+		r->n_select++;
+	}
+	return 0;
+}
+
+static int read_list(struct reading *in, void *target, const struct yaml_node *node)
+{
+	struct registry_config *r = target;
+
+	if (!yyjson_mut_is_arr(node->value)) {
+		error_add(&in->errors, node->place, "select must be a list of names");
+		return 0;
+	}
+	r->select = calloc(SELECT_MAX, sizeof(*r->select));
+	return r->select ? add_select(in, r, node) : -ENOMEM;
+}
+
+static int read_key(struct reading *in, void *target, const struct key *k,
+		    const struct yaml_node *node)
+{
+	char message[MESSAGE] = "", buf[32];
+	const char *text = scalar(node->value, buf);
+	int r;
+
+	if (k->type == KEY_LIST)
+		return read_list(in, target, node);
+	if (!text) {
+		error_add(&in->errors, node->place, "%s must be one value", k->name);
+		return 0;
+	}
+	r = set_value(target, k, text, message);
+	if (r == -EINVAL)
+		error_add(&in->errors, node->place, "%s", message);
+	return r == -ENOMEM ? r : 0;
+}
+
+static void add_unknown(struct reading *in, const struct yaml_node *node, const char *name,
+			const char *near)
+{
+	error_add(&in->errors, node->key_place, "unknown key \"%.60s\"%s%s%s", name,
+		  near ? "; did you mean \"" : "", near ?: "", near ? "\"?" : "");
+}
+
+static void check_registry(struct reading *in, const struct yaml_node *node)
+{
+	struct agent_config *c = in->config;
+	struct registry_config *r = &c->registries[c->n_registries];
+
+	if (!r->type || !r->name)
+		error_add(&in->errors, node->place, "a registry needs a name and a type");
+	else if (!registry_kind_find(r->type))
+		error_add(&in->errors, yaml_find(node, "/type")->place,
+			  "\"%s\" is no type of a registry", r->type);
+	if (!r->tls.cert_file != !r->tls.key_file)
+		error_add(&in->errors, node->place, "certFile and keyFile go together");
+	for (size_t i = 0; r->name && i < c->n_registries; i++)
+		if (c->registries[i].name && !strcmp(c->registries[i].name, r->name))
+			error_add(&in->errors, yaml_find(node, "/name")->place,
+				  "there is a registry \"%s\" already", r->name);
+}
+
+static int read_registry(struct reading *in, const struct yaml_node *node)
+{
+	struct agent_config *c = in->config;
+	struct registry_config *target = &c->registries[c->n_registries];
+	char name[64];
+	int r = 0;
+
+	if (!yyjson_mut_is_obj(node->value)) {
+		error_add(&in->errors, node->place, "a registry is written {name: ..., type: ...}");
+		return 0;
+	}
+	*target = (struct registry_config){.precedence = (unsigned int)c->n_registries,
+					   .stale_ms = 60000};
+	for (const struct yaml_node *at = node + 1; r >= 0 && at < node + node->size;
+	     at += at->size) {
+		const struct key *k = find(keys, ARRAY_SIZE(keys), key_of(at, name, sizeof(name)));
+
+		if (k)
+			r = read_key(in, target, k, at);
+		else
+			add_unknown(in, at, name, suggest(keys, ARRAY_SIZE(keys), name));
+	}
+	check_registry(in, node);
+	c->n_registries++;
+	return r;
+}
+
+static int read_registries(struct reading *in, const struct yaml_node *node)
+{
+	int r = 0;
+
+	if (!yyjson_mut_is_arr(node->value)) {
+		error_add(&in->errors, node->place, "registries must be a list");
+		return 0;
+	}
+	for (const struct yaml_node *item = node + 1; r >= 0 && item < node + node->size;
+	     item += item->size) {
+		if (in->config->n_registries >= LIMIT_REGISTRIES) {
+			error_add(&in->errors, item->place, "more than %d registries",
+				  LIMIT_REGISTRIES);
+			return 0;
+		}
+		r = read_registry(in, item);
+	}
+	return r;
+}
+
+/* "control: {socket: x}" and "control.socket: x" mean the same. */
+static int read_setting(struct reading *in, const char *prefix, const struct yaml_node *node)
+{
+	char name[64], whole[130];
+	const struct key *k;
+
+	(void)snprintf(whole, sizeof(whole), "%s%s%s", prefix, *prefix ? "." : "",
+		       key_of(node, name, sizeof(name)));
+	k = find(settings, ARRAY_SIZE(settings), whole);
+	if (k)
+		return read_key(in, in->config, k, node);
+	add_unknown(in, node, whole,
+		    suggest(settings, ARRAY_SIZE(settings), whole)
+			    ?: text_suggest(whole, (const char *const[]){"registries"}, 1));
+	return 0;
+}
+
+static int read_group(struct reading *in, const struct yaml_node *node)
+{
+	char prefix[64];
+	int r = 0;
+
+	(void)key_of(node, prefix, sizeof(prefix));
+	for (const struct yaml_node *at = node + 1; r >= 0 && at < node + node->size;
+	     at += at->size)
+		r = read_setting(in, prefix, at);
+	return r;
+}
+
+static int read_root(struct reading *in, const struct yaml_node *root)
+{
+	char name[64];
+	int r = 0;
+
+	if (yyjson_mut_is_null(root->value))
+		return 0;
+	if (!yyjson_mut_is_obj(root->value)) {
+		error_add(&in->errors, root->place, "expected settings as \"key: value\"");
+		return 0;
+	}
+	for (const struct yaml_node *at = root + 1; r >= 0 && at < root + root->size;
+	     at += at->size) {
+		if (!strcmp(key_of(at, name, sizeof(name)), "registries"))
+			r = read_registries(in, at);
+		else if (yyjson_mut_is_obj(at->value))
+			r = read_group(in, at);
+		else
+			r = read_setting(in, "", at);
+	}
+	return r;
+}
+
+static int read_text(struct reading *in, const char *text, size_t length, yyjson_mut_doc *doc)
+{
+	_cleanup_(yaml_closep) struct yaml *y = NULL;
+	const struct yaml_node *root;
+	int r = yaml_open(text, length, doc, &in->errors, &y);
+
+	if (r >= 0)
+		r = yaml_next(y, &root);
+	if (r > 0)
+		r = read_root(in, root);
+	if (r >= 0 && yaml_next(y, &root) > 0)
+		error_add(&in->errors, root->place, "a second document: settings are one");
+	return r == -EBADMSG ? 0 : r;
+}
+
+static int tell(const char *file, struct error_list *errors)
+{
+	error_sort(errors);
+	for (size_t i = 0; i < errors->n; i++)
+		log_err("%s:%zu:%zu: %s", file, errors->items[i].line, errors->items[i].column,
+			errors->items[i].message);
+	if (errors->more)
+		log_err("%s: %zu more errors", file, errors->more);
+	return errors->no_memory ? -ENOMEM : errors->n ? -EINVAL : 0;
+}
+
+static int slurp(const char *file, char **ret, size_t *ret_length)
+{
+	_cleanup_fclose_ FILE *f = fopen(file, "re");
+	_cleanup_free_ char *text = malloc(FILE_MAX_BYTES + 1);
+
+	if (!f)
+		return -errno;
+	if (!text)
+		return -ENOMEM;
+	*ret_length = fread(text, 1, FILE_MAX_BYTES + 1, f);
+	if (ferror(f))
+		return -EISDIR; /* what fopen opens and fread does not read */
+	if (*ret_length > FILE_MAX_BYTES)
+		return -E2BIG;
+	if (memchr(text, '\0', *ret_length))
+		return -EBADMSG;
+	*ret = TAKE_PTR(text);
+	return 0;
+}
+
+static int init(struct agent_config *c)
+{
+	char message[MESSAGE];
+	int r = 0;
+
+	*c = (struct agent_config){};
+	c->registries = calloc(LIMIT_REGISTRIES, sizeof(*c->registries));
+	if (!c->registries)
+		return -ENOMEM;
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(settings); i++)
+		r = set_value(c, &settings[i], settings[i].initial, message);
+	return r;
+}
+
+static int load(const char *file, bool must, struct agent_config *c)
+{
+	struct reading in = {.config = c};
+	_cleanup_free_ char *text = NULL;
+	yyjson_mut_doc *doc;
+	size_t length = 0;
+	int r = slurp(file, &text, &length), told;
+
+	if (r == -ENOENT && !must)
+		return 0;
+	if (r < 0)
+		return log_err_r(r, "cannot read %s", file);
+	doc = yyjson_mut_doc_new(NULL);
+	if (!doc)
+		return -ENOMEM;
+	r = read_text(&in, text, length, doc);
+	error_clamp(&in.errors, text, length);
+	told = tell(file, &in.errors);
+	error_list_done(&in.errors);
+	yyjson_mut_doc_free(doc);
+	return r < 0 ? r : told;
+}
+
+int agent_config_load(const char *file, bool must, struct agent_config *ret)
+{
+	struct agent_config c;
+	int r = init(&c);
+
+	if (r >= 0)
+		r = load(file, must, &c);
+	if (r < 0) {
+		agent_config_done(&c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+int agent_config_set(struct agent_config *c, const char *assignment, const char *origin)
+{
+	const char *equals = strchr(assignment, '=');
+	char name[64], message[MESSAGE] = "";
+	const struct key *k = NULL;
+	const char *near;
+	int r;
+
+	(void)snprintf(name, sizeof(name), "%.*s", equals ? (int)(equals - assignment) : 63,
+		       assignment);
+	if (equals)
+		k = find(settings, ARRAY_SIZE(settings), name);
+	if (!k) {
+		near = suggest(settings, ARRAY_SIZE(settings), name);
+		log_err("%s %s: expected KEY=VALUE with a setting of sinew-agent(8)%s%s%s", origin,
+			assignment, near ? "; did you mean \"" : "", near ?: "", near ? "\"?" : "");
+		return -EINVAL;
+	}
+	r = set_value(c, k, equals + 1, message);
+	if (r == -EINVAL)
+		log_err("%s: %s", origin, message);
+	return r;
+}
+
+static void registry_done(struct registry_config *r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (keys[i].type <= KEY_PATH_OR_NONE)
+			free(*(char **)((char *)r + keys[i].offset));
+	for (size_t i = 0; i < r->n_select; i++)
+		free(r->select[i]);
+	free(r->select);
+}
+
+void agent_config_done(struct agent_config *c)
+{
+	for (size_t i = 0; i < c->n_registries; i++)
+		registry_done(&c->registries[i]);
+	free(c->registries);
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		if (settings[i].type <= KEY_PATH_OR_NONE)
+			free(*(char **)((char *)c + settings[i].offset));
+	*c = (struct agent_config){};
+}
+
+enum log_level agent_config_level(const struct agent_config *c)
+{
+	return (enum log_level)(LOG_ERROR + c->log_level);
+}

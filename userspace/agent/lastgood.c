@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See lastgood.h. Before: the merge. After: the next start. Must never leave half a file: a
+ * temporary one is written, synced and renamed.
+ */
+#include "agent/lastgood.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "model/limits.h"
+
+struct writing {
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *items;
+	struct object *held; /* texts of the document are borrowed from these */
+	size_t n, capacity;
+};
+
+static int hold(struct writing *w, const struct object *o)
+{
+	size_t capacity = w->capacity ? 2 * w->capacity : 256;
+	struct object *grown;
+
+	if (w->n == w->capacity) {
+		grown = reallocarray(w->held, capacity, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		w->held = grown;
+		w->capacity = capacity;
+	}
+	w->held[w->n] = (struct object){.kind = o->kind};
+	if (o->kind == OBJECT_SERVICE)
+		w->held[w->n].service = service_ref(o->service);
+	else
+		w->held[w->n].policy = policy_ref(o->policy);
+	w->n++;
+	return 0;
+}
+
+static int on_object(void *arg, const struct object *o)
+{
+	struct writing *w = arg;
+	const struct object *held;
+	int r = hold(w, o);
+
+	if (r < 0)
+		return r;
+	held = &w->held[w->n - 1];
+	return yyjson_mut_arr_append(w->items, held->kind == OBJECT_SERVICE
+						       ? codec_encode_service(w->doc, held->service)
+						       : codec_encode_policy(w->doc, held->policy))
+		       ? 0
+		       : -ENOMEM;
+}
+
+static int encode(const struct merge *m, unsigned int source, const char *tag, char **ret,
+		  size_t *ret_length)
+{
+	struct writing w = {.doc = yyjson_mut_doc_new(NULL)};
+	yyjson_mut_val *root = w.doc ? yyjson_mut_obj(w.doc) : NULL;
+	int r = -ENOMEM;
+
+	*ret = NULL;
+	w.items = w.doc ? yyjson_mut_arr(w.doc) : NULL;
+	if (root && w.items) {
+		yyjson_mut_doc_set_root(w.doc, root);
+		(void)yyjson_mut_obj_add_str(w.doc, root, "apiVersion", CODEC_API_VERSION);
+		(void)yyjson_mut_obj_add_str(w.doc, root, "kind", "List");
+		(void)yyjson_mut_obj_add_str(w.doc, root, "source", tag);
+		(void)yyjson_mut_obj_add_val(w.doc, root, "items", w.items);
+		r = merge_visit(m, source, on_object, &w);
+	}
+	if (r >= 0)
+		*ret = yyjson_mut_write(w.doc, 0, ret_length);
+	yyjson_mut_doc_free(w.doc);
+	(void)object_free_list(w.held, w.n);
+	return r < 0 ? r : *ret ? 0 : -ENOMEM;
+}
+
+static int write_all(int fd, const char *text, size_t length)
+{
+	ssize_t n;
+
+	while (length) {
+		n = write(fd, text, length);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			text += n;
+			length -= (size_t)n;
+		}
+	}
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+static int replace(int dir, const char *name, const char *text, size_t length)
+{
+	char temporary[NAME_MAX], final[NAME_MAX];
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	(void)snprintf(temporary, sizeof(temporary), "%s.tmp", name);
+	(void)snprintf(final, sizeof(final), "%s.json", name);
+	fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, text, length);
+	if (r >= 0 && renameat(dir, temporary, dir, final) < 0)
+		r = -errno;
+	if (r < 0)
+		(void)unlinkat(dir, temporary, 0);
+	return r < 0 ? r : fsync(dir) < 0 ? -errno : 0;
+}
+
+int lastgood_write(const struct merge *m, unsigned int source, const struct registry *r,
+		   const char *folder)
+{
+	_cleanup_close_ int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	size_t length = 0;
+	int error;
+
+	if (dir < 0)
+		return -errno;
+	error = encode(m, source, r->tag, &text, &length);
+	return error < 0 ? error : replace(dir, r->config->name, text, length);
+}
+
+static int slurp(const char *path, char **ret, size_t *ret_length)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	struct stat st;
+	size_t got = 0;
+	ssize_t n = 1;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size > LIMIT_STATE)
+		return -E2BIG;
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return -ENOMEM;
+	while (got < (size_t)st.st_size && n > 0) {
+		n = read(fd, text + got, (size_t)st.st_size - got);
+		got += n > 0 ? (size_t)n : 0;
+	}
+	if (n < 0)
+		return -errno;
+	*ret = TAKE_PTR(text);
+	*ret_length = got;
+	return 0;
+}
+
+static int decode(const char *path, const char *tag, yyjson_val *root, struct object **ret,
+		  size_t *ret_n)
+{
+	const char *source = yyjson_get_str(yyjson_obj_get(root, "source"));
+	struct problems problems = {};
+	int r;
+
+	if (!source || strcmp(source, tag) != 0) {
+		log_warn("%s: it is of %s, not of %s: not used", path, source ?: "nobody", tag);
+		return -EBADMSG;
+	}
+	r = codec_decode_items(yyjson_obj_get(root, "items"), tag, &problems, ret, ret_n);
+	if (r == -EINVAL) {
+		log_warn("%s: not used: %s: %s", path, problems.n ? problems.items[0].pointer : "",
+			 problems.n ? problems.items[0].message : "no list");
+		r = -EBADMSG;
+	}
+	problems_done(&problems);
+	return r;
+}
+
+int lastgood_read(const char *folder, const struct registry_config *config, struct object **ret,
+		  size_t *ret_n)
+{
+	char path[PATH_MAX], tag[128], error[JSON_ERROR];
+	_cleanup_free_ char *text = NULL;
+	yyjson_doc *doc = NULL;
+	size_t length = 0;
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/%s.json", folder, config->name) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	(void)snprintf(tag, sizeof(tag), "%s/%s", config->type, config->name);
+	r = slurp(path, &text, &length);
+	if (r < 0)
+		return r;
+	r = json_parse(text, length, LIMIT_DEPTH, &doc, error);
+	if (r == -EBADMSG)
+		log_warn("%s: not used: %s", path, error);
+	if (r >= 0)
+		r = decode(path, tag, yyjson_doc_get_root(doc), ret, ret_n);
+	yyjson_doc_free(doc);
+	return r;
+}

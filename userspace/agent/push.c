@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See push.h. Before: the merge. After: sinewd's control socket. Must never remove in sinewd what
+ * only we do not know yet: a whole snapshot is sent once every registry has spoken.
+ */
+#include "agent/push.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/refused.h"
+#include "base/log.h"
+
+#define URL "http://sinewd/v1/sources/" PUSH_SOURCE
+#define TIMEOUT_MS 30000u
+#define WAIT_MIN_MS 50u
+#define WAIT_MAX_MS 2000u  /* sinewd is on this host: nobody is overrun by that */
+#define LOOK_MS 2000u      /* without news: is it still the sinewd that we told? */
+#define REPRIEVE_MS 60000u /* what was refused is tried again */
+
+struct push {
+	uv_loop_t *loop;
+	struct fetcher *fetcher;
+	struct merge *merge;
+	struct push_config config;
+	struct push_status status;
+	uv_timer_t timer;
+	struct fetch *fetch; /* under way */
+	struct merge_change sent;
+	struct refused refused;
+	char etag[80];
+	bool started, may_put; /* see push_start() */
+	bool all;              /* the next request tells all, not what changed */
+	bool kicked, urgent;   /* news while a request is under way, or while none may be sent */
+	uint64_t wait_ms;      /* the last wait after a failure; 0: all is well */
+	uint64_t reprieve_ms;  /* loop time */
+};
+
+static void turn(struct push *p);
+
+static void on_timer(uv_timer_t *timer)
+{
+	turn(timer->data);
+}
+
+static void arm(struct push *p, uint64_t ms)
+{
+	(void)uv_timer_start(&p->timer, on_timer, ms, 0);
+}
+
+/* --- what is sent ------------------------------------------------------------------------------
+ */
+
+/* Refused objects stay at the end, behind what is sent; a changed one is tried again. */
+static size_t sort_out(struct push *p, bool retry)
+{
+	size_t n = p->sent.n_upserts, kept = 0;
+	char name[136];
+
+	for (size_t i = 0; i < p->sent.n_deletes; i++) {
+		const struct object_name *d = &p->sent.deletes[i];
+
+		(void)snprintf(name, sizeof(name), "%s/%s", d->namespace, d->name);
+		refused_forget(&p->refused, d->kind, name);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct object o = p->sent.upserts[i];
+
+		if (retry)
+			refused_forget(&p->refused, o.kind, refused_name(&o, name));
+		if (refused_has(&p->refused, &o))
+			continue;
+		p->sent.upserts[i] = p->sent.upserts[kept];
+		p->sent.upserts[kept++] = o;
+	}
+	return kept;
+}
+
+static void add_deletes(yyjson_mut_doc *doc, yyjson_mut_val *list, const struct merge_change *c)
+{
+	for (size_t i = 0; i < c->n_deletes; i++) {
+		yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
+
+		(void)yyjson_mut_obj_add_str(
+			doc, item, "kind",
+			c->deletes[i].kind == OBJECT_SERVICE ? "Service" : "TrafficPolicy");
+		(void)yyjson_mut_obj_add_str(doc, item, "namespace", c->deletes[i].namespace);
+		(void)yyjson_mut_obj_add_str(doc, item, "name", c->deletes[i].name);
+	}
+}
+
+static char *encode(const struct push *p, bool put, size_t n, size_t *ret_length)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = doc ? yyjson_mut_obj(doc) : NULL, *items;
+	char *text = NULL;
+
+	if (!root) {
+		yyjson_mut_doc_free(doc);
+		return NULL;
+	}
+	yyjson_mut_doc_set_root(doc, root);
+	if (put) {
+		(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", CODEC_API_VERSION);
+		(void)yyjson_mut_obj_add_str(doc, root, "kind", "List");
+	}
+	items = yyjson_mut_obj_add_arr(doc, root, put ? "items" : "upsert");
+	for (size_t i = 0; i < n; i++)
+		(void)yyjson_mut_arr_append(
+			items, p->sent.upserts[i].kind == OBJECT_SERVICE
+				       ? codec_encode_service(doc, p->sent.upserts[i].service)
+				       : codec_encode_policy(doc, p->sent.upserts[i].policy));
+	if (!put)
+		add_deletes(doc, yyjson_mut_obj_add_arr(doc, root, "delete"), &p->sent);
+	if (items && yyjson_mut_arr_size(items) == n)
+		text = yyjson_mut_write(doc, 0, ret_length);
+	yyjson_mut_doc_free(doc);
+	return text;
+}
+
+/* --- what came of it ---------------------------------------------------------------------------
+ */
+
+static void settle(struct push *p)
+{
+	merge_change_done(&p->sent);
+	p->sent = (struct merge_change){};
+}
+
+static void fail(struct push *p, const char *text)
+{
+	bool news = strcmp(p->status.error, text) != 0;
+
+	(void)snprintf(p->status.error, sizeof(p->status.error), "%s", text);
+	p->status.failures++;
+	p->status.synced = false;
+	p->all = true; /* what was taken from the merge is to be told again */
+	p->wait_ms = p->wait_ms ? 2 * p->wait_ms : WAIT_MIN_MS;
+	if (p->wait_ms > WAIT_MAX_MS)
+		p->wait_ms = WAIT_MAX_MS;
+	if (news)
+		log_warn("sinewd: %s; trying again", text);
+	arm(p, p->wait_ms);
+}
+
+static void fail_exchange(struct push *p, const struct fetch_result *result)
+{
+	char text[200];
+
+	(void)snprintf(text, sizeof(text), "%.80s: %.100s", p->config.socket,
+		       result->error == -EACCES
+			       ? "permission denied: the agent must be in group sinew"
+			       : result->error_text);
+	fail(p, text);
+}
+
+static void succeed(struct push *p, const struct fetch_result *result)
+{
+	const char *etag = fetch_header(result->fetch, "ETag");
+
+	(void)snprintf(p->etag, sizeof(p->etag), "%s", etag ?: "");
+	if (*p->status.error)
+		log_notice("sinewd: it has all that the registries say");
+	*p->status.error = '\0';
+	p->status.synced = p->may_put;
+	p->wait_ms = 0;
+	arm(p, LOOK_MS);
+	if (!p->kicked)
+		return;
+	p->kicked = false;
+	push_kick(p, p->urgent);
+}
+
+/* It named what it does not take: the rest goes at once. */
+static void refuse(struct push *p, const struct fetch_result *result, bool put)
+{
+	yyjson_doc *doc = yyjson_read(result->body, result->length, 0);
+	yyjson_val *problem = yyjson_doc_get_root(doc);
+	const char *detail = yyjson_get_str(yyjson_obj_get(problem, "detail")) ?: "no reason given";
+	size_t before = p->refused.n;
+	size_t learned = refused_learn(&p->refused, problem, put ? "/items/" : "/upsert/",
+				       p->sent.upserts, p->sent.n_upserts);
+	char text[200];
+
+	for (size_t i = before; i < p->refused.n; i++)
+		log_warn("sinewd does not take %s: %s; the rest goes without it",
+			 p->refused.items[i].name, p->refused.items[i].reason);
+	p->status.refused_total += learned;
+	p->status.refused = p->refused.n;
+	if (before == 0 && learned)
+		p->reprieve_ms = uv_now(p->loop) + REPRIEVE_MS;
+	(void)snprintf(text, sizeof(text), "status %u: %.150s", result->status, detail);
+	yyjson_doc_free(doc);
+	p->all = true;
+	if (learned)
+		arm(p, 0);
+	else
+		fail(p, text);
+}
+
+static void on_done(void *arg, const struct fetch_result *result, bool put)
+{
+	struct push *p = arg;
+	char text[64];
+
+	p->fetch = NULL;
+	if (result->error < 0) {
+		fail_exchange(p, result);
+	} else if (result->status >= 200 && result->status < 300) {
+		succeed(p, result);
+	} else if (result->status == 412) {
+		log_notice("sinewd has other objects of ours than we told it: telling it all");
+		*p->etag = '\0';
+		p->all = true;
+		arm(p, 0);
+	} else if (result->status == 400 || result->status == 409 || result->status == 422) {
+		refuse(p, result, put);
+	} else {
+		(void)snprintf(text, sizeof(text), "%s: status %u", p->config.socket,
+			       result->status);
+		fail(p, text);
+	}
+	settle(p);
+}
+
+static void on_put(void *arg, const struct fetch_result *result)
+{
+	on_done(arg, result, true);
+}
+
+static void on_patch(void *arg, const struct fetch_result *result)
+{
+	on_done(arg, result, false);
+}
+
+/* --- one request -------------------------------------------------------------------------------
+ */
+
+static int begin(struct push *p, bool put, size_t n)
+{
+	char match[100];
+	const char *headers[] = {"Content-Type: application/json", NULL, NULL};
+	_cleanup_free_ char *body = NULL;
+	struct fetch_request request = {.method = put ? "PUT" : "PATCH",
+					.url = URL,
+					.unix_socket = p->config.socket,
+					.headers = headers,
+					.timeout_ms = TIMEOUT_MS,
+					.max_body = 1u << 20,
+					.on_done = put ? on_put : on_patch,
+					.arg = p};
+
+	body = encode(p, put, n, &request.length);
+	if (!body)
+		return -ENOMEM;
+	request.body = body;
+	if (!put && *p->etag) {
+		(void)snprintf(match, sizeof(match), "If-Match: %s", p->etag);
+		headers[1] = match;
+	}
+	p->status.puts += put;
+	p->status.patches += !put;
+	return fetch_begin(p->fetcher, &request, &p->fetch);
+}
+
+static void reprieve(struct push *p)
+{
+	if (!p->refused.n || uv_now(p->loop) < p->reprieve_ms)
+		return;
+	p->refused.n = 0;
+	p->all = true;
+}
+
+static void turn(struct push *p)
+{
+	bool all, put;
+	size_t n;
+	int r;
+
+	if (!p->started || p->fetch)
+		return;
+	reprieve(p);
+	all = p->all;
+	put = all && p->may_put;
+	p->kicked = p->urgent = p->all = false;
+	r = all ? merge_take_all(p->merge, uv_now(p->loop), &p->sent)
+		: merge_take(p->merge, uv_now(p->loop), &p->sent);
+	if (r >= 0) {
+		n = sort_out(p, !all);
+		p->status.refused = p->refused.n;
+		r = begin(p, put, n);
+	}
+	if (r < 0) {
+		settle(p);
+		fail(p, strerror(-r));
+	}
+}
+
+int push_new(uv_loop_t *loop, struct fetcher *fetcher, struct merge *merge,
+	     const struct push_config *config, struct push **ret)
+{
+	struct push *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->loop = loop;
+	p->fetcher = fetcher;
+	p->merge = merge;
+	p->config = *config;
+	p->all = true;
+	r = uv_timer_init(loop, &p->timer);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	p->timer.data = p;
+	*ret = p;
+	return 0;
+}
+
+void push_start(struct push *p, bool whole)
+{
+	if (p->started && p->may_put >= whole)
+		return;
+	p->started = true;
+	p->may_put |= whole;
+	p->all = true;
+	push_kick(p, true);
+}
+
+void push_kick(struct push *p, bool urgent)
+{
+	p->urgent |= urgent;
+	if (!p->started || p->fetch || p->wait_ms) {
+		p->kicked = true;
+		return; /* when what is under way has ended, or the wait is over */
+	}
+	if (urgent)
+		arm(p, 0);
+	else if (!p->kicked)
+		arm(p, p->config.coalesce_ms); /* counted from the first change */
+	p->kicked = true;
+}
+
+const struct push_status *push_status(const struct push *p)
+{
+	return &p->status;
+}
+
+void push_visit_refused(const struct push *p,
+			void (*visit)(void *arg, enum object_kind kind, const char *name,
+				      const char *reason),
+			void *arg)
+{
+	for (size_t i = 0; i < p->refused.n; i++)
+		visit(arg, p->refused.items[i].kind, p->refused.items[i].name,
+		      p->refused.items[i].reason);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void push_close(struct push *p)
+{
+	if (!p)
+		return;
+	p->fetch = fetch_cancel(p->fetch);
+	settle(p);
+	uv_close((uv_handle_t *)&p->timer, on_closed);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See refused.h. Between push.c and what it leaves out; must never leave out more than was named.
+ */
+#include "agent/refused.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *refused_name(const struct object *o, char buf[static 136])
+{
+	bool service = o->kind == OBJECT_SERVICE;
+
+	(void)snprintf(buf, 136, "%s/%s", service ? o->service->namespace : o->policy->namespace,
+		       service ? o->service->name : o->policy->name);
+	return buf;
+}
+
+static struct refused_item *find(const struct refused *f, enum object_kind kind, const char *name)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->items[i].kind == kind && !strcmp(f->items[i].name, name))
+			return (struct refused_item *)&f->items[i];
+	return NULL;
+}
+
+bool refused_has(const struct refused *f, const struct object *o)
+{
+	char name[136];
+
+	return f->n && find(f, o->kind, refused_name(o, name));
+}
+
+void refused_forget(struct refused *f, enum object_kind kind, const char *name)
+{
+	struct refused_item *item = find(f, kind, name);
+
+	if (item)
+		*item = f->items[--f->n];
+}
+
+static size_t add(struct refused *f, enum object_kind kind, const char *name, const char *reason)
+{
+	struct refused_item *item;
+
+	if (f->n >= REFUSED_MAX || find(f, kind, name))
+		return 0;
+	item = &f->items[f->n++];
+	item->kind = kind;
+	(void)snprintf(item->name, sizeof(item->name), "%s", name);
+	(void)snprintf(item->reason, sizeof(item->reason), "%s", reason);
+	return 1;
+}
+
+/* "service shop/payments: its address ..." */
+static size_t learn_words(struct refused *f, const char *detail)
+{
+	const char *word = strncmp(detail, "service ", 8) == 0  ? detail + 8
+			   : strncmp(detail, "policy ", 7) == 0 ? detail + 7
+								: NULL;
+	const char *colon = word ? strstr(word, ": ") : NULL;
+	char name[136];
+
+	if (!colon || (size_t)(colon - word) >= sizeof(name))
+		return 0;
+	(void)snprintf(name, sizeof(name), "%.*s", (int)(colon - word), word);
+	if (!strchr(name, '/'))
+		return 0;
+	return add(f, word == detail + 8 ? OBJECT_SERVICE : OBJECT_POLICY, name, colon + 2);
+}
+
+size_t refused_learn(struct refused *f, yyjson_val *problem, const char *list,
+		     const struct object *sent, size_t n)
+{
+	yyjson_val *errors = yyjson_obj_get(problem, "errors"), *error;
+	size_t skip = strlen(list), learned = 0, i, max;
+	char name[136];
+
+	if (!yyjson_is_arr(errors))
+		return learn_words(f, yyjson_get_str(yyjson_obj_get(problem, "detail")) ?: "");
+	yyjson_arr_foreach (errors, i, max, error) {
+		const char *pointer = yyjson_get_str(yyjson_obj_get(error, "pointer")) ?: "";
+		const char *detail = yyjson_get_str(yyjson_obj_get(error, "detail")) ?: "";
+		bool indexed =
+			strncmp(pointer, list, skip) == 0 && isdigit((unsigned char)pointer[skip]);
+		size_t at = indexed ? strtoul(pointer + skip, NULL, 10) : n;
+
+		if (at < n)
+			learned += add(f, sent[at].kind, refused_name(&sent[at], name), detail);
+		else
+			learned += learn_words(f, detail);
+	}
+	return learned;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Objects that sinewd does not take (an address out of range, a name that another source owns), so
+ * that the others need not wait for them. Bounded; pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <yyjson.h>
+
+#include "model/codec.h"
+
+#define REFUSED_MAX 256
+#define REFUSED_TEXT 160
+
+struct refused {
+	struct refused_item {
+		enum object_kind kind;
+		char name[136]; /* "namespace/name" */
+		char reason[REFUSED_TEXT];
+	} items[REFUSED_MAX];
+	size_t n;
+};
+
+/* "namespace/name" of an object. */
+const char *refused_name(const struct object *o, char buf[static 136]);
+bool refused_has(const struct refused *f, const struct object *o);
+/* An object is new or gone: it gets another chance. */
+void refused_forget(struct refused *f, enum object_kind kind, const char *name);
+/*
+ * Learns from a problem document (RFC 9457) about a request that held `sent`, in order: pointers
+ * begin with `list` ("/items/" or "/upsert/"), or the detail names the object in words ("service
+ * shop/payments: ..."). How many objects were new to it.
+ */
+size_t refused_learn(struct refused *f, yyjson_val *problem, const char *list,
+		     const struct object *sent, size_t n);
