@@ -24,19 +24,20 @@ int draft_new(struct draft_service **ret);
 struct draft_service *draft_free(struct draft_service *d); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(struct draft_service *, draft_free);
 
-/* Empties it. Names must be labels already (draft_name()); texts are copied. */
+/* Empties it. Names must be labels already (draft_name()): -EINVAL otherwise. Texts are copied. */
 int draft_init(struct draft_service *d, const char *namespace, const char *name,
 	       const char *source);
 void draft_set_policy(struct draft_service *d, const char *policy); /* NULL: "default" */
-/* A virtual address that the registry gives (Kubernetes' ClusterIP). -E2BIG: a second of a family.
- */
+/* A virtual address that the registry gives (Kubernetes' ClusterIP); endpoints of another family
+ * are then left out. -EINVAL: no address to send to; -E2BIG: a second of a family. */
 int draft_add_address(struct draft_service *d, const struct sn_addr *addr);
-/* All ports come before the first endpoint. The name may be NULL or "". -E2BIG, -EEXIST (port and
- * protocol, or name), -ENOMEM. */
+/* All ports come before the first endpoint. The name may be NULL or ""; one that is no label is
+ * made into one, or left out; with several ports those without get one ("tcp-80"). -EINVAL
+ * (protocol), -E2BIG, -EEXIST (port and protocol, or name), -ENOMEM. */
 int draft_add_port(struct draft_service *d, const char *name, uint16_t port, uint8_t proto);
-/* Left out, and counted: when the address is no target (-EINVAL) or there are too many (-E2BIG).
- * The same address with the same ports again is one endpoint: the better of the two (weight) stays.
- * -ENOMEM. */
+/* Left out, and counted: when the address is no target (-EINVAL). Of too many, those with the
+ * highest addresses are (0: which they are is only known at the end). The same address with the
+ * same ports again is one endpoint: the better of the two (weight) stays. -ENOMEM. */
 int draft_add_endpoint(struct draft_service *d, const struct draft_endpoint *e);
 /* Left out when key or value do not fit. */
 int draft_add_label(struct draft_service *d, const char *key, const char *value);

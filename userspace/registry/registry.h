@@ -107,6 +107,7 @@ struct registry {
 	char tag[128]; /* "consul/dc1": the source of its objects and endpoints */
 	struct registry_status status;
 	uint64_t wait_ms; /* the last wait between tries; see registry_backoff() */
+	uint64_t said;    /* hash of the last snapshot; 0: deltas followed, or there was none */
 	void *source;     /* the kind's own */
 	void (*on_stopped)(void *arg, struct registry *r);
 	void *stopped_arg;
