@@ -206,6 +206,24 @@ static void test_endpoints(void **state)
 		{"'n1.example'", "'n1.'", "/spec/endpoints/0/node", "single dots", false},
 		{"'n1.example'", "'n1.-a'", "/spec/endpoints/0/node", "RFC 1123 name", false},
 		{"'n1.example'", "7", "/spec/endpoints/0/node", "node must be a text", false},
+		{"'weight':7", "'source':'Consul'", "/spec/endpoints/0/source", "no source", false},
+		{"'weight':7", "'source':'a/b/c'", "/spec/endpoints/0/source", "no source", false},
+		{"'weight':7", "'source':'a/'", "/spec/endpoints/0/source", "no source", false},
+		{"'weight':7", "'source':'.a'", "/spec/endpoints/0/source", "no source", false},
+		{"'weight':7", "'source':''", "/spec/endpoints/0/source", "no source", false},
+		{"'weight':7", "'source':1", "/spec/endpoints/0/source", "must be a text", false},
+		{"'weight':7", "'instance':'0123456789abcde'", "/spec/endpoints/0/instance",
+		 "16 lower-case hex", false},
+		{"'weight':7", "'instance':'0123456789ABCDEF'", "/spec/endpoints/0/instance",
+		 "16 lower-case hex", false},
+		{"'weight':7", "'instance':'0123456789abcdef0'", "/spec/endpoints/0/instance",
+		 "17 bytes long", false},
+		{"'weight':7", "'instance':'0000000000000000'", "/spec/endpoints/0/instance",
+		 "nobody", false},
+		{"'weight':7", "'instance':7", "/spec/endpoints/0/instance", "must be a text",
+		 false},
+		{"'weight':7", "'suspect':'true'", "/spec/endpoints/0/suspect", "true or false",
+		 false},
 		{"'weight':7", "'port':0", "/spec/endpoints/0/port", "(1 to 65535)", false},
 		{"{'http':8080}", "{'htpp':8080}", "/spec/endpoints/1/ports/htpp",
 		 "did you mean \"http\"?", true},
@@ -434,6 +452,9 @@ static void test_limit_places(void **state)
 	check_limit(many_places("node", LIMIT_SERVICE_NODES),
 		    many_places("node", LIMIT_SERVICE_NODES + 1), "/spec/endpoints/1024/node",
 		    "more than 1024 nodes in one service");
+	check_limit(many_places("source", LIMIT_SERVICE_SOURCES),
+		    many_places("source", LIMIT_SERVICE_SOURCES + 1), "/spec/endpoints/32/source",
+		    "more than 32 sources in one service");
 }
 
 /* --- lists -------------------------------------------------------------------------------- */

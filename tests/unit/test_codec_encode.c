@@ -63,7 +63,7 @@ static void test_canonical_text(void **state)
 {
 	struct object o = model_object(
 		"{'kind':'Service','spec':{'endpoints':[{'zone':'z','node':'a.b','address':'::ffff:10.0.0.1'},"
-		"{'address':'fd00:0::1','ports':{'a':1,'b':2}}],'ports':[{'port':80,'name':'a'},"
+		"{'suspect':true,'instance':'0123456789abcdef','source':'consul/dc1','address':'fd00:0::1','ports':{'a':1,'b':2}}],'ports':[{'port':80,'name':'a'},"
 		"{'targetPort':80,'protocol':'UDP','port':53,'name':'b'}],'addresses':['fd00::9',"
 		"'10.0.0.9']},'metadata':{'labels':{'z':'1','a':'\\u00e4'},'name':'n'},"
 		"'apiVersion':'sinew/v1'}",
@@ -77,7 +77,8 @@ static void test_canonical_text(void **state)
 		"\"addresses\":[\"10.0.0.9\",\"fd00::9\"],\"ports\":[{\"name\":\"a\",\"port\":80,"
 		"\"protocol\":\"TCP\"},{\"name\":\"b\",\"port\":53,\"protocol\":\"UDP\"}],"
 		"\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":80,\"weight\":100,\"zone\":\"z\",\"node\":\"a.b\"},"
-		"{\"address\":\"fd00::1\",\"ports\":{\"a\":1,\"b\":2},\"weight\":100}],"
+		"{\"address\":\"fd00::1\",\"ports\":{\"a\":1,\"b\":2},\"weight\":100,"
+		"\"source\":\"consul/dc1\",\"instance\":\"0123456789abcdef\",\"suspect\":true}],"
 		"\"policy\":\"default\"}}");
 	object_done(&o);
 }
@@ -129,6 +130,9 @@ static void append_endpoint(struct text_buffer *b, unsigned int i, unsigned int 
 		text_append_format(b, ",'weight':%u", draw(65536));
 	if (draw(2))
 		text_append_format(b, ",'zone':'z%u','node':'n%u'", draw(5), draw(9));
+	if (draw(2))
+		text_append_format(b, ",'source':'s%u/x','instance':'%016x','suspect':%s", draw(3),
+				   1 + draw(9), draw(2) ? "true" : "false");
 	text_append(b, "}");
 }
 

@@ -4,6 +4,8 @@
  * written, so that equal objects make equal text. After: the API's answers, state files and
  * differences. Must be read back by the decoders as the same object.
  */
+#include <stdio.h>
+
 #include "model/address.h"
 #include "model/codec.h"
 
@@ -124,6 +126,23 @@ static void put_targets(struct encoder *e, yyjson_mut_val *endpoint, const struc
 	put(e, endpoint, "ports", map);
 }
 
+/* Who named it; what nobody said is left out. */
+static void put_origin(struct encoder *e, yyjson_mut_val *endpoint, const struct service *s,
+		       const struct endpoint *from)
+{
+	char digits[17];
+
+	if (from->source)
+		put_text(e, endpoint, "source", s->sources[from->source - 1]);
+	if (from->instance) {
+		(void)snprintf(digits, sizeof(digits), "%016llx",
+			       (unsigned long long)from->instance);
+		put(e, endpoint, "instance", yyjson_mut_strcpy(e->doc, digits));
+	}
+	if (from->flags & ENDPOINT_SUSPECT)
+		put(e, endpoint, "suspect", yyjson_mut_true(e->doc));
+}
+
 static void put_endpoints(struct encoder *e, yyjson_mut_val *spec, const struct service *s)
 {
 	yyjson_mut_val *list = yyjson_mut_arr(e->doc);
@@ -139,6 +158,7 @@ static void put_endpoints(struct encoder *e, yyjson_mut_val *spec, const struct 
 			put_text(e, endpoint, "zone", s->zones[from->zone - 1]);
 		if (from->node)
 			put_text(e, endpoint, "node", s->nodes[from->node - 1]);
+		put_origin(e, endpoint, s, from);
 		append(e, list, endpoint);
 	}
 	put(e, spec, "endpoints", list);

@@ -13,6 +13,8 @@
 #include "model/address.h"
 
 #define WEIGHT_DEFAULT 100
+#define INSTANCE_DIGITS 16
+#define HEX_DIGITS "0123456789abcdef"
 
 int codec_read_address(struct codec *c, const struct json_at *at, yyjson_val *json,
 		       struct sn_addr *ret)
@@ -136,6 +138,50 @@ static int read_places(struct codec *c, const struct json_at *up, yyjson_val *co
 	return r;
 }
 
+/* Sixteen lower-case hex digits, not all 0: what draft_instance() made of a registry's id. */
+static int read_instance(struct codec *c, const struct json_at *at, yyjson_val *json, uint64_t *ret)
+{
+	uint64_t number = 0;
+	const char *text;
+
+	if (codec_read_text(c, at, json, INSTANCE_DIGITS, &text) < 0)
+		return -EINVAL;
+	if (strlen(text) != INSTANCE_DIGITS || strspn(text, HEX_DIGITS) != INSTANCE_DIGITS)
+		return codec_refuse(c, at, "instance \"%s\" must be %d lower-case hex digits", text,
+				    INSTANCE_DIGITS);
+	for (; *text; text++)
+		number = number << 4 | (uint64_t)(strchr(HEX_DIGITS, *text) - HEX_DIGITS);
+	if (!number)
+		return codec_refuse(c, at, "instance 0 is nobody; leave the key out");
+	*ret = number;
+	return 0;
+}
+
+/* Who named it: "source", "instance" and "suspect", NULL when not said. */
+static int read_origin(struct codec *c, const struct json_at *up, yyjson_val *const *values,
+		       struct service *s, struct endpoint *e)
+{
+	const struct places sources = {s->sources, &s->n_sources, LIMIT_SERVICE_SOURCES};
+	struct json_at at = codec_at_key(up, "source");
+	bool suspect = false;
+	uint16_t place = 0;
+	const char *name;
+	int r = 0;
+
+	if (values[0] && (codec_read_source(c, &at, values[0], &name) < 0 ||
+			  find_place(c, &at, name, &sources, &place) < 0))
+		r = -EINVAL;
+	at = codec_at_key(up, "instance");
+	if (values[1] && read_instance(c, &at, values[1], &e->instance) < 0)
+		r = -EINVAL;
+	at = codec_at_key(up, "suspect");
+	if (values[2] && codec_read_bool(c, &at, values[2], &suspect) < 0)
+		r = -EINVAL;
+	e->source = (uint8_t)place;
+	e->flags = suspect ? ENDPOINT_SUSPECT : 0;
+	return r;
+}
+
 static int check_family(struct codec *c, const struct json_at *at, const struct sn_addr *addr,
 			const struct codec_service *d)
 {
@@ -158,10 +204,10 @@ static int check_family(struct codec *c, const struct json_at *at, const struct 
 static int read_endpoint(struct codec *c, const struct json_at *at, yyjson_val *json,
 			 struct codec_service *d)
 {
-	static const struct codec_shape shape = {
-		"Service.spec.endpoints[]",
-		{"address", "port", "ports", "weight", "zone", "node"},
-		6};
+	static const struct codec_shape shape = {"Service.spec.endpoints[]",
+						 {"address", "port", "ports", "weight", "zone",
+						  "node", "source", "instance", "suspect"},
+						 9};
 	uint16_t *targets = &d->s.targets[d->s.n_endpoints * d->s.n_ports];
 	uint64_t port = 0, weight = WEIGHT_DEFAULT;
 	struct endpoint e = {};
@@ -188,7 +234,8 @@ static int read_endpoint(struct codec *c, const struct json_at *at, yyjson_val *
 	if (values[3] && codec_read_number(c, &here, values[3],
 					   (struct codec_range){0, LIMIT_WEIGHT}, &weight) < 0)
 		r = -EINVAL;
-	if (read_places(c, at, &values[4], &d->s, &e) < 0)
+	if (read_places(c, at, &values[4], &d->s, &e) < 0 ||
+	    read_origin(c, at, &values[6], &d->s, &e) < 0)
 		r = -EINVAL;
 	if (r < 0)
 		return r;
@@ -244,14 +291,17 @@ static void *lay_out(struct service *s, size_t n, uint16_t **ret_order)
 {
 	size_t zones = n < LIMIT_SERVICE_ZONES ? n : LIMIT_SERVICE_ZONES;
 	size_t nodes = n < LIMIT_SERVICE_NODES ? n : LIMIT_SERVICE_NODES;
-	char *scratch = malloc((zones + nodes) * sizeof(char *) + n * sizeof(struct endpoint) +
-			       n * (s->n_ports + 1) * sizeof(uint16_t) + 1);
+	size_t sources = n < LIMIT_SERVICE_SOURCES ? n : LIMIT_SERVICE_SOURCES;
+	char *scratch =
+		malloc((zones + nodes + sources) * sizeof(char *) + n * sizeof(struct endpoint) +
+		       n * (s->n_ports + 1) * sizeof(uint16_t) + 1);
 
 	if (!scratch)
 		return NULL;
 	s->zones = (char **)scratch;
 	s->nodes = s->zones + zones;
-	s->endpoints = (struct endpoint *)(s->nodes + nodes);
+	s->sources = s->nodes + nodes;
+	s->endpoints = (struct endpoint *)(s->sources + sources);
 	s->targets = (uint16_t *)(s->endpoints + n);
 	*ret_order = s->targets + n * s->n_ports;
 	return scratch;

@@ -247,6 +247,34 @@ int codec_read_host(struct codec *c, const struct json_at *at, yyjson_val *json,
 	return 0;
 }
 
+/* As the control API's name_is_source(): a word, or two with a "/" between. */
+static bool is_source(const char *text)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t first = strspn(text, allowed);
+
+	if (!first || strchr("._-", text[0]))
+		return false;
+	if (!text[first])
+		return true;
+	return text[first] == '/' && text[first + 1] &&
+	       !text[first + 1 + strspn(text + first + 1, allowed)];
+}
+
+int codec_read_source(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret)
+{
+	const char *text;
+	int r = codec_read_text(c, at, json, LIMIT_SOURCE, &text);
+
+	if (r < 0)
+		return r;
+	if (!is_source(text))
+		return codec_refuse(c, at, "%s \"%s\" is no source's name, such as consul/dc1",
+				    place_name(at), text);
+	*ret = text;
+	return 0;
+}
+
 int codec_read_number(struct codec *c, const struct json_at *at, yyjson_val *json,
 		      struct codec_range range, uint64_t *ret)
 {

@@ -66,6 +66,9 @@ int codec_read_text(struct codec *c, const struct json_at *at, yyjson_val *json,
 int codec_read_name(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret);
 /* A host's name: such labels with "." between them, at most LIMIT_NODE bytes. */
 int codec_read_host(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret);
+/* A source's name, such as "consul/dc1", of at most LIMIT_SOURCE bytes. */
+int codec_read_source(struct codec *c, const struct json_at *at, yyjson_val *json,
+		      const char **ret);
 int codec_read_bool(struct codec *c, const struct json_at *at, yyjson_val *json, bool *ret);
 /* A whole number within [min, max]. The last key of the place names it. */
 struct codec_range {

@@ -13,6 +13,8 @@
 #define LIMIT_ENDPOINTS 4096   /* endpoints of one service */
 #define LIMIT_SERVICE_ZONES 64 /* different zones in one service */
 #define LIMIT_SERVICE_NODES 1024 /* different nodes in one service */
+#define LIMIT_SERVICE_SOURCES 32 /* different registries that name endpoints of one service */
+#define LIMIT_SOURCE 127         /* bytes of a source's name */
 #define LIMIT_NODE 253           /* bytes of a node's name (RFC 1123 subdomain) */
 #define LIMIT_WEIGHT 65535
 #define LIMIT_SERVICES 16383 /* datapath services: (address, port, protocol) */
