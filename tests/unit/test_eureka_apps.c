@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * registry/eureka_decode and registry/eureka_apps: every shape of an answer, deltas, the hash code.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "registry/eureka_apps.h"
+
+#define ONE(id, status, more)                                                                      \
+	"{\"instanceId\":\"" id "\",\"ipAddr\":\"10.1.0.1\",\"status\":\"" status "\","            \
+	"\"port\":{\"$\":8080,\"@enabled\":\"true\"}" more "}"
+#define ANSWER(apps) "{\"applications\":{\"apps__hashcode\":\"UP_1_\",\"application\":" apps "}}"
+#define DELETED ",\"actionType\":\"DELETED\""
+
+static int apply(struct eureka_apps *apps, const char *text, bool is_delta)
+{
+	struct eureka_answer answer;
+	char error[JSON_ERROR];
+	int r = eureka_decode(text, strlen(text), &answer, error);
+
+	return r < 0 ? r : eureka_apps_apply(apps, &answer, is_delta);
+}
+
+static void assert_hash(const struct eureka_apps *apps, const char *hash)
+{
+	struct text_buffer b = {};
+
+	eureka_apps_hash(apps, &b);
+	assert_string_equal(b.data, hash);
+	text_done(&b);
+}
+
+static void test_shapes(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		size_t n;
+	} cases[] = {
+		{"", -EBADMSG, 0},
+		{"{}", -EBADMSG, 0},
+		{"{\"applications\":[]}", -EBADMSG, 0},
+		{"{\"applications\":{}}", 0, 0},
+		{ANSWER("[]"), 0, 0},
+		{ANSWER("null"), 0, 0},
+		{ANSWER("[{\"name\":\"A\"}]"), 0, 0},
+		{ANSWER("{\"name\":\"A\",\"instance\":" ONE("a", "UP", "") "}"), 0, 1},
+		{ANSWER("[{\"name\":\"A\",\"instance\":[" ONE("a", "UP", "") "]}]"), 0, 1},
+		{ANSWER("[{\"name\":\"A\",\"instance\":[" ONE("a", "UP", "") "," ONE("b", "DOWN",
+										     "") "]}]"),
+		 0, 2},
+		{ANSWER("[{\"name\":\"A\",\"instance\":[" ONE("a", "UP", "") "," ONE("a", "DOWN",
+										     "") "]}]"),
+		 0, 1},
+		{ANSWER("[{\"name\":\"A\",\"instance\":[{},1,[]]},7]"), 0, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct eureka_apps apps = {};
+
+		assert_int_equal(apply(&apps, cases[i].text, false), cases[i].r);
+		assert_int_equal(apps.n, cases[i].n);
+		eureka_apps_done(&apps);
+	}
+}
+
+static void test_usable(void **state)
+{
+	static const struct {
+		const char *instance;
+		bool usable;
+	} cases[] = {
+		{ONE("a", "UP", ""), true},
+		{ONE("a", "UP", ",\"metadata\":{\"@class\":\"java.util.Collections$EmptyMap\"}"),
+		 true},
+		{ONE("a", "UP", ",\"overriddenStatus\":\"UNKNOWN\""), true},
+		{ONE("a", "UP", ",\"overriddenStatus\":\"OUT_OF_SERVICE\""), false},
+		{ONE("a", "UP", ",\"overriddenstatus\":\"OUT_OF_SERVICE\""), false},
+		{ONE("a", "STARTING", ""), false},
+		{ONE("a", "NEW_WORD", ""), false},
+		{"{\"hostName\":\"a\",\"status\":\"UP\",\"port\":{\"$\":1}}", false},
+		{"{\"hostName\":\"a\",\"status\":\"UP\",\"ipAddr\":\"::2\",\"port\":{\"$\":\"1\"}}",
+		 true},
+		{"{\"hostName\":\"a\",\"status\":\"UP\",\"ipAddr\":\"::2\",\"port\":{\"$\":1,"
+		 "\"@enabled\":\"false\"}}",
+		 false},
+		{"{\"hostName\":\"a\",\"status\":\"UP\",\"ipAddr\":\"::2\",\"port\":{\"$\":65536}}",
+		 false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct eureka_apps apps = {};
+		struct text_buffer b = {};
+
+		text_append_format(&b, ANSWER("{\"name\":\"A\",\"instance\":%s}"),
+				   cases[i].instance);
+		assert_int_equal(apply(&apps, b.data, false), 0);
+		assert_int_equal(apps.n, 1);
+		assert_int_equal(eureka_instance_is_usable(&apps.instances[0]), cases[i].usable);
+		eureka_apps_done(&apps);
+		text_done(&b);
+	}
+}
+
+static void test_p81_missed_delta_shows_in_hash(void **state)
+{
+	static const char all[] =
+		ANSWER("[{\"name\":\"A\",\"instance\":[" ONE("a", "UP", "") "," ONE(
+			"b", "UP", "") "]},{\"name\":\"B\",\"instance\":" ONE("a", "DOWN",
+									      "") "}]");
+	static const char gone[] =
+		ANSWER("{\"name\":\"B\",\"instance\":" ONE("a", "DOWN", DELETED) "}");
+	static const char changed[] =
+		ANSWER("{\"name\":\"A\",\"instance\":" ONE("b", "OUT_OF_SERVICE", "") "}");
+	struct eureka_apps apps = {};
+
+	assert_int_equal(apply(&apps, all, false), 0);
+	assert_hash(&apps, "DOWN_1_UP_2_");
+	for (unsigned int twice = 0; twice < 2; twice++) {
+		assert_int_equal(apply(&apps, changed, true), 0);
+		assert_hash(&apps, "DOWN_1_OUT_OF_SERVICE_1_UP_1_");
+	}
+	for (unsigned int twice = 0; twice < 2; twice++) {
+		assert_int_equal(apply(&apps, gone, true), 0);
+		assert_hash(&apps, "OUT_OF_SERVICE_1_UP_1_");
+	}
+	assert_int_equal(apps.n, 2);
+	assert_int_equal(apply(&apps, "garbage", true), -EBADMSG);
+	assert_int_equal(apps.n, 2);
+	assert_int_equal(apply(&apps, ANSWER("[]"), false), 0);
+	assert_hash(&apps, "");
+	eureka_apps_done(&apps);
+}
+
+/* What a server told in tests/fuzz/corpus/eureka. */
+static void read_answer(const char *name, struct eureka_answer *ret)
+{
+	char path[512], text[16384], error[JSON_ERROR];
+	FILE *f;
+	size_t n;
+
+	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/eureka/%s", name);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text), f);
+	(void)fclose(f);
+	assert_int_equal(eureka_decode(text, n, ret, error), 0);
+	assert_int_equal(ret->skipped, 0);
+}
+
+/* A real server's full answer and its delta, over each other, have the hash codes that it told. */
+static void test_real_answers(void **state)
+{
+	static const char *const names[] = {"eureka-apps.json", "eureka-delta.json",
+					    "eureka-delta.json"};
+	struct eureka_apps apps = {};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct eureka_answer answer;
+		char *told;
+
+		read_answer(names[i], &answer);
+		told = TAKE_PTR(answer.hashcode);
+		assert_non_null(told);
+		assert_int_equal(eureka_apps_apply(&apps, &answer, i > 0), 0);
+		assert_int_equal(apps.n, 3);
+		assert_hash(&apps, told);
+		free(told);
+	}
+	assert_string_equal(apps.instances[0].app, "CART");
+	assert_string_equal(apps.instances[1].zone, "a");
+	assert_true(eureka_instance_is_usable(&apps.instances[1]));
+	assert_false(eureka_instance_is_usable(&apps.instances[0]));
+	assert_false(eureka_instance_is_usable(&apps.instances[2]));
+	assert_int_equal(apps.instances[2].secure_port, 8443);
+	eureka_apps_done(&apps);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_usable),
+		cmocka_unit_test(test_real_answers),
+		cmocka_unit_test(test_p81_missed_delta_shows_in_hash),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * JSON of a Eureka server -> instances. After it: eureka_apps.c. It never decides what an instance
+ * is worth, and an instance that cannot be used is still told, since the hash code counts it.
+ */
+#include "registry/eureka_decode.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/address.h"
+#include "model/limits.h"
+
+static const char *const names[_EUREKA_STATUS_MAX] = {"DOWN", "OUT_OF_SERVICE", "STARTING",
+						      "UNKNOWN", "UP"};
+
+const char *eureka_status_name(enum eureka_status s)
+{
+	return names[s];
+}
+
+static enum eureka_status status_parse(const char *text)
+{
+	for (size_t i = 0; text && i < _EUREKA_STATUS_MAX; i++)
+		if (!strcmp(text, names[i]))
+			return (enum eureka_status)i;
+	return EUREKA_UNKNOWN;
+}
+
+/* A text of at most `max` bytes, without a NUL inside; NULL: it is none. */
+static const char *text_of(yyjson_val *object, const char *key, size_t max)
+{
+	yyjson_val *v = yyjson_obj_get(object, key);
+	const char *s = yyjson_get_str(v);
+
+	return s && *s && yyjson_get_len(v) <= max && strlen(s) == yyjson_get_len(v) ? s : NULL;
+}
+
+/* A number, or a text of one; 0: neither. */
+static uint64_t number_of(yyjson_val *v)
+{
+	const char *s = yyjson_get_str(v);
+	uint64_t n = 0;
+
+	if (!s)
+		return yyjson_is_uint(v) ? yyjson_get_uint(v) : 0;
+	for (; *s >= '0' && *s <= '9'; s++)
+		if (__builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
+			return 0;
+	return *s ? 0 : n;
+}
+
+/* {"$": 8080, "@enabled": "true"}; 0: none. */
+static uint16_t port_of(yyjson_val *v)
+{
+	yyjson_val *enabled = yyjson_obj_get(v, "@enabled");
+	uint64_t n = number_of(yyjson_is_obj(v) ? yyjson_obj_get(v, "$") : v);
+	const char *s = yyjson_get_str(enabled);
+
+	if (yyjson_is_false(enabled) || (s && strcmp(s, "true") != 0))
+		return 0;
+	return n <= UINT16_MAX ? (uint16_t)n : 0;
+}
+
+void eureka_instance_done(struct eureka_instance *i)
+{
+	free(i->app);
+	free(i->id);
+	free(i->zone);
+	*i = (struct eureka_instance){};
+}
+
+void eureka_answer_done(struct eureka_answer *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		eureka_instance_done(&a->instances[i]);
+	free(a->instances);
+	free(a->hashcode);
+	*a = (struct eureka_answer){};
+}
+
+static void read_fields(yyjson_val *v, struct eureka_instance *ret)
+{
+	const char *overridden = text_of(v, "overriddenStatus", LIMIT_NAME),
+		   *action = text_of(v, "actionType", LIMIT_NAME),
+		   *address = text_of(v, "ipAddr", ADDRESS_TEXT);
+
+	if (!overridden)
+		overridden = text_of(v, "overriddenstatus", LIMIT_NAME);
+	ret->status = status_parse(text_of(v, "status", LIMIT_NAME));
+	ret->overridden = status_parse(overridden);
+	ret->deleted = action && !strcmp(action, "DELETED");
+	ret->has_address =
+		address && address_parse(address, &ret->addr) == 0 && address_is_target(&ret->addr);
+	ret->port = port_of(yyjson_obj_get(v, "port"));
+	ret->secure_port = port_of(yyjson_obj_get(v, "securePort"));
+	ret->updated_ms = number_of(yyjson_obj_get(v, "lastUpdatedTimestamp"));
+	ret->dirty_ms = number_of(yyjson_obj_get(v, "lastDirtyTimestamp"));
+}
+
+static int read_instance(struct eureka_answer *a, const char *app, yyjson_val *v)
+{
+	const char *id = text_of(v, "instanceId", LIMIT_INSTANCE_ID),
+		   *zone = text_of(yyjson_obj_get(v, "metadata"), "zone", LIMIT_NAME);
+	struct eureka_instance i = {.order = a->n};
+
+	if (!id)
+		id = text_of(v, "hostName", LIMIT_INSTANCE_ID);
+	if (!app)
+		app = text_of(v, "app", LIMIT_INSTANCE_ID);
+	if (!app || !id || !text_of(v, "status", LIMIT_NAME)) {
+		a->skipped++;
+		return 0;
+	}
+	read_fields(v, &i);
+	i.app = strdup(app);
+	i.id = strdup(id);
+	i.zone = zone ? strdup(zone) : NULL;
+	if (!i.app || !i.id || (zone && !i.zone)) {
+		eureka_instance_done(&i);
+		return -ENOMEM;
+	}
+	a->instances[a->n++] = i;
+	return 0;
+}
+
+/* Either an array's elements or the one value; a missing or null one has none. */
+static size_t count_of(yyjson_val *v)
+{
+	return yyjson_is_arr(v) ? yyjson_arr_size(v) : yyjson_is_obj(v);
+}
+
+static yyjson_val *first_of(yyjson_val *v)
+{
+	return yyjson_is_arr(v) ? yyjson_arr_get_first(v) : v;
+}
+
+static int read_applications(struct eureka_answer *a, yyjson_val *apps)
+{
+	yyjson_val *app = first_of(apps);
+
+	for (size_t i = 0, n = count_of(apps); i < n; i++, app = unsafe_yyjson_get_next(app)) {
+		const char *name = text_of(app, "name", LIMIT_INSTANCE_ID);
+		yyjson_val *list = yyjson_obj_get(app, "instance"), *v = first_of(list);
+
+		for (size_t j = 0, m = count_of(list); j < m; j++) {
+			int r = read_instance(a, name, v);
+
+			if (r < 0)
+				return r;
+			v = unsafe_yyjson_get_next(v);
+		}
+	}
+	return 0;
+}
+
+static size_t count_instances(yyjson_val *apps)
+{
+	yyjson_val *app = first_of(apps);
+	size_t total = 0;
+
+	for (size_t i = 0, n = count_of(apps); i < n; i++, app = unsafe_yyjson_get_next(app))
+		total += count_of(yyjson_obj_get(app, "instance"));
+	return total;
+}
+
+static int read_root(yyjson_val *root, struct eureka_answer *a)
+{
+	yyjson_val *apps = yyjson_obj_get(root, "application");
+	const char *hash = text_of(root, "apps__hashcode", LIMIT_INSTANCE_ID);
+	size_t n = count_instances(apps);
+
+	if (n > LIMIT_FOUND_ENDPOINTS)
+		return -E2BIG;
+	a->instances = calloc(n ? n : 1, sizeof(*a->instances));
+	a->hashcode = hash ? strdup(hash) : NULL;
+	if (!a->instances || (hash && !a->hashcode))
+		return -ENOMEM;
+	return read_applications(a, apps);
+}
+
+int eureka_decode(const char *text, size_t length, struct eureka_answer *ret,
+		  char ret_error[static JSON_ERROR])
+{
+	struct eureka_answer a = {};
+	yyjson_doc *doc;
+	yyjson_val *root;
+	int r;
+
+	if (length > LIMIT_ANSWER)
+		return -E2BIG;
+	r = json_parse(text, length, LIMIT_DEPTH, &doc, ret_error);
+	if (r < 0)
+		return r;
+	root = yyjson_obj_get(yyjson_doc_get_root(doc), "applications");
+	r = yyjson_is_obj(root) ? read_root(root, &a) : -EBADMSG;
+	if (r == -EBADMSG)
+		(void)snprintf(ret_error, JSON_ERROR, "it has no \"applications\"");
+	yyjson_doc_free(doc);
+	if (r < 0)
+		eureka_answer_done(&a);
+	else
+		*ret = a;
+	return r;
+}
