@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Lists, watch events and refusals of a Kubernetes API server. Only a complete list of the right
+ * kind is one: half an answer, an error page or a list of something else must never pass for "there
+ * is nothing".
+ */
+#include "registry/kubernetes_decode.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "model/limits.h"
+#include "registry/kubernetes_object.h"
+
+DEFINE_CLEANUP(yyjson_doc *, yyjson_doc_free);
+
+static const char *const kind_names[_KUBERNETES_KIND_MAX] = {"Service", "EndpointSlice", "Node"};
+
+/* The document of a text, whose root is an object; else NULL and *ret_r. */
+static yyjson_doc *read_document(const char *text, size_t length, int *ret_r)
+{
+	yyjson_read_err error = {};
+	yyjson_doc *doc = yyjson_read_opts((char *)text, length, 0, NULL, &error);
+
+	*ret_r = error.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION ? -ENOMEM : -EBADMSG;
+	if (doc && !yyjson_is_obj(yyjson_doc_get_root(doc))) {
+		yyjson_doc_free(doc);
+		return NULL;
+	}
+	return doc;
+}
+
+/* false: it is no string, or does not fit. A value that is missing is "". */
+static bool copy_text(yyjson_val *value, char *ret, size_t size)
+{
+	size_t n = yyjson_get_len(value);
+
+	*ret = '\0';
+	if (!value || yyjson_is_null(value))
+		return true;
+	if (!yyjson_is_str(value) || n >= size)
+		return false;
+	memcpy(ret, yyjson_get_str(value), n + 1);
+	return true;
+}
+
+static bool is_kind(yyjson_val *value, enum kubernetes_kind kind, const char *end)
+{
+	char want[32];
+
+	(void)snprintf(want, sizeof(want), "%s%s", kind_names[kind], end);
+	return yyjson_equals_str(value, want);
+}
+
+static void note_skipped(struct kubernetes_list *l, yyjson_val *json, enum kubernetes_kind kind)
+{
+	yyjson_val *name = yyjson_obj_get(yyjson_obj_get(json, "metadata"), "name");
+
+	l->skipped++;
+	(void)snprintf(l->skipped_text, sizeof(l->skipped_text), "%s '%.60s' has no usable name",
+		       kind_names[kind], yyjson_is_str(name) ? yyjson_get_str(name) : "");
+}
+
+static int read_items(yyjson_val *items, enum kubernetes_kind kind, struct kubernetes_list *l)
+{
+	size_t i, max, n = yyjson_arr_size(items);
+	yyjson_val *one;
+
+	l->items = calloc(n ? n : 1, sizeof(struct kubernetes_object *));
+	if (!l->items)
+		return -ENOMEM;
+	yyjson_arr_foreach(items, i, max, one)
+	{
+		int r = kubernetes_object_read(one, kind, &l->items[l->n_items]);
+
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0)
+			note_skipped(l, one, kind);
+		else
+			l->n_items++;
+	}
+	return 0;
+}
+
+int kubernetes_decode_list(const char *text, size_t length, enum kubernetes_kind kind,
+			   struct kubernetes_list *ret)
+{
+	struct kubernetes_list l = {};
+	yyjson_val *root, *meta, *items;
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	if (!doc)
+		return r;
+	root = yyjson_doc_get_root(doc);
+	meta = yyjson_obj_get(root, "metadata");
+	items = yyjson_obj_get(root, "items");
+	if (!is_kind(yyjson_obj_get(root, "kind"), kind, "List") ||
+	    (!yyjson_is_arr(items) && !yyjson_is_null(items)) ||
+	    !copy_text(yyjson_obj_get(meta, "resourceVersion"), l.version, sizeof(l.version)) ||
+	    !*l.version || !copy_text(yyjson_obj_get(meta, "continue"), l.next, sizeof(l.next)))
+		return -EBADMSG;
+	r = read_items(items, kind, &l);
+	if (r < 0) {
+		kubernetes_list_done(&l);
+		return r;
+	}
+	*ret = l;
+	return 0;
+}
+
+void kubernetes_list_done(struct kubernetes_list *l)
+{
+	for (size_t i = 0; i < l->n_items; i++)
+		kubernetes_object_free(l->items[i]);
+	free(l->items);
+	*l = (struct kubernetes_list){};
+}
+
+static void read_refusal(yyjson_val *status, struct kubernetes_refusal *ret)
+{
+	yyjson_val *code = yyjson_obj_get(status, "code"), *message, *retry;
+
+	*ret = (struct kubernetes_refusal){};
+	if (!yyjson_equals_str(yyjson_obj_get(status, "kind"), "Status"))
+		return;
+	if (yyjson_is_uint(code) && yyjson_get_uint(code) < 1000)
+		ret->code = (unsigned int)yyjson_get_uint(code);
+	retry = yyjson_obj_get(yyjson_obj_get(status, "details"), "retryAfterSeconds");
+	if (yyjson_is_uint(retry))
+		ret->retry_after_s =
+			yyjson_get_uint(retry) > 60 ? 60 : (unsigned int)yyjson_get_uint(retry);
+	message = yyjson_obj_get(status, "message");
+	if (yyjson_is_str(message))
+		(void)snprintf(ret->text, sizeof(ret->text), "%s", yyjson_get_str(message));
+}
+
+void kubernetes_decode_refusal(const char *text, size_t length, struct kubernetes_refusal *ret)
+{
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	*ret = (struct kubernetes_refusal){};
+	if (doc)
+		read_refusal(yyjson_doc_get_root(doc), ret);
+}
+
+static int read_type(yyjson_val *type, enum kubernetes_event_type *ret)
+{
+	static const char *const names[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (yyjson_equals_str(type, names[i])) {
+			*ret = (enum kubernetes_event_type)i;
+			return 0;
+		}
+	}
+	return -EBADMSG;
+}
+
+int kubernetes_decode_event(const char *text, size_t length, enum kubernetes_kind kind,
+			    struct kubernetes_event *ret)
+{
+	struct kubernetes_event e = {};
+	yyjson_val *object, *meta;
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	if (!doc)
+		return r;
+	object = yyjson_obj_get(yyjson_doc_get_root(doc), "object");
+	r = read_type(yyjson_obj_get(yyjson_doc_get_root(doc), "type"), &e.type);
+	if (r < 0 || !yyjson_is_obj(object))
+		return -EBADMSG;
+	if (e.type == KUBERNETES_ERROR) {
+		read_refusal(object, &e.refusal);
+		*ret = e;
+		return 0;
+	}
+	meta = yyjson_obj_get(object, "metadata");
+	if (!is_kind(yyjson_obj_get(object, "kind"), kind, "") ||
+	    !copy_text(yyjson_obj_get(meta, "resourceVersion"), e.version, sizeof(e.version)) ||
+	    !*e.version)
+		return -EBADMSG;
+	r = e.type == KUBERNETES_BOOKMARK ? 0 : kubernetes_object_read(object, kind, &e.object);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		(void)snprintf(e.refusal.text, sizeof(e.refusal.text), "%s without a usable name",
+			       kind_names[kind]);
+	*ret = e;
+	return 0;
+}

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What Services, EndpointSlices and Nodes come to together. It must never forget an endpoint that
+ * any slice of a service still names, whoever owns that slice.
+ */
+#include "registry/kubernetes_join.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/address.h"
+#include "model/limits.h"
+#include "registry/kubernetes_table.h"
+
+#define WEIGHT 100 /* as of a manifest that says none */
+
+struct kubernetes_join {
+	const char *tag, *zone;
+	struct kubernetes_table tables[_KUBERNETES_KIND_MAX];
+	struct kubernetes_row *dirty;
+	struct draft_service *draft;
+	size_t endpoints, left_out, partial;
+	bool told; /* a snapshot was taken */
+};
+
+int kubernetes_join_new(const char *tag, const char *zone, struct kubernetes_join **ret)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = calloc(1, sizeof(*j));
+
+	if (!j || draft_new(&j->draft) < 0)
+		return -ENOMEM;
+	j->tag = tag;
+	j->zone = zone;
+	*ret = TAKE_PTR(j);
+	return 0;
+}
+
+struct kubernetes_join *kubernetes_join_free(struct kubernetes_join *j)
+{
+	if (!j)
+		return NULL;
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++)
+		kubernetes_table_done(&j->tables[i]);
+	draft_free(j->draft);
+	free(j);
+	return NULL;
+}
+
+/* --- what is to be told ---------------------------------------------------------------------- */
+
+static void touch(struct kubernetes_join *j, struct kubernetes_row *service, bool shrank,
+		  uint64_t now_ms)
+{
+	uint64_t due = now_ms + (shrank ? KUBERNETES_SETTLE_MS : 0);
+
+	if (!service->dirty) {
+		service->dirty = true;
+		service->since_ms = now_ms;
+		service->due_ms = due;
+		service->next_dirty = j->dirty;
+		j->dirty = service;
+		return;
+	}
+	if (due > service->due_ms)
+		service->due_ms = due;
+	if (service->due_ms > service->since_ms + KUBERNETES_SETTLE_MOST_MS)
+		service->due_ms = service->since_ms + KUBERNETES_SETTLE_MOST_MS;
+}
+
+static bool takes_new(const struct kubernetes_object *slice, size_t hint, const struct sn_addr *addr)
+{
+	if (hint < slice->n_endpoints && address_is_equal(&slice->endpoints[hint].addr, addr))
+		return !slice->endpoints[hint].draining;
+	for (size_t i = 0; i < slice->n_endpoints; i++) {
+		if (address_is_equal(&slice->endpoints[i].addr, addr))
+			return !slice->endpoints[i].draining;
+	}
+	return false;
+}
+
+/* Whether an endpoint that took connections does so no more. */
+static bool did_shrink(const struct kubernetes_object *old, const struct kubernetes_object *new)
+{
+	for (size_t i = 0; i < old->n_endpoints; i++) {
+		if (!old->endpoints[i].draining && !takes_new(new, i, &old->endpoints[i].addr))
+			return true;
+	}
+	return false;
+}
+
+/* --- objects --------------------------------------------------------------------------------- */
+
+static void unlink_slice(struct kubernetes_row *slice)
+{
+	struct kubernetes_row **at;
+
+	if (!slice->owner)
+		return;
+	at = &slice->owner->slices;
+	while (*at != slice)
+		at = &(*at)->sibling;
+	*at = slice->sibling;
+	slice->owner = slice->sibling = NULL;
+}
+
+static void drop_slice(struct kubernetes_join *j, struct kubernetes_row *slice, uint64_t now_ms)
+{
+	if (slice->owner)
+		touch(j, slice->owner, true, now_ms);
+	unlink_slice(slice);
+	if (slice->object)
+		j->endpoints -= slice->object->n_endpoints;
+	kubernetes_table_drop(&j->tables[KUBERNETES_SLICE], slice);
+}
+
+/* Its service's row, or NULL if it names none. -ENOMEM. */
+static int find_owner(struct kubernetes_join *j, const struct kubernetes_object *o,
+		      struct kubernetes_row **ret)
+{
+	*ret = NULL;
+	if (!o->service || o->unusable)
+		return 0;
+	*ret = kubernetes_table_get(&j->tables[KUBERNETES_SERVICE],
+				    kubernetes_text(o, o->namespace),
+				    kubernetes_text(o, o->service));
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* Takes o. */
+static int put_slice(struct kubernetes_join *j, struct kubernetes_row *row,
+		     struct kubernetes_object *o, uint64_t now_ms)
+{
+	struct kubernetes_row *owner, *before = row->owner;
+	bool shrank = false;
+
+	if (find_owner(j, o, &owner) < 0) {
+		kubernetes_object_free(o);
+		return -ENOMEM;
+	}
+	if (before && before != owner)
+		touch(j, before, true, now_ms);
+	else if (before)
+		shrank = did_shrink(row->object, o);
+	if (before != owner) {
+		unlink_slice(row);
+		row->owner = owner;
+		row->sibling = owner ? owner->slices : NULL;
+		if (owner)
+			owner->slices = row;
+	}
+	if (owner)
+		touch(j, owner, shrank, now_ms);
+	j->endpoints += o->n_endpoints;
+	j->endpoints -= row->object ? row->object->n_endpoints : 0;
+	kubernetes_object_free(row->object);
+	row->object = o;
+	return 0;
+}
+
+static bool is_on_node(const struct kubernetes_object *slice, const char *node)
+{
+	for (size_t i = 0; slice && i < slice->n_endpoints; i++) {
+		const struct kubernetes_endpoint *e = &slice->endpoints[i];
+
+		if (!e->zone && e->node && !strcmp(kubernetes_text(slice, e->node), node))
+			return true;
+	}
+	return false;
+}
+
+/* Endpoints without a zone of their own have that of their node. */
+static void touch_node(struct kubernetes_join *j, const char *node, uint64_t now_ms)
+{
+	const struct kubernetes_table *slices = &j->tables[KUBERNETES_SLICE];
+
+	for (struct kubernetes_row *s = kubernetes_table_next(slices, NULL); s && j->told;
+	     s = kubernetes_table_next(slices, s)) {
+		if (s->owner && is_on_node(s->object, node))
+			touch(j, s->owner, false, now_ms);
+	}
+}
+
+/* Takes o. */
+static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
+		      struct kubernetes_object *o, uint64_t now_ms)
+{
+	const struct kubernetes_object *old = row->object;
+	bool moved = o->kind == KUBERNETES_NODE &&
+		     (!old || strcmp(kubernetes_text(old, old->zone), kubernetes_text(o, o->zone)));
+
+	kubernetes_object_free(row->object);
+	row->object = o;
+	if (o->kind == KUBERNETES_SERVICE)
+		touch(j, row, false, now_ms);
+	else if (moved)
+		touch_node(j, kubernetes_text(o, o->name), now_ms);
+}
+
+int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms)
+{
+	struct kubernetes_table *t = &j->tables[o->kind];
+	const char *namespace = kubernetes_text(o, o->namespace),
+		   *name = kubernetes_text(o, o->name);
+	struct kubernetes_row *row = kubernetes_table_find(t, namespace, name);
+
+	j->left_out += o->left_out;
+	if ((!row && t->n >= KUBERNETES_OBJECTS) ||
+	    j->endpoints + o->n_endpoints > LIMIT_FOUND_ENDPOINTS) {
+		j->left_out++;
+		kubernetes_object_free(o);
+		return -E2BIG;
+	}
+	if (!row)
+		row = kubernetes_table_get(t, namespace, name);
+	if (!row) {
+		kubernetes_object_free(o);
+		return -ENOMEM;
+	}
+	row->seen = t->seen;
+	if (o->kind == KUBERNETES_SLICE)
+		return put_slice(j, row, o, now_ms);
+	put_other(j, row, o, now_ms);
+	return 0;
+}
+
+static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct kubernetes_row *row,
+		 uint64_t now_ms)
+{
+	if (kind == KUBERNETES_SLICE) {
+		drop_slice(j, row, now_ms);
+	} else if (kind == KUBERNETES_SERVICE) {
+		/* Its row goes once that is told. */
+		row->object = kubernetes_object_free(row->object);
+		touch(j, row, false, now_ms);
+	} else {
+		kubernetes_table_drop(&j->tables[kind], row);
+	}
+}
+
+void kubernetes_join_delete(struct kubernetes_join *j, const struct kubernetes_object *o,
+			    uint64_t now_ms)
+{
+	struct kubernetes_row *row = kubernetes_table_find(&j->tables[o->kind],
+							   kubernetes_text(o, o->namespace),
+							   kubernetes_text(o, o->name));
+
+	if (row)
+		drop(j, o->kind, row, now_ms);
+}
+
+void kubernetes_join_begin(struct kubernetes_join *j, enum kubernetes_kind kind)
+{
+	j->tables[kind].seen++;
+}
+
+void kubernetes_join_end(struct kubernetes_join *j, enum kubernetes_kind kind, uint64_t now_ms)
+{
+	const struct kubernetes_table *t = &j->tables[kind];
+	struct kubernetes_row *row = kubernetes_table_next(t, NULL), *next;
+
+	for (; row; row = next) {
+		next = kubernetes_table_next(t, row);
+		if (row->object && row->seen != t->seen)
+			drop(j, kind, row, now_ms);
+	}
+}
+
+/* --- the join -------------------------------------------------------------------------------- */
+
+/* Which of the service's ports a slice has, bit by bit, and on which ports. Names must be equal,
+ * also if both are none. */
+static uint32_t match_ports(const struct kubernetes_object *service,
+			    const struct kubernetes_object *slice, uint16_t ret[static LIMIT_PORTS])
+{
+	uint32_t mask = 0;
+
+	for (size_t i = 0; i < service->n_ports; i++) {
+		const struct kubernetes_port *want = &service->ports[i];
+
+		for (size_t k = 0; k < slice->n_ports && want->proto && !(mask & 1u << i); k++) {
+			const struct kubernetes_port *have = &slice->ports[k];
+
+			if (have->proto != want->proto ||
+			    strcmp(kubernetes_text(slice, have->name),
+				   kubernetes_text(service, want->name)))
+				continue;
+			mask |= 1u << i;
+			ret[i] = have->port;
+		}
+	}
+	return mask;
+}
+
+/*
+ * The ports that can be offered: those that all slices with endpoints have. A port that only some
+ * endpoints have cannot be: to the others it would lead nowhere. If they have none in common, those
+ * of the largest slice; without any endpoint, all.
+ */
+static uint32_t offered_ports(const struct kubernetes_row *row)
+{
+	uint32_t common = UINT32_MAX, largest = 0;
+	uint16_t ports[LIMIT_PORTS];
+	size_t most = 0;
+
+	for (const struct kubernetes_row *s = row->slices; s; s = s->sibling) {
+		size_t n = s->object->n_endpoints;
+		uint32_t mask = n ? match_ports(row->object, s->object, ports) : 0;
+
+		if (!mask)
+			continue;
+		common &= mask;
+		if (n > most) {
+			most = n;
+			largest = mask;
+		}
+	}
+	return common ? common : largest;
+}
+
+static const char *zone_of(const struct kubernetes_join *j, const struct kubernetes_object *slice,
+			   const struct kubernetes_endpoint *e)
+{
+	const struct kubernetes_row *node;
+
+	if (e->zone)
+		return kubernetes_text(slice, e->zone);
+	node = e->node ? kubernetes_table_find(&j->tables[KUBERNETES_NODE], "",
+					       kubernetes_text(slice, e->node))
+		       : NULL;
+	if (node && node->object->zone)
+		return kubernetes_text(node->object, node->object->zone);
+	return j->zone;
+}
+
+static int add_slice(struct kubernetes_join *j, const struct kubernetes_object *service,
+		     const struct kubernetes_object *slice, uint32_t offered)
+{
+	uint16_t all[LIMIT_PORTS], ports[LIMIT_PORTS];
+	size_t n = 0;
+
+	if ((match_ports(service, slice, all) & offered) != offered) {
+		j->partial += slice->n_endpoints;
+		return 0;
+	}
+	for (size_t i = 0; i < service->n_ports; i++) {
+		if (offered & 1u << i)
+			ports[n++] = all[i];
+	}
+	for (size_t i = 0; i < slice->n_endpoints; i++) {
+		const struct kubernetes_endpoint *e = &slice->endpoints[i];
+		struct draft_endpoint d = {
+			.addr = e->addr,
+			.ports = ports,
+			.weight = e->draining ? 0 : WEIGHT,
+			.zone = zone_of(j, slice, e),
+			.node = kubernetes_text(slice, e->node),
+			.instance = kubernetes_text(slice, e->instance),
+		};
+
+		if (draft_add_endpoint(j->draft, &d) == -ENOMEM)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int add_head(struct kubernetes_join *j, const struct kubernetes_object *o, uint32_t offered)
+{
+	for (size_t i = 0; i < o->n_addresses; i++)
+		(void)draft_add_address(j->draft, &o->addresses[i]);
+	for (size_t i = 0; i < o->n_labels; i++) {
+		if (draft_add_label(j->draft, kubernetes_text(o, o->labels[i].key),
+				    kubernetes_text(o, o->labels[i].value)) == -ENOMEM)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < o->n_ports; i++) {
+		const struct kubernetes_port *p = &o->ports[i];
+		int r = offered & 1u << i ? draft_add_port(j->draft, kubernetes_text(o, p->name),
+							   p->port, p->proto)
+					  : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static uint32_t usable_ports(const struct kubernetes_object *o)
+{
+	uint32_t mask = 0;
+
+	for (size_t i = 0; i < o->n_ports; i++)
+		mask |= o->ports[i].proto ? 1u << i : 0;
+	return mask;
+}
+
+/* The service; NULL: there is none, or none that can be offered. -ENOMEM. */
+static int build(struct kubernetes_join *j, const struct kubernetes_row *row, struct service **ret)
+{
+	const struct kubernetes_object *o = row->object;
+	char namespace[64], name[64];
+	uint32_t offered;
+	int r;
+
+	*ret = NULL;
+	if (!o || o->external || !usable_ports(o))
+		return 0;
+	if (draft_name(kubernetes_text(o, o->namespace), namespace) < 0 ||
+	    draft_name(kubernetes_text(o, o->name), name) < 0) {
+		j->left_out++;
+		return 0;
+	}
+	offered = offered_ports(row) & usable_ports(o);
+	if (!offered)
+		offered = usable_ports(o);
+	r = draft_init(j->draft, namespace, name, j->tag);
+	if (r >= 0)
+		r = add_head(j, o, offered);
+	for (const struct kubernetes_row *s = row->slices; s && r >= 0; s = s->sibling)
+		r = add_slice(j, o, s->object, offered);
+	if (r >= 0)
+		r = draft_finish(j->draft, ret);
+	j->left_out += draft_left_out(j->draft);
+	if (r < 0 && r != -ENOMEM)
+		j->left_out++;
+	return r == -ENOMEM ? r : 0;
+}
+
+/* --- telling --------------------------------------------------------------------------------- */
+
+static void forget(struct kubernetes_join *j, struct kubernetes_row *row)
+{
+	if (!row->object && !row->slices && !row->told)
+		kubernetes_table_drop(&j->tables[KUBERNETES_SERVICE], row);
+}
+
+int kubernetes_join_all(struct kubernetes_join *j, struct object **ret, size_t *ret_n)
+{
+	const struct kubernetes_table *t = &j->tables[KUBERNETES_SERVICE];
+	struct object *objects = calloc(t->n + 1, sizeof(*objects));
+	struct kubernetes_row *row, *next;
+	size_t n = 0;
+
+	if (!objects)
+		return -ENOMEM;
+	for (row = kubernetes_table_next(t, NULL); row; row = kubernetes_table_next(t, row)) {
+		if (build(j, row, &objects[n].service) < 0) {
+			object_free_list(objects, n);
+			return -ENOMEM;
+		}
+		row->told = objects[n].service;
+		if (row->told)
+			objects[n++].kind = OBJECT_SERVICE;
+	}
+	for (row = kubernetes_table_next(t, NULL); row; row = next) {
+		next = kubernetes_table_next(t, row);
+		row->dirty = false;
+		forget(j, row);
+	}
+	j->dirty = NULL;
+	j->told = true;
+	*ret = objects;
+	*ret_n = n;
+	return 0;
+}
+
+/* 1: it has something to tell. */
+static int tell(struct kubernetes_join *j, struct kubernetes_row *row,
+		struct kubernetes_change *ret)
+{
+	const char *slash = strchr(row->key, '/');
+	int r = build(j, row, &ret->service);
+
+	if (r < 0)
+		return r;
+	r = ret->service || row->told;
+	if (r && !ret->service) {
+		char text[LIMIT_NAME + 1];
+
+		(void)snprintf(text, sizeof(text), "%.*s", (int)(slash - row->key), row->key);
+		if (draft_name(text, ret->namespace) < 0 || draft_name(slash + 1, ret->name) < 0)
+			r = 0;
+	}
+	row->told = ret->service;
+	return r;
+}
+
+int kubernetes_join_next(struct kubernetes_join *j, uint64_t now_ms, struct kubernetes_change *ret)
+{
+	struct kubernetes_row **at = &j->dirty, *row;
+	int r;
+
+	*ret = (struct kubernetes_change){};
+	while ((row = *at)) {
+		if (row->due_ms > now_ms) {
+			at = &row->next_dirty;
+			continue;
+		}
+		r = tell(j, row, ret);
+		if (r < 0)
+			return r;
+		*at = row->next_dirty;
+		row->dirty = false;
+		forget(j, row);
+		if (r > 0)
+			return 1;
+	}
+	return 0;
+}
+
+uint64_t kubernetes_join_due(const struct kubernetes_join *j)
+{
+	uint64_t due = 0;
+
+	for (const struct kubernetes_row *row = j->dirty; row; row = row->next_dirty) {
+		if (!due || row->due_ms < due)
+			due = row->due_ms;
+	}
+	return due;
+}
+
+void kubernetes_join_count(const struct kubernetes_join *j, struct kubernetes_join_counts *ret)
+{
+	*ret = (struct kubernetes_join_counts){
+		.endpoints = j->endpoints,
+		.left_out = j->left_out,
+		.partial = j->partial,
+	};
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++)
+		ret->objects[i] = j->tables[i].n;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Services, EndpointSlices and Nodes as they are now, and what they come to together: services of
+ * Sinew. Pure: clocks are arguments, and it says only what changed.
+ *
+ * An endpoint that moves from one slice to another is gone in one event and there again in another,
+ * in either order. So a service that lost an endpoint waits SETTLE for the other half; one that only
+ * gained does not wait.
+ */
+#pragma once
+
+#include "model/service.h"
+#include "registry/draft.h"
+#include "registry/kubernetes_decode.h"
+
+#define KUBERNETES_SETTLE_MS 10
+#define KUBERNETES_SETTLE_MOST_MS 50 /* however often it shrinks meanwhile */
+#define KUBERNETES_OBJECTS 200000    /* of one kind */
+
+struct kubernetes_join;
+
+/* `tag` ("kubernetes/prod") and `zone` (of endpoints for which nobody says one; NULL: none) are
+ * borrowed. */
+int kubernetes_join_new(const char *tag, const char *zone, struct kubernetes_join **ret);
+struct kubernetes_join *kubernetes_join_free(struct kubernetes_join *j); /* returns NULL */
+DEFINE_CLEANUP(struct kubernetes_join *, kubernetes_join_free);
+
+/* Takes the object, in place of what had its kind and name, also when it fails: -ENOMEM, -E2BIG
+ * (over KUBERNETES_OBJECTS or LIMIT_FOUND_ENDPOINTS; it is left out). */
+int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms);
+void kubernetes_join_delete(struct kubernetes_join *j, const struct kubernetes_object *o,
+			    uint64_t now_ms);
+/* A list of that kind begins; at its end whatever was not put since is gone. A begin without an end
+ * takes nothing away. */
+void kubernetes_join_begin(struct kubernetes_join *j, enum kubernetes_kind kind);
+void kubernetes_join_end(struct kubernetes_join *j, enum kubernetes_kind kind, uint64_t now_ms);
+
+/* Everything, for a snapshot; nothing is left to be told then. -ENOMEM. */
+int kubernetes_join_all(struct kubernetes_join *j, struct object **ret, size_t *ret_n);
+
+struct kubernetes_change {
+	struct service *service;      /* owned by the caller; NULL: it is gone */
+	char namespace[64], name[64]; /* of one that is gone */
+};
+/* 1: *ret is a change that is due; 0: none is; -ENOMEM. */
+int kubernetes_join_next(struct kubernetes_join *j, uint64_t now_ms, struct kubernetes_change *ret);
+/* When the first of those that wait is due; 0: none waits. */
+uint64_t kubernetes_join_due(const struct kubernetes_join *j);
+
+struct kubernetes_join_counts {
+	size_t objects[_KUBERNETES_KIND_MAX], endpoints;
+	size_t left_out; /* since new(): what services, drafts and limits left out */
+	size_t partial;  /* since new(): endpoints without one of the ports of the others */
+};
+void kubernetes_join_count(const struct kubernetes_join *j, struct kubernetes_join_counts *ret);

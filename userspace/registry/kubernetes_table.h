@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Objects of one kind by namespace and name, for kubernetes_join.c alone. A row of a service is
+ * there as soon as a slice names it, without an object until the service itself is seen.
+ */
+#pragma once
+
+#include "registry/kubernetes_decode.h"
+
+struct kubernetes_row {
+	struct kubernetes_row *next; /* in its bucket */
+	uint64_t hash;
+	char *key; /* "namespace/name" */
+	unsigned int seen;
+	struct kubernetes_object *object;
+	/* of a slice */
+	struct kubernetes_row *owner, *sibling;
+	/* of a service */
+	struct kubernetes_row *slices; /* linked by sibling */
+	struct kubernetes_row *next_dirty;
+	uint64_t since_ms, due_ms;
+	bool dirty, told;
+};
+
+struct kubernetes_table {
+	struct kubernetes_row **buckets; /* a power of two */
+	size_t n_buckets, n;
+	unsigned int seen; /* the list being taken in */
+};
+
+/* NULL: none. */
+struct kubernetes_row *kubernetes_table_find(const struct kubernetes_table *t,
+					     const char *namespace, const char *name);
+/* The row, made if there is none; NULL: no memory. */
+struct kubernetes_row *kubernetes_table_get(struct kubernetes_table *t, const char *namespace,
+					    const char *name);
+/* Takes it out and frees it and its object. */
+void kubernetes_table_drop(struct kubernetes_table *t, struct kubernetes_row *row);
+void kubernetes_table_done(struct kubernetes_table *t);
+/* The row after `row` (NULL: the first) in an order of the table's own; a row handed out may be
+ * dropped once the next one is known. NULL: no more. */
+struct kubernetes_row *kubernetes_table_next(const struct kubernetes_table *t,
+					     const struct kubernetes_row *row);
