@@ -71,8 +71,7 @@ static int read_items(yyjson_val *items, enum kubernetes_kind kind, struct kuber
 	l->items = calloc(n ? n : 1, sizeof(struct kubernetes_object *));
 	if (!l->items)
 		return -ENOMEM;
-	yyjson_arr_foreach(items, i, max, one)
-	{
+	yyjson_arr_foreach (items, i, max, one) {
 		int r = kubernetes_object_read(one, kind, &l->items[l->n_items]);
 
 		if (r == -ENOMEM)

@@ -12,8 +12,8 @@
 
 #include "base/cleanup.h"
 
-#define KUBERNETES_NAME 253     /* bytes of an object's name */
-#define KUBERNETES_VERSION 64   /* bytes of a resource version, NUL included */
+#define KUBERNETES_NAME 253      /* bytes of an object's name */
+#define KUBERNETES_VERSION 64    /* bytes of a resource version, NUL included */
 #define KUBERNETES_CONTINUE 4096 /* bytes of a continue token, NUL included */
 #define KUBERNETES_TEXT 160
 
@@ -45,10 +45,10 @@ struct kubernetes_label {
 struct kubernetes_object {
 	enum kubernetes_kind kind;
 	uint32_t namespace, name;
-	uint32_t service; /* slice: whose it is; "": nobody's */
-	uint32_t zone;    /* node */
-	bool external;    /* service: a name elsewhere (type ExternalName) */
-	bool unusable;    /* slice: of names, not of addresses */
+	uint32_t service;            /* slice: whose it is; "": nobody's */
+	uint32_t zone;               /* node */
+	bool external;               /* service: a name elsewhere (type ExternalName) */
+	bool unusable;               /* slice: of names, not of addresses */
 	struct sn_addr addresses[2]; /* service: cluster addresses, one a family; none: headless */
 	size_t n_addresses;
 	struct kubernetes_port *ports;
@@ -85,7 +85,7 @@ int kubernetes_decode_list(const char *text, size_t length, enum kubernetes_kind
 void kubernetes_list_done(struct kubernetes_list *l);
 
 struct kubernetes_refusal {
-	unsigned int code;         /* of the Status; 0: it says none */
+	unsigned int code;          /* of the Status; 0: it says none */
 	unsigned int retry_after_s; /* 0: it says none */
 	char text[KUBERNETES_TEXT];
 };

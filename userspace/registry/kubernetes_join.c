@@ -68,7 +68,8 @@ static void touch(struct kubernetes_join *j, struct kubernetes_row *service, boo
 		service->due_ms = service->since_ms + KUBERNETES_SETTLE_MOST_MS;
 }
 
-static bool takes_new(const struct kubernetes_object *slice, size_t hint, const struct sn_addr *addr)
+static bool takes_new(const struct kubernetes_object *slice, size_t hint,
+		      const struct sn_addr *addr)
 {
 	if (hint < slice->n_endpoints && address_is_equal(&slice->endpoints[hint].addr, addr))
 		return !slice->endpoints[hint].draining;
@@ -241,9 +242,8 @@ static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct ku
 void kubernetes_join_delete(struct kubernetes_join *j, const struct kubernetes_object *o,
 			    uint64_t now_ms)
 {
-	struct kubernetes_row *row = kubernetes_table_find(&j->tables[o->kind],
-							   kubernetes_text(o, o->namespace),
-							   kubernetes_text(o, o->name));
+	struct kubernetes_row *row = kubernetes_table_find(
+		&j->tables[o->kind], kubernetes_text(o, o->namespace), kubernetes_text(o, o->name));
 
 	if (row)
 		drop(j, o->kind, row, now_ms);

@@ -4,12 +4,12 @@
  * Sinew. Pure: clocks are arguments, and it says only what changed.
  *
  * An endpoint that moves from one slice to another is gone in one event and there again in another,
- * in either order. So a service that lost an endpoint waits SETTLE for the other half; one that only
- * gained does not wait.
+ * in either order. So a service that lost an endpoint waits SETTLE for the other half; one that
+ * only gained does not wait.
  */
 #pragma once
 
-#include "model/service.h"
+#include "model/codec.h"
 #include "registry/draft.h"
 #include "registry/kubernetes_decode.h"
 

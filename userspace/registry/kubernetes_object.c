@@ -85,8 +85,7 @@ static int read_ports(struct build *b, yyjson_val *json)
 	o->ports = calloc(n > LIMIT_PORTS ? LIMIT_PORTS : n, sizeof(*o->ports));
 	if (!o->ports)
 		return -ENOMEM;
-	yyjson_arr_foreach(json, i, max, one)
-	{
+	yyjson_arr_foreach (json, i, max, one) {
 		if (o->n_ports < LIMIT_PORTS && read_port(b, one, &o->ports[o->n_ports]))
 			o->n_ports++;
 		else
@@ -106,8 +105,8 @@ static bool read_conditions(yyjson_val *json, bool *ret_draining)
 	*ret_draining = false;
 	if (!yyjson_is_bool(ready) || yyjson_get_bool(ready))
 		return true;
-	*ret_draining = yyjson_get_bool(yyjson_obj_get(json, "terminating")) &&
-			yyjson_get_bool(serving);
+	*ret_draining =
+		yyjson_get_bool(yyjson_obj_get(json, "terminating")) && yyjson_get_bool(serving);
 	return *ret_draining;
 }
 
@@ -122,8 +121,7 @@ static int read_endpoint(struct build *b, yyjson_val *json, const struct kuberne
 	*ret = (struct kubernetes_endpoint){};
 	if (!yyjson_is_obj(json))
 		return -EINVAL;
-	yyjson_obj_foreach(json, i, max, key, value)
-	{
+	yyjson_obj_foreach (json, i, max, key, value) {
 		if (is_key(key, "addresses"))
 			addresses = value;
 		else if (is_key(key, "conditions"))
@@ -157,8 +155,7 @@ static int read_endpoints(struct build *b, yyjson_val *json)
 	o->endpoints = calloc(n > LIMIT_ENDPOINTS ? LIMIT_ENDPOINTS : n, sizeof(*o->endpoints));
 	if (!o->endpoints)
 		return -ENOMEM;
-	yyjson_arr_foreach(json, i, max, one)
-	{
+	yyjson_arr_foreach (json, i, max, one) {
 		struct kubernetes_endpoint e;
 		int r = o->n_endpoints < LIMIT_ENDPOINTS ? read_endpoint(b, one, last, &e) : -E2BIG;
 
@@ -205,7 +202,8 @@ static void read_addresses(struct kubernetes_object *o, yyjson_val *spec)
 	yyjson_val *all = yyjson_obj_get(spec, "clusterIPs"), *one;
 	size_t i, max;
 
-	yyjson_arr_foreach(all, i, max, one) add_address(o, one);
+	yyjson_arr_foreach (all, i, max, one)
+		add_address(o, one);
 	if (yyjson_arr_size(all) == 0)
 		add_address(o, yyjson_obj_get(spec, "clusterIP"));
 }
@@ -255,7 +253,8 @@ static int read_service(struct build *b, yyjson_val *root, yyjson_val *labels)
 	if (yyjson_equals_str(yyjson_obj_get(spec, "internalTrafficPolicy"), "Local"))
 		add_spec_label(b, spec, "internalTrafficPolicy",
 			       "kubernetes.io/internal-traffic-policy");
-	yyjson_obj_foreach(labels, i, max, key, value) add_label(b, key, value);
+	yyjson_obj_foreach (labels, i, max, key, value)
+		add_label(b, key, value);
 	read_addresses(o, spec);
 	return read_ports(b, yyjson_obj_get(spec, "ports"));
 }

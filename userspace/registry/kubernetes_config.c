@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Credentials for a Kubernetes API server. It must never put a secret into a text for people, and
+ * never go on without verifying the server.
+ */
+#include "registry/kubernetes_config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <yyjson.h>
+
+#include "base/text.h"
+#include "manifest/yaml.h"
+
+#define POD "/var/run/secrets/kubernetes.io/serviceaccount/"
+#define KUBECONFIG_MAX (1u << 20)
+#define TEXT 200
+
+DEFINE_CLEANUP(yyjson_doc *, yyjson_doc_free);
+DEFINE_CLEANUP(yyjson_mut_doc *, yyjson_mut_doc_free);
+
+struct reader {
+	struct kubernetes_access *a;
+	const char *folder;
+	char *text; /* TEXT bytes */
+};
+
+__attribute__((format(printf, 3, 4))) static int fail(struct reader *r, int error,
+						      const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(r->text, TEXT, format, args);
+	va_end(args);
+	return error;
+}
+
+void kubernetes_config_done(struct kubernetes_access *a)
+{
+	registry_forget(a->token);
+	free(a->server);
+	free(a->token_file);
+	free(a->ca);
+	free(a->cert);
+	free(a->key);
+	for (size_t i = 0; i < ARRAY_SIZE(a->files); i++)
+		closep(&a->files[i]);
+	*a = (struct kubernetes_access){.files = {-1, -1, -1}};
+}
+
+/* --- a kubeconfig ---------------------------------------------------------------------------- */
+
+static int base64_digit(unsigned char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* In place, white space aside; the length, or -EBADMSG. */
+static ssize_t base64_decode(char *text)
+{
+	uint32_t bits = 0, n_bits = 0;
+	size_t n = 0;
+
+	for (const char *p = text; *p && *p != '='; p++) {
+		int digit = base64_digit((unsigned char)*p);
+
+		if (strchr(" \t\r\n", *p))
+			continue;
+		if (digit < 0)
+			return -EBADMSG;
+		bits = bits << 6 | (uint32_t)digit;
+		n_bits += 6;
+		if (n_bits >= 8) {
+			n_bits -= 8;
+			text[n++] = (char)(bits >> n_bits);
+		}
+	}
+	return (ssize_t)n;
+}
+
+/* A file that is only in memory, and the path that leads to it. */
+static int keep_in_memory(struct reader *r, const char *data, size_t length, int *ret_fd,
+			  char **ret)
+{
+	_cleanup_close_ int fd = memfd_create("kubeconfig", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return fail(r, -errno, "a memory file: %s", strerror(errno));
+	while (length) {
+		ssize_t n = write(fd, data, length);
+
+		if (n <= 0)
+			return fail(r, -EIO, "a memory file cannot be written");
+		data += n;
+		length -= (size_t)n;
+	}
+	if (asprintf(ret, "/proc/self/fd/%d", fd) < 0) {
+		*ret = NULL;
+		return -ENOMEM;
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int keep_data(struct reader *r, yyjson_val *value, int *ret_fd, char **ret)
+{
+	char *data = strdup(yyjson_get_str(value));
+	ssize_t n;
+	int k;
+
+	if (!data)
+		return -ENOMEM;
+	n = base64_decode(data);
+	k = n > 0 ? keep_in_memory(r, data, (size_t)n, ret_fd, ret)
+		  : fail(r, -EBADMSG, "the kubeconfig's data are no base64");
+	if (n > 0)
+		explicit_bzero(data, (size_t)n);
+	registry_forget(data);
+	return k;
+}
+
+static int keep_path(struct reader *r, yyjson_val *value, char **ret)
+{
+	const char *path = yyjson_get_str(value);
+
+	*ret = NULL;
+	if (!path || !*path)
+		return 0;
+	if (*path == '/' || !r->folder || !*r->folder) {
+		*ret = strdup(path);
+	} else if (asprintf(ret, "%s/%s", r->folder, path) < 0) {
+		*ret = NULL;
+	}
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* `name` or `name`-data; data win. */
+static int keep_file(struct reader *r, yyjson_val *from, const char *name, char **ret, int *ret_fd)
+{
+	char data[64];
+	yyjson_val *value;
+
+	(void)snprintf(data, sizeof(data), "%s-data", name);
+	value = yyjson_obj_get(from, data);
+	if (yyjson_is_str(value) && yyjson_get_len(value))
+		return keep_data(r, value, ret_fd, ret);
+	return keep_path(r, yyjson_obj_get(from, name), ret);
+}
+
+/* What is in the list `lists` under that name; NULL: nothing. */
+static yyjson_val *find_named(yyjson_val *root, const char *list, const char *part,
+			      const char *name)
+{
+	yyjson_val *one;
+	size_t i, max;
+
+	if (!name)
+		return NULL;
+	yyjson_arr_foreach (yyjson_obj_get(root, list), i, max, one) {
+		if (yyjson_equals_str(yyjson_obj_get(one, "name"), name))
+			return yyjson_obj_get(one, part);
+	}
+	return NULL;
+}
+
+static int refuse(struct reader *r, yyjson_val *from, const char *const *keys, const char *whose)
+{
+	for (; *keys; keys++) {
+		yyjson_val *value = yyjson_obj_get(from, *keys);
+
+		if (value && !yyjson_is_null(value) && !yyjson_is_false(value) &&
+		    !yyjson_equals_str(value, ""))
+			return fail(r, -ENOTSUP,
+				    "the kubeconfig's %s has '%s', which is not supported", whose,
+				    *keys);
+	}
+	return 0;
+}
+
+static int read_cluster(struct reader *r, yyjson_val *cluster)
+{
+	static const char *const refused[] = {"insecure-skip-tls-verify", "tls-server-name",
+					      "proxy-url", NULL};
+	const char *server = yyjson_get_str(yyjson_obj_get(cluster, "server"));
+	size_t n = server ? strlen(server) : 0;
+	int k = refuse(r, cluster, refused, "cluster");
+
+	if (k < 0)
+		return k;
+	while (n && server[n - 1] == '/')
+		n--;
+	if (!n)
+		return fail(r, -EBADMSG, "the kubeconfig names no server in its current context");
+	r->a->server = strndup(server, n);
+	if (!r->a->server)
+		return -ENOMEM;
+	return keep_file(r, cluster, "certificate-authority", &r->a->ca, &r->a->files[0]);
+}
+
+static int read_user(struct reader *r, yyjson_val *user)
+{
+	static const char *const refused[] = {"exec", "auth-provider", "username", "as", NULL};
+	yyjson_val *token = yyjson_obj_get(user, "token");
+	struct kubernetes_access *a = r->a;
+	int k = refuse(r, user, refused, "user");
+
+	if (k >= 0)
+		k = keep_file(r, user, "client-certificate", &a->cert, &a->files[1]);
+	if (k >= 0)
+		k = keep_file(r, user, "client-key", &a->key, &a->files[2]);
+	if (k >= 0)
+		k = keep_path(r, yyjson_obj_get(user, "tokenFile"), &a->token_file);
+	if (k < 0 || a->token_file || !yyjson_is_str(token) || !yyjson_get_len(token))
+		return k;
+	for (const char *p = yyjson_get_str(token); *p; p++) {
+		if ((unsigned char)*p <= ' ' || *p == 0x7f)
+			return fail(r, -EBADMSG,
+				    "the kubeconfig's token has a byte that no token has");
+	}
+	a->token = strdup(yyjson_get_str(token));
+	return a->token ? 0 : -ENOMEM;
+}
+
+static int read_root(struct reader *r, yyjson_val *root)
+{
+	const char *name = yyjson_get_str(yyjson_obj_get(root, "current-context"));
+	yyjson_val *context = find_named(root, "contexts", "context", name);
+	int k;
+
+	if (!context)
+		return fail(r, -EBADMSG, "the kubeconfig has no current context");
+	k = read_cluster(r, find_named(root, "clusters", "cluster",
+				       yyjson_get_str(yyjson_obj_get(context, "cluster"))));
+	if (k < 0)
+		return k;
+	return read_user(r, find_named(root, "users", "user",
+				       yyjson_get_str(yyjson_obj_get(context, "user"))));
+}
+
+/* The first document of a YAML text; NULL: it has none, or an error. */
+static yyjson_doc *read_yaml(const char *text, size_t length)
+{
+	_cleanup_(yyjson_mut_doc_freep) yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	struct error_list errors = {};
+	const struct yaml_node *node = NULL;
+	struct yaml *y = NULL;
+	yyjson_doc *ret = NULL;
+
+	if (doc && yaml_open(text, length, doc, &errors, &y) >= 0 && yaml_next(y, &node) > 0 &&
+	    !errors.n && node->value) {
+		yyjson_mut_doc_set_root(doc, node->value);
+		ret = yyjson_mut_doc_imut_copy(doc, NULL);
+	}
+	yaml_close(y);
+	error_list_done(&errors);
+	return ret;
+}
+
+int kubernetes_config_parse(const char *text, size_t length, const char *folder,
+			    struct kubernetes_access *ret, char ret_text[static TEXT])
+{
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_yaml(text, length);
+	struct kubernetes_access a = {.files = {-1, -1, -1}};
+	struct reader r = {.a = &a, .folder = folder, .text = ret_text};
+	int k;
+
+	*ret_text = '\0';
+	if (!doc)
+		return fail(&r, -EBADMSG, "the kubeconfig is no YAML");
+	k = read_root(&r, yyjson_doc_get_root(doc));
+	if (k < 0) {
+		kubernetes_config_done(&a);
+		return k;
+	}
+	*ret = a;
+	return 0;
+}
+
+/* A whole file, bounded; caller wipes and frees. */
+static int read_file(const char *path, char **ret, size_t *ret_n)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t n = 0;
+	ssize_t got = 1;
+	char *data;
+
+	if (fd < 0)
+		return -errno;
+	data = calloc(1, KUBECONFIG_MAX + 1);
+	if (!data)
+		return -ENOMEM;
+	while (got > 0 && n < KUBECONFIG_MAX) {
+		got = read(fd, data + n, KUBECONFIG_MAX - n);
+		n += got > 0 ? (size_t)got : 0;
+	}
+	if (got != 0) {
+		int r = got < 0 ? -errno : -E2BIG;
+
+		registry_forget(data);
+		return r;
+	}
+	*ret = data;
+	*ret_n = n;
+	return 0;
+}
+
+static int read_kubeconfig(const char *path, struct kubernetes_access *ret,
+			   char ret_text[static TEXT])
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+	size_t n = 0;
+	char *data = NULL;
+	int r;
+
+	if (!folder)
+		return -ENOMEM;
+	r = read_file(path, &data, &n);
+	if (r < 0) {
+		(void)snprintf(ret_text, TEXT, "%s: %s", path, strerror(-r));
+		return r;
+	}
+	r = kubernetes_config_parse(data, n, folder, ret, ret_text);
+	explicit_bzero(data, n);
+	free(data);
+	return r;
+}
+
+/* --- in a pod -------------------------------------------------------------------------------- */
+
+static int read_pod(struct kubernetes_access *ret, char ret_text[static TEXT])
+{
+	const char *host = getenv("KUBERNETES_SERVICE_HOST"),
+		   *port = getenv("KUBERNETES_SERVICE_PORT");
+	bool v6 = host && strchr(host, ':');
+
+	if (!host || !port) {
+		(void)snprintf(
+			ret_text, TEXT,
+			"not in a pod (no KUBERNETES_SERVICE_HOST), and neither a kubeconfig nor an address is given");
+		return -EINVAL;
+	}
+	if (asprintf(&ret->server, "https://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port) <
+	    0)
+		ret->server = NULL;
+	ret->ca = strdup(POD "ca.crt");
+	ret->token_file = strdup(POD "token");
+	return ret->server && ret->ca && ret->token_file ? 0 : -ENOMEM;
+}
+
+/* Puts a copy of `value`, if there is one, in the place of what was found. */
+static int override(char **at, const char *value)
+{
+	char *copy;
+
+	if (!value || !*value)
+		return 0;
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(*at);
+	*at = copy;
+	return 0;
+}
+
+static int override_all(struct kubernetes_access *a, const struct registry_config *c)
+{
+	size_t n;
+
+	if (override(&a->server, c->address) < 0 || override(&a->ca, c->tls.ca_file) < 0 ||
+	    override(&a->cert, c->tls.cert_file) < 0 || override(&a->key, c->tls.key_file) < 0 ||
+	    override(&a->token_file, c->token_file) < 0)
+		return -ENOMEM;
+	if (c->token_file && *c->token_file)
+		a->token = registry_forget(a->token);
+	n = strlen(a->server);
+	while (n && a->server[n - 1] == '/')
+		a->server[--n] = '\0';
+	return 0;
+}
+
+int kubernetes_config_read(const struct registry_config *config, struct kubernetes_access *ret,
+			   char ret_text[static TEXT])
+{
+	struct kubernetes_access a = {.files = {-1, -1, -1}};
+	int r = 0;
+
+	*ret_text = '\0';
+	if (config->path && *config->path)
+		r = read_kubeconfig(config->path, &a, ret_text);
+	else if (!config->address || !*config->address)
+		r = read_pod(&a, ret_text);
+	if (r >= 0)
+		r = override_all(&a, config);
+	if (r < 0) {
+		if (!*ret_text)
+			(void)snprintf(ret_text, TEXT, "%s", strerror(-r));
+		kubernetes_config_done(&a);
+		return r;
+	}
+	*ret = a;
+	return 0;
+}
