@@ -111,7 +111,7 @@ static void test_usable(void **state)
 	}
 }
 
-static void test_p81_missed_delta_shows_in_hash(void **state)
+static void test_a_repeated_delta_changes_nothing_and_the_hash_tells(void **state)
 {
 	static const char all[] =
 		ANSWER("[{\"name\":\"A\",\"instance\":[" ONE("a", "UP", "") "," ONE(
@@ -191,7 +191,7 @@ int main(void)
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_usable),
 		cmocka_unit_test(test_real_answers),
-		cmocka_unit_test(test_p81_missed_delta_shows_in_hash),
+		cmocka_unit_test(test_a_repeated_delta_changes_nothing_and_the_hash_tells),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

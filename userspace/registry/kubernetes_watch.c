@@ -277,12 +277,14 @@ static uint64_t retry_after(const struct fetch_result *result, const struct kube
 /* Nodes are not worth an error: all but zones is known without them. */
 static void do_without(struct kubernetes_watch *w, unsigned int status)
 {
-	if (!w->denied)
-		registry_say_skipped(
-			w->k->r, "%u on list nodes: endpoints have only the zones of their slices",
-			status);
+	bool first = !w->denied;
+
 	w->denied = true;
 	(void)uv_timer_start(&w->timer, on_timer, DENIED_MS, 0);
+	if (!first)
+		return;
+	registry_say_skipped(
+		w->k->r, "%u on list nodes: endpoints have only the zones of their slices", status);
 	kubernetes_on_listed(w->k);
 }
 
