@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bytes as an answer of a Kubernetes API server: as a list of each kind, as a refusal, and line by
+ * line as a watch. What comes out is within its bounds, and its texts end.
+ */
+#include <errno.h>
+
+#include "fuzz/require.h"
+#include "model/limits.h"
+#include "registry/kubernetes_decode.h"
+
+static void check_object(const struct kubernetes_object *o)
+{
+	REQUIRE(*kubernetes_text(o, o->name));
+	REQUIRE(strlen(kubernetes_text(o, o->name)) <= KUBERNETES_NAME);
+	REQUIRE(o->kind == KUBERNETES_NODE || *kubernetes_text(o, o->namespace));
+	REQUIRE(o->n_ports <= LIMIT_PORTS && o->n_endpoints <= LIMIT_ENDPOINTS);
+	REQUIRE(o->n_labels <= LIMIT_LABELS && o->n_addresses <= LIMIT_ADDRESSES);
+	for (size_t i = 0; i < o->n_ports; i++)
+		REQUIRE(strlen(kubernetes_text(o, o->ports[i].name)) <= LIMIT_NAME);
+	for (size_t i = 0; i < o->n_endpoints; i++) {
+		REQUIRE(strlen(kubernetes_text(o, o->endpoints[i].zone)) <= LIMIT_NAME);
+		REQUIRE(strlen(kubernetes_text(o, o->endpoints[i].node)) <= LIMIT_NODE);
+		REQUIRE(strlen(kubernetes_text(o, o->endpoints[i].instance)) <= LIMIT_INSTANCE_ID);
+	}
+}
+
+static void check_list(const char *text, size_t size, enum kubernetes_kind kind)
+{
+	struct kubernetes_list list;
+	int r = kubernetes_decode_list(text, size, kind, &list);
+
+	REQUIRE(r == 0 || r == -EBADMSG);
+	if (r < 0)
+		return;
+	REQUIRE(*list.version);
+	for (size_t i = 0; i < list.n_items; i++)
+		check_object(list.items[i]);
+	kubernetes_list_done(&list);
+}
+
+static void check_event(const char *line, size_t size, enum kubernetes_kind kind)
+{
+	struct kubernetes_event e;
+	int r = kubernetes_decode_event(line, size, kind, &e);
+
+	REQUIRE(r == 0 || r == -EBADMSG);
+	if (r < 0)
+		return;
+	REQUIRE(e.type == KUBERNETES_ERROR || *e.version);
+	if (e.object)
+		check_object(e.object);
+	kubernetes_object_free(e.object);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = require_text(data, size);
+	struct kubernetes_refusal refusal;
+
+	kubernetes_decode_refusal(text, size, &refusal);
+	REQUIRE(refusal.code < 1000 && refusal.retry_after_s <= 60);
+	for (int kind = 0; kind < _KUBERNETES_KIND_MAX; kind++) {
+		const char *line = text;
+
+		check_list(text, size, (enum kubernetes_kind)kind);
+		for (size_t left = size, n; left; left -= n, line += n) {
+			const char *end = memchr(line, '\n', left);
+
+			n = end ? (size_t)(end - line) + 1 : left;
+			check_event(line, end ? n - 1 : n, (enum kubernetes_kind)kind);
+		}
+	}
+	free(text);
+	return 0;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * registry/kubernetes_decode: what a real kube-apiserver 1.34 answered (tests/fuzz/corpus), and rows
+ * of answers that are no whole list. Rows have ' in place of ".
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <sinew/service.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "registry/kubernetes_decode.h"
+
+#define RECORDED 65536
+
+/* The caller frees. */
+static char *recorded(const char *name, size_t *ret_n)
+{
+	char path[512], *text = calloc(1, RECORDED);
+	_cleanup_fclose_ FILE *f = NULL;
+
+	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/kubernetes/%s", name);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_non_null(text);
+	*ret_n = fread(text, 1, RECORDED - 1, f);
+	assert_true(*ret_n > 0);
+	return text;
+}
+
+static struct kubernetes_list recorded_list(const char *name, enum kubernetes_kind kind)
+{
+	struct kubernetes_list list = {};
+	size_t n;
+	_cleanup_free_ char *text = recorded(name, &n);
+
+	assert_int_equal(kubernetes_decode_list(text, n, kind, &list), 0);
+	return list;
+}
+
+static char *quoted(const char *text)
+{
+	char *copy = strdup(text);
+
+	assert_non_null(copy);
+	for (char *p = copy; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	return copy;
+}
+
+static void test_a_real_list_of_slices(void **state)
+{
+	struct kubernetes_list list = recorded_list("slices.json", KUBERNETES_SLICE);
+	const struct kubernetes_object *o;
+
+	assert_int_equal(list.n_items, 2);
+	assert_string_equal(list.version, "204");
+	assert_string_equal(list.next, "");
+	o = list.items[0];
+	assert_string_equal(kubernetes_text(o, o->service), "pay");
+	assert_int_equal(o->n_endpoints, 3);
+	assert_string_equal(kubernetes_text(o, o->endpoints[0].zone), "a");
+	assert_string_equal(kubernetes_text(o, o->endpoints[0].node), "n1");
+	assert_false(o->endpoints[1].draining); /* no conditions: ready */
+	assert_true(o->endpoints[2].draining);  /* serving and terminating */
+	assert_int_equal(o->n_ports, 1);
+	assert_int_equal(o->ports[0].port, 80);
+	assert_int_equal(o->ports[0].proto, SN_PROTO_TCP);
+	kubernetes_list_done(&list);
+}
+
+static void test_a_real_list_of_services(void **state)
+{
+	struct kubernetes_list list = recorded_list("services.json", KUBERNETES_SERVICE);
+	const struct kubernetes_object *o;
+
+	assert_int_equal(list.n_items, 3);
+	assert_int_equal(list.items[0]->n_addresses, 0); /* headless */
+	o = list.items[2];
+	assert_string_equal(kubernetes_text(o, o->name), "pay");
+	assert_int_equal(o->n_addresses, 1);
+	assert_int_equal(o->n_ports, 2);
+	assert_string_equal(kubernetes_text(o, o->ports[1].name), "admin");
+	assert_int_equal(o->n_labels, 1); /* its session affinity */
+	assert_string_equal(kubernetes_text(o, o->labels[0].value), "ClientIP");
+	kubernetes_list_done(&list);
+}
+
+static void test_a_real_page_and_real_nodes(void **state)
+{
+	struct kubernetes_list list = recorded_list("page.json", KUBERNETES_SERVICE);
+
+	assert_int_equal(list.n_items, 1);
+	assert_true(*list.next);
+	kubernetes_list_done(&list);
+	list = recorded_list("nodes.json", KUBERNETES_NODE);
+	assert_int_equal(list.n_items, 1);
+	assert_string_equal(kubernetes_text(list.items[0], list.items[0]->zone), "a");
+	kubernetes_list_done(&list);
+}
+
+static void test_a_real_watch_and_its_end(void **state)
+{
+	struct kubernetes_refusal refusal;
+	struct kubernetes_event e = {};
+	size_t n;
+	_cleanup_free_ char *watch = recorded("watch.stream", &n);
+	char *line = strchr(watch, '\n') + 1;
+
+	assert_int_equal(kubernetes_decode_event(watch, (size_t)(line - watch), KUBERNETES_SLICE, &e),
+			 0);
+	assert_int_equal(e.type, KUBERNETES_ADDED);
+	assert_string_equal(e.version, "205");
+	assert_string_equal(kubernetes_text(e.object, e.object->name), "pay-two");
+	kubernetes_object_free(e.object);
+	assert_int_equal(kubernetes_decode_event(line, strcspn(line, "\n"), KUBERNETES_SLICE, &e), 0);
+	assert_int_equal(e.type, KUBERNETES_DELETED);
+	kubernetes_object_free(e.object);
+	free(watch);
+	watch = recorded("expired.stream", &n);
+	assert_int_equal(kubernetes_decode_event(watch, n, KUBERNETES_SLICE, &e), 0);
+	assert_int_equal(e.type, KUBERNETES_ERROR);
+	assert_int_equal(e.refusal.code, 410);
+	free(watch);
+	watch = recorded("forbidden.json", &n);
+	kubernetes_decode_refusal(watch, n, &refusal);
+	assert_int_equal(refusal.code, 403);
+	assert_non_null(strstr(refusal.text, "endpointslices"));
+}
+
+#define NODES "{'kind':'NodeList','metadata':{'resourceVersion':'1'},'items':"
+
+static void test_p84_only_a_whole_list_is_one(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+	} rows[] = {
+		{NODES "[]}", 0},
+		{NODES "null}", 0}, /* as Go writes an empty one */
+		{NODES "[]", -EBADMSG},
+		{"", -EBADMSG},
+		{"[]", -EBADMSG},
+		{"{}", -EBADMSG},
+		{"{'kind':'NodeList','metadata':{'resourceVersion':'1'}}", -EBADMSG},
+		{"{'kind':'NodeList','metadata':{},'items':[]}", -EBADMSG},
+		{"{'kind':'NodeList','items':[]}", -EBADMSG},
+		{"{'kind':'ServiceList','metadata':{'resourceVersion':'1'},'items':[]}", -EBADMSG},
+		{"{'kind':'Status','code':500}", -EBADMSG},
+		{NODES "{}}", -EBADMSG},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text);
+		struct kubernetes_list list = {};
+		int r = kubernetes_decode_list(text, strlen(text), KUBERNETES_NODE, &list);
+
+		if (r != rows[i].r)
+			fail_msg("%s came to %d", text, r);
+		kubernetes_list_done(&list);
+	}
+}
+
+static void test_what_has_no_name_is_left_out(void **state)
+{
+	_cleanup_free_ char *text =
+		quoted(NODES "[{'metadata':{'name':'a'}},{'metadata':{}},7,{'metadata':{'name':''}}]}");
+	struct kubernetes_list list;
+
+	assert_int_equal(kubernetes_decode_list(text, strlen(text), KUBERNETES_NODE, &list), 0);
+	assert_int_equal(list.n_items, 1);
+	assert_int_equal(list.skipped, 3);
+	kubernetes_list_done(&list);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_real_list_of_slices),
+		cmocka_unit_test(test_a_real_list_of_services),
+		cmocka_unit_test(test_a_real_page_and_real_nodes),
+		cmocka_unit_test(test_a_real_watch_and_its_end),
+		cmocka_unit_test(test_p84_only_a_whole_list_is_one),
+		cmocka_unit_test(test_what_has_no_name_is_left_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

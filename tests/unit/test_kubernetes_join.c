@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * registry/kubernetes_join: services, slices and nodes come to services. Objects are written as
+ * watch events with ' in place of ".
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/address.h"
+#include "registry/kubernetes_join.h"
+
+#define META(name) "'metadata':{'namespace':'shop','resourceVersion':'1','name':'" name "'}"
+#define PAY                                                                                        \
+	"{'kind':'Service'," META("pay") ",'spec':{'clusterIPs':['10.96.0.1','fd00::1'],'ports':["   \
+					 "{'name':'http','port':80}]}}"
+#define SLICE_META(name, of)                                                                       \
+	"'kind':'EndpointSlice','addressType':'IPv4','metadata':{'namespace':'shop',"                \
+	"'resourceVersion':'1','name':'" name "','labels':{'kubernetes.io/service-name':'" of "'}}"
+#define SLICE(name, endpoints)                                                                     \
+	"{" SLICE_META(name, "pay") ",'ports':[{'name':'http','port':8080}],'endpoints':[" endpoints \
+				    "]}"
+#define E1 "{'addresses':['10.0.0.1']}"
+#define E2 "{'addresses':['10.0.0.2'],'conditions':{'ready':true}}"
+#define GOING                                                                                      \
+	"{'addresses':['10.0.0.2'],'conditions':{'ready':false,'serving':true,'terminating':true}}"
+
+static struct kubernetes_object *object(enum kubernetes_kind kind, const char *json)
+{
+	struct kubernetes_event e = {};
+	char text[4096];
+	int n = snprintf(text, sizeof(text), "{'type':'ADDED','object':%s}", json);
+
+	for (char *p = text; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	if (kubernetes_decode_event(text, (size_t)n, kind, &e) < 0 || !e.object)
+		fail_msg("%s", text);
+	return e.object;
+}
+
+static void put(struct kubernetes_join *j, enum kubernetes_kind kind, const char *json, uint64_t now)
+{
+	assert_int_equal(kubernetes_join_put(j, object(kind, json), now), 0);
+}
+
+static void take_away(struct kubernetes_join *j, enum kubernetes_kind kind, const char *json,
+		      uint64_t now)
+{
+	struct kubernetes_object *o = object(kind, json);
+
+	kubernetes_join_delete(j, o, now);
+	kubernetes_object_free(o);
+}
+
+static struct kubernetes_join *join(void)
+{
+	struct kubernetes_join *j = NULL;
+	struct object *objects;
+	size_t n;
+
+	assert_int_equal(kubernetes_join_new("kubernetes/test", NULL, &j), 0);
+	assert_int_equal(kubernetes_join_all(j, &objects, &n), 0);
+	assert_int_equal(n, 0);
+	object_free_list(objects, n);
+	return j;
+}
+
+/* The service that is due; its caller drops it. */
+static struct service *next(struct kubernetes_join *j, uint64_t now)
+{
+	struct kubernetes_change change;
+
+	assert_int_equal(kubernetes_join_next(j, now, &change), 1);
+	assert_non_null(change.service);
+	return change.service;
+}
+
+static void nothing(struct kubernetes_join *j, uint64_t now)
+{
+	struct kubernetes_change change;
+
+	assert_int_equal(kubernetes_join_next(j, now, &change), 0);
+}
+
+static void test_service_and_slices_come_to_one(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct service *s;
+
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	put(j, KUBERNETES_SLICE, SLICE("a", E1), 1);
+	put(j, KUBERNETES_SLICE, SLICE("b", GOING), 1);
+	s = next(j, 1);
+	assert_string_equal(s->namespace, "shop");
+	assert_string_equal(s->name, "pay");
+	assert_int_equal(s->n_addresses, 2);
+	assert_int_equal(s->n_ports, 1);
+	assert_int_equal(s->n_endpoints, 2);
+	assert_int_equal(service_target(s, 0, 0), 8080);
+	assert_true(s->endpoints[0].weight > 0);
+	assert_int_equal(s->endpoints[1].weight, 0);
+	service_unref(s);
+	nothing(j, 1000);
+}
+
+static void test_p82_duplicates_across_slices_are_one(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct service *s;
+
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	put(j, KUBERNETES_SLICE, SLICE("a", E1 "," E2), 1);
+	put(j, KUBERNETES_SLICE, SLICE("b", GOING), 1);
+	s = next(j, 1);
+	assert_int_equal(s->n_endpoints, 2);
+	assert_true(s->endpoints[1].weight > 0); /* the better of the two */
+	service_unref(s);
+	/* One of the two goes, the endpoint stays. */
+	put(j, KUBERNETES_SLICE, SLICE("b", ""), 2);
+	s = next(j, 100);
+	assert_int_equal(s->n_endpoints, 2);
+	service_unref(s);
+}
+
+static void test_p82_a_move_between_slices_is_never_seen(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct service *s;
+
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	put(j, KUBERNETES_SLICE, SLICE("a", E1 "," E2), 1);
+	service_unref(next(j, 1));
+	put(j, KUBERNETES_SLICE, SLICE("a", E1), 100);
+	nothing(j, 100);
+	assert_int_equal(kubernetes_join_due(j), 100 + KUBERNETES_SETTLE_MS);
+	put(j, KUBERNETES_SLICE, SLICE("b", E2), 105);
+	s = next(j, 100 + KUBERNETES_SETTLE_MS);
+	assert_int_equal(s->n_endpoints, 2);
+	service_unref(s);
+	/* A slice that goes whole, and another one that has what it had. */
+	take_away(j, KUBERNETES_SLICE, SLICE("b", ""), 200);
+	nothing(j, 200);
+	put(j, KUBERNETES_SLICE, SLICE("c", E2), 201);
+	s = next(j, 200 + KUBERNETES_SETTLE_MS);
+	assert_int_equal(s->n_endpoints, 2);
+	service_unref(s);
+	/* What really goes is gone soon. */
+	take_away(j, KUBERNETES_SLICE, SLICE("c", ""), 300);
+	s = next(j, 300 + KUBERNETES_SETTLE_MS);
+	assert_int_equal(s->n_endpoints, 1);
+	service_unref(s);
+}
+
+static void test_p82_nil_conditions_are_ready(void **state)
+{
+	static const struct {
+		const char *endpoint;
+		int weight; /* -1: left out */
+	} rows[] = {
+		{"{'addresses':['10.0.0.1']}", 100},
+		{"{'addresses':['10.0.0.1'],'conditions':null}", 100},
+		{"{'addresses':['10.0.0.1'],'conditions':{}}", 100},
+		{"{'addresses':['10.0.0.1'],'conditions':{'ready':null}}", 100},
+		{"{'addresses':['10.0.0.1'],'conditions':{'ready':false}}", -1},
+		{"{'addresses':['10.0.0.1'],'conditions':{'ready':false,'serving':true}}", -1},
+		{"{'addresses':['10.0.0.1'],'conditions':{'ready':false,'terminating':true}}", -1},
+		{"{'addresses':['10.0.0.1'],'conditions':"
+		 "{'ready':false,'serving':true,'terminating':true}}",
+		 0},
+		{"{'addresses':[]}", -1},
+		{"{'addresses':['pay.example']}", -1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+		char text[1024];
+		struct service *s;
+
+		(void)snprintf(text, sizeof(text), SLICE("a", "%s"), rows[i].endpoint);
+		put(j, KUBERNETES_SERVICE, PAY, 1);
+		put(j, KUBERNETES_SLICE, text, 1);
+		s = next(j, 1);
+		if (s->n_endpoints != (rows[i].weight >= 0) ||
+		    (s->n_endpoints && s->endpoints[0].weight != rows[i].weight))
+			fail_msg("%s", rows[i].endpoint);
+		service_unref(s);
+	}
+}
+
+static void test_p83_what_a_new_list_does_not_have_is_gone(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct kubernetes_change change;
+	struct object *objects;
+	size_t n;
+
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	service_unref(next(j, 1));
+	kubernetes_join_begin(j, KUBERNETES_SERVICE);
+	nothing(j, 2); /* a list that does not end takes nothing away */
+	kubernetes_join_begin(j, KUBERNETES_SERVICE);
+	kubernetes_join_end(j, KUBERNETES_SERVICE, 3);
+	assert_int_equal(kubernetes_join_next(j, 3, &change), 1);
+	assert_null(change.service);
+	assert_string_equal(change.namespace, "shop");
+	assert_string_equal(change.name, "pay");
+	assert_int_equal(kubernetes_join_all(j, &objects, &n), 0);
+	assert_int_equal(n, 0);
+	object_free_list(objects, n);
+}
+
+static void test_a_port_that_only_some_have_is_not_offered(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct service *s;
+
+	put(j, KUBERNETES_SERVICE,
+	    "{'kind':'Service'," META("pay") ",'spec':{'clusterIP':'None','ports':["
+					     "{'name':'http','port':80},{'name':'m','port':81}]}}",
+	    1);
+	put(j, KUBERNETES_SLICE,
+	    "{" SLICE_META("a", "pay") ",'ports':[{'name':'m','port':9},{'name':'http'}],"
+				       "'endpoints':[" E1 "]}",
+	    1);
+	s = next(j, 1);
+	assert_int_equal(s->n_addresses, 0);
+	assert_int_equal(s->n_ports, 2);
+	assert_int_equal(service_target(s, 0, 0), 0); /* null: as asked for */
+	assert_int_equal(service_target(s, 0, 1), 9);
+	service_unref(s);
+	put(j, KUBERNETES_SLICE, SLICE("b", E2), 2);
+	s = next(j, 2);
+	assert_int_equal(s->n_ports, 1);
+	assert_string_equal(s->ports[0].name, "http");
+	assert_int_equal(s->n_endpoints, 2);
+	service_unref(s);
+}
+
+static void test_an_endpoint_without_zone_has_its_nodes(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct service *s;
+
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	put(j, KUBERNETES_SLICE, SLICE("a", "{'addresses':['10.0.0.1'],'nodeName':'n1'}"), 1);
+	service_unref(next(j, 1));
+	put(j, KUBERNETES_NODE,
+	    "{'kind':'Node','metadata':{'name':'n1','resourceVersion':'1','labels':"
+	    "{'topology.kubernetes.io/zone':'z1'}}}",
+	    2);
+	s = next(j, 2);
+	assert_int_equal(s->n_zones, 1);
+	assert_string_equal(s->zones[0], "z1");
+	assert_int_equal(s->endpoints[0].zone, 1);
+	service_unref(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_service_and_slices_come_to_one),
+		cmocka_unit_test(test_p82_duplicates_across_slices_are_one),
+		cmocka_unit_test(test_p82_a_move_between_slices_is_never_seen),
+		cmocka_unit_test(test_p82_nil_conditions_are_ready),
+		cmocka_unit_test(test_p83_what_a_new_list_does_not_have_is_gone),
+		cmocka_unit_test(test_a_port_that_only_some_have_is_not_offered),
+		cmocka_unit_test(test_an_endpoint_without_zone_has_its_nodes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
