@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * registry/kubernetes_decode: what a real kube-apiserver 1.34 answered (tests/fuzz/corpus), and rows
- * of answers that are no whole list. Rows have ' in place of ".
+ * registry/kubernetes_decode: what a real kube-apiserver 1.34 answered (tests/fuzz/corpus), and
+ * rows of answers that are no whole list. Rows have ' in place of ".
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,13 +113,14 @@ static void test_a_real_watch_and_its_end(void **state)
 	_cleanup_free_ char *watch = recorded("watch.stream", &n);
 	char *line = strchr(watch, '\n') + 1;
 
-	assert_int_equal(kubernetes_decode_event(watch, (size_t)(line - watch), KUBERNETES_SLICE, &e),
-			 0);
+	assert_int_equal(
+		kubernetes_decode_event(watch, (size_t)(line - watch), KUBERNETES_SLICE, &e), 0);
 	assert_int_equal(e.type, KUBERNETES_ADDED);
 	assert_string_equal(e.version, "205");
 	assert_string_equal(kubernetes_text(e.object, e.object->name), "pay-two");
 	kubernetes_object_free(e.object);
-	assert_int_equal(kubernetes_decode_event(line, strcspn(line, "\n"), KUBERNETES_SLICE, &e), 0);
+	assert_int_equal(kubernetes_decode_event(line, strcspn(line, "\n"), KUBERNETES_SLICE, &e),
+			 0);
 	assert_int_equal(e.type, KUBERNETES_DELETED);
 	kubernetes_object_free(e.object);
 	free(watch);
@@ -169,8 +170,8 @@ static void test_p84_only_a_whole_list_is_one(void **state)
 
 static void test_what_has_no_name_is_left_out(void **state)
 {
-	_cleanup_free_ char *text =
-		quoted(NODES "[{'metadata':{'name':'a'}},{'metadata':{}},7,{'metadata':{'name':''}}]}");
+	_cleanup_free_ char *text = quoted(
+		NODES "[{'metadata':{'name':'a'}},{'metadata':{}},7,{'metadata':{'name':''}}]}");
 	struct kubernetes_list list;
 
 	assert_int_equal(kubernetes_decode_list(text, strlen(text), KUBERNETES_NODE, &list), 0);

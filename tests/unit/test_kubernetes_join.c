@@ -18,14 +18,15 @@
 
 #define META(name) "'metadata':{'namespace':'shop','resourceVersion':'1','name':'" name "'}"
 #define PAY                                                                                        \
-	"{'kind':'Service'," META("pay") ",'spec':{'clusterIPs':['10.96.0.1','fd00::1'],'ports':["   \
+	"{'kind':'Service'," META("pay") ",'spec':{'clusterIPs':['10.96.0.1','fd00::1'],'ports':[" \
 					 "{'name':'http','port':80}]}}"
 #define SLICE_META(name, of)                                                                       \
-	"'kind':'EndpointSlice','addressType':'IPv4','metadata':{'namespace':'shop',"                \
-	"'resourceVersion':'1','name':'" name "','labels':{'kubernetes.io/service-name':'" of "'}}"
+	"'kind':'EndpointSlice','addressType':'IPv4','metadata':{'namespace':'shop',"              \
+	"'resourceVersion':'1','name':'" name "','labels':{'kubernetes.io/service-name':'" of      \
+	"'}}"
 #define SLICE(name, endpoints)                                                                     \
-	"{" SLICE_META(name, "pay") ",'ports':[{'name':'http','port':8080}],'endpoints':[" endpoints \
-				    "]}"
+	"{" SLICE_META(                                                                            \
+		name, "pay") ",'ports':[{'name':'http','port':8080}],'endpoints':[" endpoints "]}"
 #define E1 "{'addresses':['10.0.0.1']}"
 #define E2 "{'addresses':['10.0.0.2'],'conditions':{'ready':true}}"
 #define GOING                                                                                      \
@@ -44,7 +45,8 @@ static struct kubernetes_object *object(enum kubernetes_kind kind, const char *j
 	return e.object;
 }
 
-static void put(struct kubernetes_join *j, enum kubernetes_kind kind, const char *json, uint64_t now)
+static void put(struct kubernetes_join *j, enum kubernetes_kind kind, const char *json,
+		uint64_t now)
 {
 	assert_int_equal(kubernetes_join_put(j, object(kind, json), now), 0);
 }

@@ -168,10 +168,11 @@ static yyjson_val *find_named(yyjson_val *root, const char *list, const char *pa
 
 	if (!name)
 		return NULL;
-	yyjson_arr_foreach (yyjson_obj_get(root, list), i, max, one) {
-		if (yyjson_equals_str(yyjson_obj_get(one, "name"), name))
-			return yyjson_obj_get(one, part);
-	}
+	if (yyjson_is_arr(yyjson_obj_get(root, list)))
+		yyjson_arr_foreach (yyjson_obj_get(root, list), i, max, one) {
+			if (yyjson_equals_str(yyjson_obj_get(one, "name"), name))
+				return yyjson_obj_get(one, part);
+		}
 	return NULL;
 }
 

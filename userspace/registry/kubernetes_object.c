@@ -85,12 +85,13 @@ static int read_ports(struct build *b, yyjson_val *json)
 	o->ports = calloc(n > LIMIT_PORTS ? LIMIT_PORTS : n, sizeof(*o->ports));
 	if (!o->ports)
 		return -ENOMEM;
-	yyjson_arr_foreach (json, i, max, one) {
-		if (o->n_ports < LIMIT_PORTS && read_port(b, one, &o->ports[o->n_ports]))
-			o->n_ports++;
-		else
-			o->left_out++;
-	}
+	if (yyjson_is_arr(json))
+		yyjson_arr_foreach (json, i, max, one) {
+			if (o->n_ports < LIMIT_PORTS && read_port(b, one, &o->ports[o->n_ports]))
+				o->n_ports++;
+			else
+				o->left_out++;
+		}
 	return 0;
 }
 
@@ -155,17 +156,19 @@ static int read_endpoints(struct build *b, yyjson_val *json)
 	o->endpoints = calloc(n > LIMIT_ENDPOINTS ? LIMIT_ENDPOINTS : n, sizeof(*o->endpoints));
 	if (!o->endpoints)
 		return -ENOMEM;
-	yyjson_arr_foreach (json, i, max, one) {
-		struct kubernetes_endpoint e;
-		int r = o->n_endpoints < LIMIT_ENDPOINTS ? read_endpoint(b, one, last, &e) : -E2BIG;
+	if (yyjson_is_arr(json))
+		yyjson_arr_foreach (json, i, max, one) {
+			struct kubernetes_endpoint e;
+			int r = o->n_endpoints < LIMIT_ENDPOINTS ? read_endpoint(b, one, last, &e)
+								 : -E2BIG;
 
-		if (r < 0) {
-			o->left_out++;
-		} else if (r > 0) {
-			o->endpoints[o->n_endpoints] = e;
-			last = &o->endpoints[o->n_endpoints++];
+			if (r < 0) {
+				o->left_out++;
+			} else if (r > 0) {
+				o->endpoints[o->n_endpoints] = e;
+				last = &o->endpoints[o->n_endpoints++];
+			}
 		}
-	}
 	return 0;
 }
 
@@ -202,8 +205,9 @@ static void read_addresses(struct kubernetes_object *o, yyjson_val *spec)
 	yyjson_val *all = yyjson_obj_get(spec, "clusterIPs"), *one;
 	size_t i, max;
 
-	yyjson_arr_foreach (all, i, max, one)
-		add_address(o, one);
+	if (yyjson_is_arr(all))
+		yyjson_arr_foreach (all, i, max, one)
+			add_address(o, one);
 	if (yyjson_arr_size(all) == 0)
 		add_address(o, yyjson_obj_get(spec, "clusterIP"));
 }
@@ -253,8 +257,9 @@ static int read_service(struct build *b, yyjson_val *root, yyjson_val *labels)
 	if (yyjson_equals_str(yyjson_obj_get(spec, "internalTrafficPolicy"), "Local"))
 		add_spec_label(b, spec, "internalTrafficPolicy",
 			       "kubernetes.io/internal-traffic-policy");
-	yyjson_obj_foreach (labels, i, max, key, value)
-		add_label(b, key, value);
+	if (yyjson_is_obj(labels))
+		yyjson_obj_foreach (labels, i, max, key, value)
+			add_label(b, key, value);
 	read_addresses(o, spec);
 	return read_ports(b, yyjson_obj_get(spec, "ports"));
 }
