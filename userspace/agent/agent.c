@@ -79,7 +79,8 @@ static void on_snapshot(void *arg, struct registry *r, struct object *objects, s
 	struct agent *a = arg;
 	struct agent_registry *g = find(a, r);
 
-	int error = merge_snapshot(a->merge, index_of(g), g->tag, objects, n, uv_now(&a->loop));
+	int error = merge_snapshot(a->merge, index_of(g), g->tag,
+				   (struct merge_objects){objects, n}, uv_now(&a->loop));
 
 	if (!g->spoken)
 		log_info("%s: %zu services and policies", g->tag, n);
@@ -218,7 +219,8 @@ static void read_file(struct agent_registry *g)
 	int r = lastgood_read(a->config.state, g->config, &objects, &n);
 
 	if (r >= 0)
-		r = merge_snapshot(a->merge, index_of(g), g->tag, objects, n, uv_now(&a->loop));
+		r = merge_snapshot(a->merge, index_of(g), g->tag,
+				   (struct merge_objects){objects, n}, uv_now(&a->loop));
 	if (r >= 0) {
 		g->heard = true;
 		log_info("%s: %zu services and policies of before", g->tag, n);

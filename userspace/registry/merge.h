@@ -3,7 +3,8 @@
  * What several registries say, as one: a service of the same namespace and name is one service. Its
  * ports, addresses, policy and labels are those of the registry with the highest precedence that
  * has it; its endpoints are those of all, each tagged with its registry; the same address and ports
- * twice belong to the first. Behind the guard (guard.h). Pure: clocks are arguments.
+ * twice belong to the first that still names them. Behind the guard (guard.h). Pure: clocks are
+ * arguments.
  */
 #pragma once
 
@@ -23,12 +24,19 @@ DEFINE_CLEANUP(struct merge *, merge_free);
 
 /* `source`: its index (precedence; < LIMIT_REGISTRIES); `tag` is copied the first time. Objects are
  * taken over. now_ms: CLOCK_MONOTONIC. -ENOMEM leaves what was. */
-int merge_snapshot(struct merge *m, unsigned int source, const char *tag, struct object *objects,
-		   size_t n, uint64_t now_ms);
+struct merge_objects {
+	struct object *items;
+	size_t n;
+};
+int merge_snapshot(struct merge *m, unsigned int source, const char *tag,
+		   struct merge_objects objects, uint64_t now_ms);
 int merge_upsert(struct merge *m, unsigned int source, const char *tag, struct object *object,
 		 uint64_t now_ms);
 int merge_remove(struct merge *m, unsigned int source, const struct object_name *name,
 		 uint64_t now_ms);
+/* The registry answered, changed or not: what it took back and said once may settle (guard.h). Its
+ * words do that, too. */
+void merge_contact(struct merge *m, unsigned int source, uint64_t now_ms);
 /* What becomes of a stale registry's endpoints: STALE_KEEP takes earlier words back; STALE_DRAIN:
  * weight 0; STALE_FAIL: as if it had none. */
 int merge_set_stale(struct merge *m, unsigned int source, enum registry_on_stale how);
@@ -55,12 +63,14 @@ void merge_change_done(struct merge_change *c);
 uint64_t merge_next_ms(const struct merge *m);
 
 struct merge_counts {
-	size_t services, policies, endpoints, suspect;
+	size_t services, policies, endpoints,
+		suspect; /* endpoints: without those that are suspect */
 	uint64_t held_total, released_total, refused; /* refused: over a limit */
 };
 void merge_count(const struct merge *m, unsigned int source, struct merge_counts *ret);
-/* Objects of one source as it said them, for its last-good file; borrowed until the next call. */
+/* Objects of one source as they are believed, for its last-good file: what is held is in there as
+ * suspect, and is held again when it is read. Borrowed until the next call. */
 int merge_visit(const struct merge *m, unsigned int source,
 		int (*visit)(void *arg, const struct object *o), void *arg);
-/* A merged service by name, for DNS; NULL: none. */
+/* A merged service by name, as last taken, for DNS; NULL: none. Borrowed until the next take. */
 const struct service *merge_find(const struct merge *m, const char *namespace, const char *name);

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See guard.h. Before: merge_word.c counts what a word takes away. Must never need more than
+ * numbers, so that each line of the rule is one comparison here.
+ */
+#include "registry/guard.h"
+
+#include <string.h>
+
+static void drop_first(struct guard *g, unsigned int n)
+{
+	memmove(g->at_ms, g->at_ms + n, (g->used - n) * sizeof(*g->at_ms));
+	memmove(g->n, g->n + n, (g->used - n) * sizeof(*g->n));
+	g->used -= n;
+}
+
+/* Those that are out of the window are forgotten. */
+static size_t count_passed(struct guard *g, uint64_t window_ms, uint64_t now_ms)
+{
+	unsigned int old = 0;
+	size_t n = 0;
+
+	while (old < g->used && now_ms - g->at_ms[old] >= window_ms)
+		old++;
+	drop_first(g, old);
+	for (unsigned int i = 0; i < g->used; i++)
+		n += g->n[i];
+	return n;
+}
+
+static void write_down(struct guard *g, size_t n, uint64_t now_ms)
+{
+	if (g->used == GUARD_PASSES) {
+		g->n[1] += g->n[0];
+		drop_first(g, 1);
+	}
+	g->at_ms[g->used] = now_ms;
+	g->n[g->used++] = (uint32_t)n;
+}
+
+bool guard_holds(struct guard *g, const struct guard_settings *settings,
+		 const struct guard_loss *loss, uint64_t now_ms)
+{
+	size_t passed = count_passed(g, settings->hold_window_ms, now_ms);
+	size_t away = loss->gone + loss->held + passed;
+
+	if (!loss->gone)
+		return false;
+	if (!loss->left || away * 100 > settings->hold_percent * (loss->before + passed))
+		return true;
+	write_down(g, loss->gone, now_ms);
+	return false;
+}
+
+bool guard_is_confirmed(uint64_t held_ms, uint64_t now_ms)
+{
+	return now_ms >= held_ms + GUARD_CONFIRM_MS;
+}
+
+bool guard_is_settled(uint64_t held_ms, uint64_t contact_ms)
+{
+	return contact_ms >= held_ms + GUARD_SETTLE_MS;
+}
+
+bool guard_is_sane(size_t services, size_t emptied)
+{
+	return emptied <= 1 || emptied * 100 <= services * GUARD_SANE_PERCENT;
+}
+
+bool guard_is_dark(const struct guard_settings *settings, bool was_dark, size_t services,
+		   size_t emptied)
+{
+	if (guard_is_sane(services, emptied))
+		return false;
+	return was_dark || emptied * 100 > services * settings->hold_percent;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whether a registry is believed when endpoints go away. Pure: numbers in, verdicts out; it knows
+ * neither services nor clocks.
+ *
+ * The rule, for each registry and service:
+ *
+ * Held. When within hold_window_ms more than hold_percent of the endpoints go, or when none is
+ * left, those that go with this word are held: they stay, as suspects, which are picked last. What
+ * went earlier in the window counts, but does not come back. Fewer go at once. An endpoint with
+ * weight 0 has not gone.
+ *
+ * What is held ends in one of four ways:
+ *   back       the registry names it again;
+ *   confirmed  another word about the service, GUARD_CONFIRM_MS later or more, says the same.
+ *              Identical words count: a registry that is asked twice has answered twice;
+ *   settled    nothing more is said, since some registries tell a deletion once. It is believed
+ *              when the registry is heard from GUARD_SETTLE_MS or more after the last hold of
+ *              the service, and is sane;
+ *   by hand    an operator says so.
+ *
+ * A service is emptied when nothing but suspects is left of it. From how many are, at once:
+ *   sane       one is emptied, or at most GUARD_SANE_PERCENT of the registry's services;
+ *   dark       more than one, and more than hold_percent of them, until it is sane again: it lost
+ *              its data and may be getting it back piece by piece. None of its words confirms;
+ *   blank      its last snapshot named no service at all. That confirms nothing and settles
+ *              nothing.
+ * So a registry that lost everything is waited for, however often it repeats itself, and until it
+ * has nearly everything back. If it is right, an operator has to say so.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUARD_CONFIRM_MS 1000
+#define GUARD_SETTLE_MS 30000
+#define GUARD_SANE_PERCENT 20
+#define GUARD_PASSES 8
+
+struct guard_settings {
+	unsigned int hold_percent;
+	uint64_t hold_window_ms;
+};
+
+/* Endpoints of one service that one registry took away and that was believed; by time. When there
+ * is no room for another, the two oldest count as one, as late as the later. */
+struct guard {
+	uint64_t at_ms[GUARD_PASSES];
+	uint32_t n[GUARD_PASSES];
+	unsigned int used;
+};
+
+/* What a word does to a service. */
+struct guard_loss {
+	size_t before; /* that it had, those held before included */
+	size_t held;   /* held before, and still not named */
+	size_t gone;   /* named before, and no longer */
+	size_t left;   /* named now */
+};
+
+/* Whether those that have gone are held. If not, they are written down. */
+bool guard_holds(struct guard *g, const struct guard_settings *settings,
+		 const struct guard_loss *loss, uint64_t now_ms);
+/* Whether one held since then is confirmed by a word of now that misses it, too. */
+bool guard_is_confirmed(uint64_t held_ms, uint64_t now_ms);
+/* Whether a service whose last hold was then has settled, by when its registry was last heard. */
+bool guard_is_settled(uint64_t held_ms, uint64_t contact_ms);
+
+/* Of a registry with so many services, so many of which are emptied. */
+bool guard_is_sane(size_t services, size_t emptied);
+bool guard_is_dark(const struct guard_settings *settings, bool was_dark, size_t services,
+		   size_t emptied);
