@@ -132,17 +132,26 @@ static void set_stale(struct agent_registry *g, bool stale)
 	poke(g->agent);
 }
 
+/* Most answers bring no news, and then a source does not call: the tick looks, too. */
+static void hear(struct agent_registry *g, const struct registry_status *s)
+{
+	if (s->contact_ms == g->told_contact_ms)
+		return;
+	g->told_contact_ms = s->contact_ms;
+	g->contact_ms = uv_now(&g->agent->loop);
+	merge_contact(g->agent->merge, index_of(g), g->contact_ms);
+	if (g->stale)
+		set_stale(g, false);
+	else
+		poke(g->agent);
+}
+
 static void on_status(void *arg, struct registry *r)
 {
 	struct agent_registry *g = find(arg, r);
 	const struct registry_status *s = &r->status;
 
-	if (s->contact_ms != g->told_contact_ms) {
-		g->told_contact_ms = s->contact_ms;
-		g->contact_ms = uv_now(&g->agent->loop);
-		if (g->stale)
-			set_stale(g, false);
-	}
+	hear(g, s);
 	if (s->error != g->told) {
 		g->told = s->error;
 		if (s->error != REGISTRY_OK)
@@ -178,6 +187,8 @@ static void on_tick(uv_timer_t *timer)
 	for (size_t i = 0; i < a->config.n_registries; i++) {
 		struct agent_registry *g = &a->registries[i];
 
+		if (g->registry)
+			hear(g, &g->registry->status);
 		if (!g->stale && now - g->contact_ms >= g->config->stale_ms)
 			set_stale(g, true);
 	}
