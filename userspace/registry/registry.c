@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -344,35 +345,10 @@ char *registry_forget(char *secret)
 	return NULL;
 }
 
-/* '*': any bytes, '?': one. The last '*' alone is tried again, so it takes no more than |p| * |s|
- * steps. */
-static bool pattern_matches(const char *p, const char *s)
-{
-	const char *star = NULL, *from = NULL;
-
-	while (*s) {
-		if (*p == '*') {
-			star = ++p;
-			from = s;
-		} else if (*p == '?' || *p == *s) {
-			p++;
-			s++;
-		} else if (star) {
-			p = star;
-			s = ++from;
-		} else {
-			return false;
-		}
-	}
-	while (*p == '*')
-		p++;
-	return !*p;
-}
-
 bool registry_is_selected(const struct registry *r, const char *name)
 {
 	for (size_t i = 0; i < r->config->n_select; i++)
-		if (pattern_matches(r->config->select[i], name))
+		if (fnmatch(r->config->select[i], name, 0) == 0)
 			return true;
 	return !r->config->n_select;
 }
