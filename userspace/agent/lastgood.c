@@ -10,9 +10,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "model/limits.h"
@@ -85,41 +84,6 @@ static int encode(const struct merge *m, unsigned int source, const char *tag, c
 	return r < 0 ? r : *ret ? 0 : -ENOMEM;
 }
 
-static int write_all(int fd, const char *text, size_t length)
-{
-	ssize_t n;
-
-	while (length) {
-		n = write(fd, text, length);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			length -= (size_t)n;
-		}
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int replace(int dir, const char *name, const char *text, size_t length)
-{
-	char temporary[NAME_MAX], final[NAME_MAX];
-	_cleanup_close_ int fd = -1;
-	int r;
-
-	(void)snprintf(temporary, sizeof(temporary), "%s.tmp", name);
-	(void)snprintf(final, sizeof(final), "%s.json", name);
-	fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, text, length);
-	if (r >= 0 && renameat(dir, temporary, dir, final) < 0)
-		r = -errno;
-	if (r < 0)
-		(void)unlinkat(dir, temporary, 0);
-	return r < 0 ? r : fsync(dir) < 0 ? -errno : 0;
-}
-
 int lastgood_write(const struct merge *m, unsigned int source, const struct registry *r,
 		   const char *folder)
 {
@@ -131,33 +95,7 @@ int lastgood_write(const struct merge *m, unsigned int source, const struct regi
 	if (dir < 0)
 		return -errno;
 	error = encode(m, source, r->tag, &text, &length);
-	return error < 0 ? error : replace(dir, r->config->name, text, length);
-}
-
-static int slurp(const char *path, char **ret, size_t *ret_length)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = NULL;
-	struct stat st;
-	size_t got = 0;
-	ssize_t n = 1;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_size > LIMIT_STATE)
-		return -E2BIG;
-	text = malloc((size_t)st.st_size + 1);
-	if (!text)
-		return -ENOMEM;
-	while (got < (size_t)st.st_size && n > 0) {
-		n = read(fd, text + got, (size_t)st.st_size - got);
-		got += n > 0 ? (size_t)n : 0;
-	}
-	if (n < 0)
-		return -errno;
-	*ret = TAKE_PTR(text);
-	*ret_length = got;
-	return 0;
+	return error < 0 ? error : file_replace(dir, r->config->name, text, length);
 }
 
 static int decode(const char *path, const char *tag, yyjson_val *root, struct object **ret,
@@ -193,7 +131,7 @@ int lastgood_read(const char *folder, const struct registry_config *config, stru
 	if (snprintf(path, sizeof(path), "%s/%s.json", folder, config->name) >= PATH_MAX)
 		return -ENAMETOOLONG;
 	(void)snprintf(tag, sizeof(tag), "%s/%s", config->type, config->name);
-	r = slurp(path, &text, &length);
+	r = file_read(path, LIMIT_STATE, &text, &length, NULL);
 	if (r < 0)
 		return r;
 	r = json_parse(text, length, LIMIT_DEPTH, &doc, error);

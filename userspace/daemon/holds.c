@@ -12,10 +12,12 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "daemon/statefile.h"
 #include "kernel/hold.h"
 #include "kernel/read.h"
+#include "model/limits.h"
 
 #define MS 1000000u
 
@@ -289,13 +291,12 @@ void holds_refresh(struct holds *h)
 static int load(struct holds *h)
 {
 	_cleanup_free_ char *path = NULL, *text = NULL;
-	uint64_t changed_ms;
 	size_t length;
 	int r;
 
 	if (asprintf(&path, "%s/holds.json", h->state) < 0)
 		return -ENOMEM;
-	r = statefile_text(path, &text, &length, &changed_ms);
+	r = file_read(path, LIMIT_STATE, &text, &length, NULL);
 	if (r == -ENOENT)
 		return 0;
 	if (r >= 0)

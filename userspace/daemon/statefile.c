@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -120,44 +120,6 @@ static char *encode(const struct statefile *f, size_t *ret_length)
 	return text;
 }
 
-static int write_all(int fd, const char *text, size_t length)
-{
-	ssize_t n;
-
-	while (length) {
-		n = write(fd, text, length);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			length -= (size_t)n;
-		}
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int replace_file(int dir, const char *name, const char *text, size_t length)
-{
-	char temporary[NAME_MAX + 1], final[NAME_MAX + 1];
-	_cleanup_close_ int fd = -1;
-	int r;
-
-	if (snprintf(temporary, sizeof(temporary), "%s.tmp", name) >= NAME_MAX ||
-	    snprintf(final, sizeof(final), "%s.json", name) >= NAME_MAX)
-		return -ENAMETOOLONG;
-	if (!text)
-		return unlinkat(dir, final, 0) < 0 && errno != ENOENT ? -errno : 0;
-	fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, text, length);
-	if (r >= 0 && renameat(dir, temporary, dir, final) < 0)
-		r = -errno;
-	if (r < 0)
-		(void)unlinkat(dir, temporary, 0);
-	return r;
-}
-
 /* The source is declared again, so what could not be read is no longer waited for. */
 static void settle_bad(int dir, const char *name)
 {
@@ -184,7 +146,7 @@ int statefile_write(const struct statefile *f, const char *folder)
 		if (!text)
 			return -ENOMEM;
 	}
-	r = replace_file(dir, name, text, length);
+	r = file_replace(dir, name, text, length);
 	if (r < 0)
 		return r;
 	settle_bad(dir, name);
@@ -194,12 +156,8 @@ int statefile_write(const struct statefile *f, const char *folder)
 int statefile_replace(const char *folder, const char *name, const char *text, size_t length)
 {
 	_cleanup_close_ int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r;
 
-	if (dir < 0)
-		return -errno;
-	r = replace_file(dir, name, text, length);
-	return r < 0 ? r : fsync(dir) < 0 ? -errno : 0;
+	return dir < 0 ? -errno : file_replace(dir, name, text, length);
 }
 
 /* The file's age is that of what it declares. */
@@ -230,30 +188,6 @@ static int load_list(struct store *store, yyjson_val *root, uint64_t changed_ms,
 	return r;
 }
 
-int statefile_text(const char *path, char **ret, size_t *ret_length, uint64_t *ret_changed_ms)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = NULL;
-	struct stat st;
-	ssize_t n;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_size > LIMIT_STATE)
-		return -E2BIG;
-	text = malloc((size_t)st.st_size + 1);
-	if (!text)
-		return -ENOMEM;
-	n = read(fd, text, (size_t)st.st_size);
-	if (n != st.st_size)
-		return n < 0 ? -errno : -EIO;
-	*ret_length = (size_t)n;
-	*ret_changed_ms =
-		(uint64_t)st.st_mtim.tv_sec * 1000 + (uint64_t)st.st_mtim.tv_nsec / 1000000;
-	*ret = TAKE_PTR(text);
-	return 0;
-}
-
 int statefile_read(const char *path, struct store *store)
 {
 	_cleanup_free_ char *text = NULL;
@@ -263,7 +197,7 @@ int statefile_read(const char *path, struct store *store)
 	size_t length = 0;
 	int r;
 
-	r = statefile_text(path, &text, &length, &changed_ms);
+	r = file_read(path, LIMIT_STATE, &text, &length, &changed_ms);
 	if (r < 0)
 		return r;
 	doc = yyjson_read(text, length, 0);

@@ -27,8 +27,6 @@ int statefile_write(const struct statefile *f, const char *folder);
 /* Writes <folder>/<name>.json whole or not at all; NULL removes it. For other rooms' small files.
  */
 int statefile_replace(const char *folder, const char *name, const char *text, size_t length);
-/* The whole of a file; its time of change in CLOCK_REALTIME. -E2BIG over LIMIT_STATE. */
-int statefile_text(const char *path, char **ret, size_t *ret_length, uint64_t *ret_changed_ms);
 void statefile_done(struct statefile *f);
 /* Reads one file into the store as its source's whole snapshot. -EINVAL, -EIO, -ENOMEM. */
 int statefile_read(const char *path, struct store *store);

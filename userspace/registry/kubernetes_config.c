@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <yyjson.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "manifest/yaml.h"
 
@@ -289,34 +290,6 @@ int kubernetes_config_parse(const char *text, size_t length, const char *folder,
 	return 0;
 }
 
-/* A whole file, bounded; caller wipes and frees. */
-static int read_file(const char *path, char **ret, size_t *ret_n)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t n = 0;
-	ssize_t got = 1;
-	char *data;
-
-	if (fd < 0)
-		return -errno;
-	data = calloc(1, KUBECONFIG_MAX + 1);
-	if (!data)
-		return -ENOMEM;
-	while (got > 0 && n < KUBECONFIG_MAX) {
-		got = read(fd, data + n, KUBECONFIG_MAX - n);
-		n += got > 0 ? (size_t)got : 0;
-	}
-	if (got != 0) {
-		int r = got < 0 ? -errno : -E2BIG;
-
-		registry_forget(data);
-		return r;
-	}
-	*ret = data;
-	*ret_n = n;
-	return 0;
-}
-
 static int read_kubeconfig(const char *path, struct kubernetes_access *ret,
 			   char ret_text[static TEXT])
 {
@@ -328,7 +301,7 @@ static int read_kubeconfig(const char *path, struct kubernetes_access *ret,
 
 	if (!folder)
 		return -ENOMEM;
-	r = read_file(path, &data, &n);
+	r = file_read(path, KUBECONFIG_MAX, &data, &n, NULL);
 	if (r < 0) {
 		(void)snprintf(ret_text, TEXT, "%s: %s", path, strerror(-r));
 		return r;
