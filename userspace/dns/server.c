@@ -16,8 +16,6 @@
 #define BATCH 16 /* datagrams of one recvmmsg */
 #define HANDLES 2
 
-struct dns_server;
-
 struct stream {
 	struct stream *next, **at;
 	struct dns_server *server;
