@@ -18,16 +18,6 @@ bool name_is_label(const char *text)
 	       !text[strspn(text, DIGITS_LETTERS "-")];
 }
 
-bool name_is_source(const char *text)
-{
-	const char *slash = strchr(text, '/');
-
-	if (!*text || strlen(text) > NAME_SOURCE_MAX || slash == text || (slash && !slash[1]) ||
-	    (slash && strchr(slash + 1, '/')))
-		return false;
-	return !text[strspn(text, DIGITS_LETTERS "._-/")] && !strchr("._-", text[0]);
-}
-
 /* The character after one tag, or NULL. */
 static const char *tag_end(const char *p)
 {

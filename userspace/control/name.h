@@ -6,12 +6,7 @@
 
 #include <stdbool.h>
 
-#define NAME_SOURCE_MAX 127
-
 /* An RFC 1123 label, as namespaces and names are. */
 bool name_is_label(const char *text);
-/* "manifest", "consul/dc1": lower-case letters, digits and "._-", at most one slash. Nothing in it
- * needs to be escaped in JSON. */
-bool name_is_source(const char *text);
 /* "*", or entity tags with commas between (RFC 9110 §8.8.3). */
 bool name_is_tags(const char *text);

@@ -13,6 +13,7 @@
 #include "control/handler.h"
 #include "control/name.h"
 #include "control/route.h"
+#include "model/codec.h"
 #include "model/limits.h"
 
 #define Q_LIST "namespace label* source limit continue"
@@ -193,7 +194,7 @@ static void names_check(const struct query *query, struct problems *problems)
 				problems, "",
 				"query parameter %s is a name (an RFC 1123 label), not \"%.60s\"",
 				a->name, a->value);
-		if (strcmp(a->name, "source") == 0 && !name_is_source(a->value))
+		if (strcmp(a->name, "source") == 0 && !codec_is_source(a->value))
 			problem_add(problems, "",
 				    "query parameter source is a source, not \"%.60s\"", a->value);
 		if (strcmp(a->name, "label") == 0 && !*a->value)

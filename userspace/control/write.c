@@ -15,6 +15,8 @@
 #include "control/name.h"
 #include "control/view.h"
 #include "control/write.h"
+#include "model/codec.h"
+#include "model/limits.h"
 
 #define SOURCE_DEFAULT "manifest"
 
@@ -22,7 +24,7 @@ struct write {
 	struct stream stream;    /* the answer, once there is one */
 	struct request *request; /* NULL: the client has gone */
 	struct plan plan;
-	char source[NAME_SOURCE_MAX + 1];
+	char source[LIMIT_SOURCE + 1];
 	uint64_t generation;
 	bool dry_run, show, created, begun;
 	bool applying, applied; /* the callback came before apply returned */
@@ -381,7 +383,7 @@ static int source_refuse(struct request *q, const char *source)
 	return answer_problem(q, 400,
 			      "\"%.60s\" is no name of a source: lower-case letters, digits and "
 			      "\"._-\", at most one \"/\", at most %d bytes",
-			      source, NAME_SOURCE_MAX);
+			      source, LIMIT_SOURCE);
 }
 
 static int body_refuse(struct request *q, int error, struct problems *problems)
@@ -455,7 +457,7 @@ static int object_put(struct request *q, enum object_kind kind)
 	char tag[24];
 	int r;
 
-	if (!name_is_source(source))
+	if (!codec_is_source(source))
 		return source_refuse(q, source);
 	r = body_decode_object(q->body.data, q->body.length, source, &problems, &body);
 	if (r < 0)
@@ -481,7 +483,7 @@ static int object_delete(struct request *q, enum object_kind kind)
 	struct wish wish = {};
 	char tag[24];
 
-	if (!name_is_source(source))
+	if (!codec_is_source(source))
 		return source_refuse(q, source);
 	wish.current = current_tag(q, kind, tag);
 	if (!wish.current)
@@ -528,7 +530,7 @@ static int source_put(struct request *q, bool whole)
 	char tag[24];
 	int r;
 
-	if (!name_is_source(q->params[0]))
+	if (!codec_is_source(q->params[0]))
 		return source_refuse(q, q->params[0]);
 	r = (whole ? body_decode_list : body_decode_delta)(q->body.data, q->body.length,
 							   q->params[0], &problems, &body);
@@ -562,7 +564,7 @@ int write_source_delete(struct request *q)
 	struct wish wish = {};
 	char tag[24];
 
-	if (!name_is_source(q->params[0]))
+	if (!codec_is_source(q->params[0]))
 		return source_refuse(q, q->params[0]);
 	wish.current = generation_tag(q, tag);
 	if (!wish.current)

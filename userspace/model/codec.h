@@ -13,6 +13,10 @@
 
 #define CODEC_API_VERSION "sinew/v1"
 
+/* A source's name: a word, or two with a "/" between, of lower-case letters, digits and "._-", at
+ * most LIMIT_SOURCE bytes: "consul/dc1". Nothing in it needs to be escaped in JSON. */
+bool codec_is_source(const char *text);
+
 /* One object of any kind, as in a manifest document. */
 struct object {
 	enum object_kind { OBJECT_NONE, OBJECT_SERVICE, OBJECT_POLICY } kind;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "model/codec.h"
 #include "model/limits.h"
 
 #define SHOWN 64 /* bytes of somebody's text that a message repeats */
@@ -247,13 +248,12 @@ int codec_read_host(struct codec *c, const struct json_at *at, yyjson_val *json,
 	return 0;
 }
 
-/* As the control API's name_is_source(): a word, or two with a "/" between. */
-static bool is_source(const char *text)
+bool codec_is_source(const char *text)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
 	size_t first = strspn(text, allowed);
 
-	if (!first || strchr("._-", text[0]))
+	if (!first || strlen(text) > LIMIT_SOURCE || strchr("._-", text[0]))
 		return false;
 	if (!text[first])
 		return true;
@@ -268,7 +268,7 @@ int codec_read_source(struct codec *c, const struct json_at *at, yyjson_val *jso
 
 	if (r < 0)
 		return r;
-	if (!is_source(text))
+	if (!codec_is_source(text))
 		return codec_refuse(c, at, "%s \"%s\" is no source's name, such as consul/dc1",
 				    place_name(at), text);
 	*ret = text;

@@ -182,9 +182,9 @@ struct source *store_add_source(struct store *s, const char *name)
 		return found;
 	if (i == LIMIT_SOURCES)
 		i = find_empty(s);
-	if (i == LIMIT_SOURCES || strlen(name) >= SOURCE_NAME)
+	if (i == LIMIT_SOURCES || strlen(name) > LIMIT_SOURCE)
 		return NULL;
-	(void)snprintf(s->source_names[i], SOURCE_NAME, "%s", name);
+	(void)snprintf(s->source_names[i], sizeof(s->source_names[i]), "%s", name);
 	s->sources[i] = (struct source){.name = s->source_names[i]};
 	s->n_sources += i == s->n_sources;
 	return &s->sources[i];

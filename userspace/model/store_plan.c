@@ -379,8 +379,8 @@ static int check_source(struct planner *p)
 		return refuse_all(
 			p, -ESTALE, "source %s is at generation %llu, not %llu; read it again",
 			c->source, (unsigned long long)generation, (unsigned long long)c->if_match);
-	if (!*c->source || strlen(c->source) >= SOURCE_NAME)
-		return refuse_all(p, -EINVAL, "a source's name has 1 to %d bytes", SOURCE_NAME - 1);
+	if (!*c->source || strlen(c->source) > LIMIT_SOURCE)
+		return refuse_all(p, -EINVAL, "a source's name has 1 to %d bytes", LIMIT_SOURCE);
 	if (!store_find_source(p->store, c->source) && !store_has_room(p->store))
 		return refuse_all(p, -E2BIG, "more than %d sources", LIMIT_SOURCES);
 	return 0;

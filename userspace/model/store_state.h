@@ -9,8 +9,6 @@
 #include "model/limits.h"
 #include "model/store.h"
 
-#define SOURCE_NAME 128 /* bytes of a source's name, with the NUL */
-
 /* All objects of one kind, sorted by namespace and name. */
 struct shelf {
 	enum object_kind kind;
@@ -27,7 +25,7 @@ struct store {
 	size_t n_frontends,
 		n_backends; /* of the datapath, counted as LIMIT_SERVICES and LIMIT_BACKENDS */
 	struct source sources[LIMIT_SOURCES];
-	char source_names[LIMIT_SOURCES][SOURCE_NAME];
+	char source_names[LIMIT_SOURCES][LIMIT_SOURCE + 1];
 	size_t n_sources;
 	uint64_t serial; /* +1 for each commit */
 };
