@@ -2,7 +2,7 @@
 """Levels of preference on the wire: near backends before far ones, those of a fallback service last, and one backend
 for one caller. Which set is published for what is shown by tests/scenario; here the programs draw from it.
 
-Pitfalls: P-62.
+Pitfalls: P-62, P-84.
 """
 import errno
 import socket
@@ -117,6 +117,22 @@ def test_fallback_is_the_last_level_and_follows_its_service(inside, daemon):
     assert inside(ask_tcp_often, "10.96.8.5", 80, 30) == {FAR: 30}
     put(daemon, policy("safe"))
     assert inside(connect_errno, "10.96.8.5", 80) == errno.EHOSTUNREACH
+
+
+def test_p84_a_suspect_is_the_last_and_all_of_them_are_a_service(inside, daemon):
+    """Nobody is sent to what its registry took back while another is left, not even a fallback's; then it must do."""
+    named, suspect = at(NEAR, port=DEAD), {**at(FAR), "suspect": True}
+    put(daemon, service("doubt", "10.96.8.10", [at(NEAR), suspect]))
+    assert inside(ask_tcp_often, "10.96.8.10", 80, 50) == {NEAR: 50}
+    put(daemon, service("doubt", "10.96.8.10", [named, suspect]))
+    failed, seen = inside(errors_then_answers, "10.96.8.10", 50)
+    assert failed <= 5 and seen == {FAR: 50}
+    put(daemon, service("doubt", "10.96.8.10", [suspect, {**at(ALSO_NEAR), "suspect": True}]))
+    seen = inside(ask_tcp_often, "10.96.8.10", 80, 100)
+    assert set(seen) == {FAR, ALSO_NEAR} and min(seen.values()) > 20
+    put(daemon, service("lends", "10.96.8.11", [at(LENT)]), policy("lends", fallback=["lends"]),
+        service("doubt", "10.96.8.10", [suspect], policy="lends"))
+    assert inside(ask_tcp_often, "10.96.8.10", 80, 30) == {LENT: 30}
 
 
 def flows_of(daemon, vip):

@@ -115,10 +115,33 @@ static void append_targets(struct text_buffer *b, char *word)
 	text_append(b, "}");
 }
 
+/* "!7@consul/dc1", and "?" at the very end: who named it, and whether that is still believed. */
+static void append_origin(struct text_buffer *b, char *instance, bool is_suspect)
+{
+	char *source = instance ? strchr(instance, '@') : NULL;
+
+	if (source)
+		*source++ = '\0';
+	if (instance)
+		text_append_format(b, ",\"instance\":\"%016lx\"", strtoul(instance, NULL, 16));
+	if (source)
+		text_append_format(b, ",\"source\":\"%s\"", source);
+	if (is_suspect)
+		text_append(b, ",\"suspect\":true");
+}
+
 static void append_endpoint(struct text_buffer *b, char *word, bool first)
 {
-	char *zone = strchr(word, '@'), *weight, *port, *node;
+	char *zone, *weight, *port, *node, *instance;
+	size_t length = strlen(word);
+	bool is_suspect = word[length - 1] == '?';
 
+	if (is_suspect)
+		word[length - 1] = '\0';
+	instance = strchr(word, '!');
+	if (instance)
+		*instance++ = '\0';
+	zone = strchr(word, '@');
 	if (zone)
 		*zone++ = '\0';
 	node = zone ? strchr(zone, '/') : NULL;
@@ -139,6 +162,7 @@ static void append_endpoint(struct text_buffer *b, char *word, bool first)
 		text_append_format(b, ",\"zone\":\"%s\"", zone);
 	if (node)
 		text_append_format(b, ",\"node\":\"%s\"", node);
+	append_origin(b, instance, is_suspect);
 	text_append(b, "}");
 }
 

@@ -32,7 +32,8 @@ int world_start(struct world *w, bool keep);
  * A service in one line:  NAME ADDRESS PORT[,PORT] [@POLICY] [ENDPOINT]...
  *   ADDRESS   10.0.0.1, or fd00::1, or both with a comma; - to get one from the pool
  *   PORT      80, 53/UDP, 80>8080 (targetPort); several are named p0, p1 ...
- *   ENDPOINT  ADDRESS[=PORT][*WEIGHT][@ZONE[/NODE]]; =8080/9090 names a port for p0, p1 ... each
+ *   ENDPOINT  ADDRESS[=PORT][*WEIGHT][@ZONE[/NODE]][!INSTANCE[@SOURCE]][?]
+ *             =8080/9090 names a port for p0, p1 ... each; !7 is an instance; ?: suspect.
  *             The world's node is "here" in zone "near".
  * as the JSON that a client would send. The caller frees it.
  */

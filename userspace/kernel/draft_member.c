@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The backends of one frontend by level of preference: the service's own, near ones before far ones
- * if its policy says so, then those of its fallback services. Within draft.c, before the members
- * are matched with the backends that the kernel has.
+ * if its policy says so, then those of its fallback services, and behind all of them those that are
+ * suspect. Within draft.c, before the members are matched with the backends that the kernel has.
+ *
+ * Suspects come last, after the fallbacks, too: their registry took them back, and that may be
+ * true. Where nothing but suspects is left, their levels are what they were, so a registry that
+ * lost everything changes nothing. There are SN_LEVELS in all: what would be behind them is in the
+ * last.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -66,7 +71,8 @@ static struct draft_member *fill_member(struct draft *d, const struct service *s
 	const struct endpoint *e = &s->endpoints[endpoint];
 	struct draft_member *m = &d->members[d->n];
 
-	*m = (struct draft_member){.endpoint = (uint32_t)endpoint};
+	*m = (struct draft_member){.endpoint = (uint32_t)endpoint,
+				   .is_suspect = e->flags & ENDPOINT_SUSPECT};
 	m->want.addr = e->addr;
 	m->want.port_be = htons(service_target(s, endpoint, port));
 	m->want.weight = e->weight;
@@ -183,6 +189,39 @@ static uint8_t add_own(const struct publish *p, struct draft *d, const struct se
 	return next;
 }
 
+static bool has_level(const struct draft_member *m)
+{
+	return m->level != LEVEL_ASIDE;
+}
+
+/* The level behind those who are not suspect; 0: there is none such. */
+static unsigned int end_of_named(const struct draft *d)
+{
+	unsigned int end = 0;
+
+	for (uint32_t i = 0; i < d->n; i++) {
+		const struct draft_member *m = &d->members[i];
+
+		if (!m->is_suspect && has_level(m) && m->level >= end)
+			end = m->level + 1u;
+	}
+	return end;
+}
+
+static void move_suspects(struct draft *d)
+{
+	unsigned int end = end_of_named(d), level;
+
+	for (uint32_t i = 0; i < d->n; i++) {
+		struct draft_member *m = &d->members[i];
+
+		if (!m->is_suspect || !has_level(m))
+			continue;
+		level = m->level + end;
+		m->level = (uint8_t)(level < SN_LEVELS ? level : SN_LEVELS - 1);
+	}
+}
+
 int draft_members(const struct publish *p, struct draft *d, const struct declared *declared)
 {
 	struct service *s;
@@ -201,5 +240,6 @@ int draft_members(const struct publish *p, struct draft *d, const struct declare
 			next++;
 	}
 	free(seen.places);
+	move_suspects(d);
 	return 0;
 }

@@ -79,6 +79,7 @@ struct draft {
 		uint32_t endpoint;
 		uint16_t via;
 		uint8_t level;
+		bool is_suspect; /* picked after all who are not */
 		bool is_new;
 	} * members;
 	struct service **via; /* references */
