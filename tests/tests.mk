@@ -116,7 +116,8 @@ bpf: all $(call RING_DEPS,bpf) ## (root) stages and maps by test runs in the ker
 	@$(RING_RUN) bpf --root $(call RING_BIN,bpf) $(call RING_SCRIPT,bpf)
 
 control: all $(call RING_DEPS,control) ## the control API over its sockets
-	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san $(O)/san/tests/control/fake_control
+	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san $(O)/san/tests/control/fake_control \
+		$(O)/san/tests/control/fetch_one
 	@$(RING_RUN) control $(call RING_BIN,control) $(call RING_SCRIPT,control)
 
 ctl: all $(call RING_DEPS,ctl) ## the command line, as a user types it
