@@ -53,6 +53,17 @@ def serve_tcp(address, port):
             client.sendall(address.encode())
 
 
+def serve_kept(address, port):
+    """For Sandbox.spawn: keeps each connection."""
+    with socket.socket(family(address)) as server:
+        server.bind((address, port))
+        server.listen(16)
+        yield
+        kept = []
+        while True:
+            kept.append(server.accept()[0])
+
+
 def serve_udp(address, port):
     """A server's loop, for Sandbox.spawn: answers each datagram with its own address and the datagram."""
     server = socket.socket(family(address), socket.SOCK_DGRAM)

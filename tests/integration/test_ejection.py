@@ -18,7 +18,7 @@ from harness import raw
 from harness.daemon import Daemon, Events
 from harness.far import make_far
 from harness.life import eventually
-from harness.service import ask_tcp, connect_errno, family, put, reset_on_close, serve_tcp, service
+from harness.service import ask_tcp, connect_errno, family, put, reset_on_close, serve_kept, serve_tcp, service
 
 from conftest import BUILD
 
@@ -194,6 +194,61 @@ def test_p85_another_instance_on_the_address_inherits_nothing(shop, daemon, insi
     put(daemon, service(name, vip, [(GOOD, PORT), (GOOD2, PORT), (DEAD, SECOND_PORT)], policy="firm"))
     shown = shop.backend(name, DEAD)
     assert shown["state"] == "active" and shown["attempts"] == 0
+
+
+def instance(address, number, port=PORT):
+    return {"address": address, "port": port, "source": "consul/dc1", "instance": f"{number:016x}"}
+
+
+def test_p85_another_instance_in_one_change_inherits_no_ejection(shop, daemon, inside):
+    """Its registry names the address all the time, and says that somebody else is there."""
+    ends = [instance(GOOD, 1), instance(GOOD2, 2), instance(DEAD, 3, SECOND_PORT)]
+    name, vip = shop.new(*ends, policy="firm")
+    spoil(inside, shop, name, vip, DEAD)
+    put(daemon, service(name, vip, [{**end, "weight": 7} for end in ends], policy="firm"))
+    assert shop.backend(name, DEAD)["state"] == "ejected", "who it is has not changed"
+    daemon.kill()
+    daemon.start()
+    put(daemon, service(name, vip, ends, policy="firm"))
+    assert shop.backend(name, DEAD)["state"] == "ejected", "nor has it for a new daemon"
+    put(daemon, service(name, vip, [*ends[:2], instance(DEAD, 4, SECOND_PORT)], policy="firm"))
+    shown = shop.backend(name, DEAD)
+    assert shown["state"] == "active" and shown["attempts"] == 0 and shop.status(name)["ejected"] == 0
+    spoil(inside, shop, name, vip, DEAD)
+
+
+def hold_one_open(vip, change, active):
+    """What is active before and after the change, and when a connection from before it has ended."""
+    with socket.create_connection((vip, 80), 5):
+        seen = [active()]
+        change()
+        seen.append(active())
+    time.sleep(0.2)
+    return [*seen, active()]
+
+
+def test_p85_another_instance_inherits_no_connections(shop, sandbox, namespace, daemon, inside):
+    """Those of the old one stay open, and their end is not booked on the new one."""
+    sandbox.spawn(serve_kept, GOOD, 8086, namespace=namespace)
+    name, vip = shop.new(instance(GOOD, 1, 8086))
+
+    def change():
+        put(daemon, service(name, vip, [instance(GOOD, 2, 8086)]))
+
+    assert inside(hold_one_open, vip, change, lambda: shop.backend(name, GOOD)["active"]) == [1, 0, 0]
+
+
+def test_p85_another_instance_inherits_no_callers(shop, daemon, inside):
+    """Who had affinity to the old one is drawn anew: twelve times the same by chance is once in 4096 runs."""
+    put(daemon, policy("true", loadBalancer={"algorithm": "random", "affinity": {"by": "workload", "timeout": "1h"}}))
+    numbers, seen = {GOOD: 1, GOOD2: 2}, set()
+    name, vip = shop.new(*(instance(*one) for one in numbers.items()), policy="true")
+    for _ in range(12):
+        first, = set(inside(ask_names, vip, 4))
+        seen.add(first)
+        numbers[first] += 2
+        put(daemon, service(name, vip, [instance(*one) for one in numbers.items()], policy="true"))
+    assert seen == {GOOD, GOOD2}
 
 
 def test_ejection_ends_by_the_kernels_clock_with_the_daemon_dead(sandbox, namespace, inside, quick):

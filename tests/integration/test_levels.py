@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from harness.daemon import Daemon
-from harness.service import ask_tcp_often, connect_errno, put, serve_tcp, service
+from harness.service import ask_tcp_often, connect_errno, put, serve_kept, serve_tcp, service
 
 from conftest import ADDRESSES, BUILD
 
@@ -28,17 +28,6 @@ def world(sandbox, namespace):
     namespace.run(["ip", "address", "add", f"{LENT}/32", "dev", "lo"])
     for address in (NEAR, ALSO_NEAR, FAR, LENT):
         sandbox.spawn(serve_tcp, address, PORT, namespace=namespace)
-
-
-def serve_kept(address, port):
-    """For Sandbox.spawn: keeps each connection."""
-    with socket.socket() as server:
-        server.bind((address, port))
-        server.listen(16)
-        yield
-        kept = []
-        while True:
-            kept.append(server.accept()[0])
 
 
 def at(address, zone=None, node=None, port=PORT):

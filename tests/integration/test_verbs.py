@@ -121,6 +121,19 @@ def test_what_is_gone_is_forgotten(inside, daemon):
     assert answers(inside) == set(ADDRESSES[:2])
 
 
+def test_p85_a_hold_is_not_inherited_by_another_instance(inside, daemon):
+    first = [{"address": address, "port": 8080, "instance": f"{number:016x}"}
+             for number, address in enumerate(ADDRESSES[:2], 1)]
+    put(daemon, service("shop", VIP, first))
+    assert hold(daemon, "eject", ADDRESSES[0], "?for=0")[0] == 200
+    put(daemon, service("shop", VIP, [{**first[0], "weight": 7}, first[1]]))
+    assert answers(inside) == {ADDRESSES[1]}
+    put(daemon, service("shop", VIP, [{**first[0], "instance": "f" * 16}, first[1]]))
+    assert eventually(lambda: "another instance is at its address" in daemon.log())
+    assert answers(inside) == set(ADDRESSES[:2])
+    put(daemon, service("shop", VIP, ENDS))
+
+
 def test_another_address_of_the_service_is_held_too(inside, daemon):
     assert hold(daemon, "eject", ADDRESSES[0], "?for=0")[0] == 200
     put(daemon, service("shop", [VIP, "fd00:96::71"], ENDS))

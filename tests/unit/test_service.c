@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,51 @@ static void test_source_does_not_count(void **state)
 	object_done(&b);
 }
 
+/* A service of one endpoint, of which that is said. */
+static struct object named(const char *name, const char *said)
+{
+	char text[512];
+
+	(void)snprintf(text, sizeof(text),
+		       "{'apiVersion':'sinew/v1','kind':'Service','metadata':{'name':'%s'},"
+		       "'spec':{'ports':[{'port':80}],'endpoints':[{'address':'10.0.0.1'%s}]}}",
+		       name, said);
+	return model_object(text, "manifest");
+}
+
+#define ONE ",'instance':'0000000000000001'"
+#define TWO ",'instance':'0000000000000002'"
+
+/* Who is at an address is known by one registry's ids in one service, and by nothing else. */
+static void test_p85_who_is_at_an_address(void **state)
+{
+	static const struct {
+		const char *was, *name, *is;
+		bool is_other;
+	} cases[] = {
+		{"", "pay", "", false},
+		{ONE, "pay", "", false},
+		{"", "pay", ONE, false},
+		{ONE, "pay", ONE, false},
+		{ONE, "pay", TWO, true},
+		{ONE, "pay", TWO ",'suspect':true", true},
+		{ONE, "stock", TWO, false},
+		{ONE, "pay", TWO ",'source':'a/b'", false},
+		{ONE ",'source':'a/b'", "pay", TWO ",'source':'a/c'", false},
+		{ONE ",'source':'a/b'", "pay", TWO ",'source':'a/b'", true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct object was = named("pay", cases[i].was);
+		struct object is = named(cases[i].name, cases[i].is);
+
+		if (service_is_other(was.service, 0, is.service, 0) != cases[i].is_other)
+			fail_msg("%s, then %s of %s", cases[i].was, cases[i].is, cases[i].name);
+		object_done(&was);
+		object_done(&is);
+	}
+}
+
 /* The draft may go; the object has all of its own. ASan would see a borrowed piece. */
 static void test_object_owns_its_block(void **state)
 {
@@ -166,6 +212,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_etag_and_equality_see_everything),
 		cmocka_unit_test(test_source_does_not_count),
+		cmocka_unit_test(test_p85_who_is_at_an_address),
 		cmocka_unit_test(test_object_owns_its_block),
 		cmocka_unit_test(test_policy),
 	};

@@ -256,22 +256,34 @@ static int hold_again(const struct holds *h, const struct hold *hold, struct hol
 	return hold_set(h->publish, at, hold->held, until_ns(left)) >= 0;
 }
 
+/* Two clocks, of which one stands still in suspend and one is set: a second is none. */
+#define CLOCKS_APART_MS 1000
+
+static const char *why_ended(const struct holds *h, const struct hold *hold)
+{
+	uint64_t now = now_of(CLOCK_REALTIME, MS);
+	size_t endpoint;
+
+	if (!owner_of(h, hold, &endpoint))
+		return "the backend is gone";
+	if (!hold->until_ms || hold->until_ms > now + CLOCKS_APART_MS)
+		return "another instance is at its address";
+	return "its time is over";
+}
+
 void holds_tick(struct holds *h)
 {
 	bool changed = h->dirty;
-	size_t endpoint;
 
 	for (size_t i = h->list.n; i-- > 0;) {
 		struct hold hold = h->list.items[i];
-		bool gone;
 
 		if (each_port(h, &hold, is_held))
 			continue;
-		gone = !owner_of(h, &hold, &endpoint);
 		drop(h, i);
 		changed = true;
 		if (h->ended)
-			h->ended(h->arg, &hold, gone ? "the backend is gone" : "its time is over");
+			h->ended(h->arg, &hold, why_ended(h, &hold));
 	}
 	if (changed)
 		schedule(h);

@@ -98,11 +98,31 @@ bool draft_is_same_backend(const struct sn_backend *a, const struct sn_backend *
 	return !memcmp(&a->addr, &b->addr, sizeof(a->addr)) && a->port_be == b->port_be;
 }
 
-#define GIVEN UINT32_MAX /* no index: that backend has found its member */
-
-static bool is_member(const struct publish *p, uint32_t backend, const struct sn_backend *want)
+/* Known to be another one, though at the same address and port. What was read from the kernel at
+ * start is taken for what is declared: instances are in the state files, not in the maps. */
+static bool is_other_instance(const struct draft *d, const struct member *was,
+			      const struct draft_member *m)
 {
-	return backend != GIVEN && draft_is_same_backend(window_at(&p->k->backends, backend), want);
+	const struct entry *e = d->entry;
+	const struct service *before = was->via ? e->via[was->via - 1] : e->owner;
+	const struct service *now = m->via ? d->via[m->via - 1] : d->service;
+
+	return before && was->endpoint < before->n_endpoints &&
+	       service_is_other(before, was->endpoint, now, m->endpoint);
+}
+
+#define GIVEN UINT32_MAX /* no place: that member has been found */
+
+static bool is_member(const struct publish *p, const struct draft *d, uint32_t place,
+		      const struct draft_member *m)
+{
+	const struct member *was;
+
+	if (place == GIVEN)
+		return false;
+	was = &d->entry->members[place - 1];
+	return draft_is_same_backend(window_at(&p->k->backends, was->backend), &m->want) &&
+	       !is_other_instance(d, was, m);
 }
 
 uint32_t draft_hash_backend(const struct sn_backend *b)
@@ -114,8 +134,9 @@ uint32_t draft_hash_backend(const struct sn_backend *b)
 	return h ^ h >> 15;
 }
 
-/* Gives each wanted member the index it has already. Open addressing over the old members; an index
- * is given once, because two endpoints may be one backend at this port and differ at another. */
+/* Gives each wanted member the index it has already. Open addressing over the places of the old
+ * members, + 1; an index is given once, because two endpoints may be one backend at this port and
+ * differ at another. */
 static int match_members(struct publish *p, struct draft *d)
 {
 	const struct entry *e = d->entry;
@@ -131,17 +152,22 @@ static int match_members(struct publish *p, struct draft *d)
 		at = draft_hash_backend(window_at(&p->k->backends, e->members[i].backend));
 		while (table[at & (size - 1)])
 			at++;
-		table[at & (size - 1)] = e->members[i].backend;
+		table[at & (size - 1)] = i + 1;
 	}
 	for (uint32_t i = 0; i < d->n; i++) {
-		at = draft_hash_backend(&d->members[i].want);
-		while (table[at & (size - 1)] &&
-		       !is_member(p, table[at & (size - 1)], &d->members[i].want))
-			at++;
-		d->members[i].backend = table[at & (size - 1)];
-		d->members[i].is_new = !d->members[i].backend;
-		if (d->members[i].backend)
-			table[at & (size - 1)] = GIVEN;
+		struct draft_member *m = &d->members[i];
+		uint32_t *place;
+
+		for (at = draft_hash_backend(&m->want);; at++) {
+			place = &table[at & (size - 1)];
+			if (!*place || is_member(p, d, *place, m))
+				break;
+		}
+		m->is_new = !*place;
+		if (m->is_new)
+			continue;
+		m->backend = e->members[*place - 1].backend;
+		*place = GIVEN;
 	}
 	free(table);
 	return 0;

@@ -153,6 +153,21 @@ static bool counts_are_equal(const struct service *a, const struct service *b)
 	       a->n_sources == b->n_sources && a->allocated == b->allocated;
 }
 
+/* Who named an endpoint; "": nobody said. */
+static const char *source_of(const struct service *s, const struct endpoint *e)
+{
+	return e->source ? s->sources[e->source - 1] : "";
+}
+
+bool service_is_other(const struct service *a, size_t i, const struct service *b, size_t k)
+{
+	const struct endpoint *was = &a->endpoints[i], *is = &b->endpoints[k];
+
+	return was->instance && is->instance && was->instance != is->instance &&
+	       !strcmp(source_of(a, was), source_of(b, is)) && !strcmp(a->name, b->name) &&
+	       !strcmp(a->namespace, b->namespace);
+}
+
 bool service_is_equal(const struct service *a, const struct service *b)
 {
 	return a->etag == b->etag && counts_are_equal(a, b) && !strcmp(a->name, b->name) &&

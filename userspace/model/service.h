@@ -69,6 +69,13 @@ struct service {
  */
 int service_new(const struct service *draft, struct service **ret);
 
+/*
+ * Whether endpoint i of `a`, as it was, and endpoint k of `b`, as it is, are known to be two at the
+ * same address: one registry gives them, in a service of the same name, different instances. What
+ * nobody said, or two registries did, each with ids of its own, tells nothing.
+ */
+bool service_is_other(const struct service *a, size_t i, const struct service *b, size_t k);
+
 /* Whether they say the same, sources aside. */
 bool service_is_equal(const struct service *a, const struct service *b);
 
