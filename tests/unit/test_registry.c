@@ -119,6 +119,23 @@ static void test_status_is_counted_shown_and_cleared(void **state)
 }
 
 /* A snapshot that says what the last one said is contact, not change. */
+static void test_a_partly_good_answer_is_contact_and_error(void **state)
+{
+	struct heard heard = {};
+	const struct registry_host host = {.arg = &heard, .status = on_status};
+	struct registry r = {.host = &host};
+
+	(void)registry_backoff(&r, 0);
+	registry_say_partly(&r, REGISTRY_GARBAGE, "mend it", "a.yaml:%d", 3);
+	assert_true(r.status.contact_ms);
+	assert_int_equal(r.wait_ms, 0);
+	assert_int_equal(r.status.error, REGISTRY_GARBAGE);
+	assert_int_equal(r.status.errors[REGISTRY_GARBAGE], 1);
+	assert_string_equal(r.status.text, "a.yaml:3");
+	assert_string_equal(r.status.hint, "mend it");
+	assert_int_equal(heard.statuses, 1);
+}
+
 static void test_only_another_snapshot_is_a_change(void **state)
 {
 	static const char *const text =
@@ -214,6 +231,7 @@ int main(void)
 		cmocka_unit_test(test_backoff_grows_with_jitter_to_its_end),
 		cmocka_unit_test(test_each_failure_has_its_class),
 		cmocka_unit_test(test_status_is_counted_shown_and_cleared),
+		cmocka_unit_test(test_a_partly_good_answer_is_contact_and_error),
 		cmocka_unit_test(test_only_another_snapshot_is_a_change),
 		cmocka_unit_test(test_secrets_are_read_whole_or_not_at_all),
 		cmocka_unit_test(test_names_are_selected_by_pattern),

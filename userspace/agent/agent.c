@@ -56,13 +56,15 @@ static void poke(struct agent *a)
 
 static void start_push(struct agent *a)
 {
-	size_t heard = 0;
+	size_t heard = 0, partly = 0;
 
-	for (size_t i = 0; i < a->config.n_registries; i++)
+	for (size_t i = 0; i < a->config.n_registries; i++) {
 		heard += a->registries[i].heard;
+		partly += a->registries[i].partly;
+	}
 	if (heard == a->config.n_registries)
 		push_start(a->push, true);
-	else if (heard && uv_now(&a->loop) - a->started_ms >= GRACE_MS)
+	else if ((heard || partly) && uv_now(&a->loop) - a->started_ms >= GRACE_MS)
 		push_start(a->push, false);
 }
 
@@ -95,6 +97,7 @@ static void on_upsert(void *arg, struct registry *r, struct object *object)
 	struct agent *a = arg;
 	struct agent_registry *g = find(a, r);
 
+	g->partly = true;
 	said(g, merge_upsert(a->merge, index_of(g), g->tag, object, uv_now(&a->loop)));
 }
 

@@ -18,6 +18,7 @@ struct agent_registry {
 	char tag[128];
 	bool heard;  /* it has said what it has, or its last good state was read */
 	bool spoken; /* it has, itself */
+	bool partly; /* it has said something, perhaps not all */
 	bool stale;
 	bool dirty;               /* it said more than its file */
 	uint64_t contact_ms;      /* loop time of the last answer */

@@ -28,6 +28,7 @@
 
 /* One line for each kind that there is. */
 static const struct registry_kind *const kinds[] = {
+	&registry_files,
 	NULL,
 };
 
@@ -169,20 +170,27 @@ void registry_say_remove(struct registry *r, enum object_kind kind, const char *
 	r->host->remove(r->host->arg, r, kind, namespace, name);
 }
 
+static void note_contact(struct registry *r)
+{
+	struct registry_status *s = &r->status;
+
+	r->wait_ms = 0;
+	s->contact_ms = now_ms();
+	/* What it has is not known before its first snapshot. */
+	if (s->state == REGISTRY_STALE)
+		s->state = s->changed_ms ? REGISTRY_SYNCED : REGISTRY_CONNECTING;
+}
+
 void registry_say_contact(struct registry *r, uint64_t latency_us)
 {
 	struct registry_status *s = &r->status;
 	bool told = s->error == REGISTRY_OK && s->state != REGISTRY_STALE;
 
-	r->wait_ms = 0;
-	s->contact_ms = now_ms();
+	note_contact(r);
 	if (latency_us)
 		s->latency_us = latency_us;
 	s->error = REGISTRY_OK;
 	s->text[0] = s->hint[0] = '\0';
-	/* What it has is not known before its first snapshot. */
-	if (s->state == REGISTRY_STALE)
-		s->state = s->changed_ms ? REGISTRY_SYNCED : REGISTRY_CONNECTING;
 	if (!told)
 		r->host->status(r->host->arg, r);
 }
@@ -195,20 +203,38 @@ static void make_printable(char *text)
 			*text = ' ';
 }
 
-void registry_say_error(struct registry *r, enum registry_error error, const char *hint,
-			const char *format, ...)
+static void note_error(struct registry *r, enum registry_error error, const char *hint)
 {
 	struct registry_status *s = &r->status;
-	va_list args;
 
-	va_start(args, format);
-	(void)vsnprintf(s->text, sizeof(s->text), format, args);
-	va_end(args);
 	make_printable(s->text);
 	(void)snprintf(s->hint, sizeof(s->hint), "%s", hint ? hint : "");
 	s->error = error;
 	s->errors[error]++;
 	r->host->status(r->host->arg, r);
+}
+
+void registry_say_error(struct registry *r, enum registry_error error, const char *hint,
+			const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(r->status.text, sizeof(r->status.text), format, args);
+	va_end(args);
+	note_error(r, error, hint);
+}
+
+void registry_say_partly(struct registry *r, enum registry_error error, const char *hint,
+			 const char *format, ...)
+{
+	va_list args;
+
+	note_contact(r);
+	va_start(args, format);
+	(void)vsnprintf(r->status.text, sizeof(r->status.text), format, args);
+	va_end(args);
+	note_error(r, error, hint);
 }
 
 void registry_say_skipped(struct registry *r, const char *format, ...)

@@ -141,6 +141,11 @@ __attribute__((format(printf, 4, 5))) void registry_say_error(struct registry *r
 							      enum registry_error error,
 							      const char *hint, const char *format,
 							      ...);
+/* It answered, and a part of that is of no use: contact and an error at once. */
+__attribute__((format(printf, 4, 5))) void registry_say_partly(struct registry *r,
+							       enum registry_error error,
+							       const char *hint, const char *format,
+							       ...);
 /* The class of an exchange that went wrong, by its error or status; REGISTRY_OK: a 2xx. */
 enum registry_error registry_error_of(const struct fetch_result *result);
 /* One object was left out. */
