@@ -11,6 +11,8 @@ O ?= build
 ifneq ($(SAN),)
 O := $(O)/san
 endif
+# Below this folder it has one name, however it was given: the compiler's dependencies name targets.
+override O := $(patsubst $(CURDIR)/%,%,$(abspath $(O)))
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 CLANG ?= clang

@@ -31,11 +31,25 @@ def installed(sandbox):
     return destination
 
 
+@pytest.mark.parametrize("name", [os.path.realpath, os.path.relpath])
+def test_a_changed_header_rebuilds_what_includes_it_however_the_build_folder_is_named(name):
+    """What was built under one name of the folder was not built anew under another, though a header had changed."""
+    tree = os.path.realpath(TREE)
+    if not BUILD.startswith(tree + os.sep):
+        pytest.skip("the build folder is not in the tree")
+    folder = BUILD if name is os.path.realpath else os.path.relpath(BUILD, tree)
+    env = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    said = subprocess.run(["make", "-C", tree, "-n", "V=1", f"O={folder}", "-W", "userspace/base/text.h"], text=True,
+                          capture_output=True, check=True, env=env, timeout=60).stdout
+    assert " -c userspace/base/text.c" in said
+
+
 def test_install_puts_everything_in_place(installed):
     manuals = [f"man{name[-5]}/{name[:-4]}" for name in os.listdir(os.path.join(TREE, "userspace", "man"))
                if name.endswith(".scd")]
     assert files_below(installed) == sorted(
-        ["usr/local/sbin/sinewd", "usr/local/bin/sinewctl", "usr/local/lib/systemd/system/sinewd.service",
+        ["usr/local/sbin/sinew-agent", "usr/local/sbin/sinewd", "usr/local/bin/sinewctl",
+         "usr/local/lib/systemd/system/sinewd.service",
          "usr/local/share/bash-completion/completions/sinewctl", *(f"usr/local/share/man/{one}" for one in manuals)])
     for program in ("usr/local/sbin/sinewd", "usr/local/bin/sinewctl"):
         assert os.access(os.path.join(installed, program), os.X_OK)
