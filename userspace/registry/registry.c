@@ -22,7 +22,7 @@
 #include "base/text.h"
 
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS 30000
+#define BACKOFF_MAX_MS 4000       /* one that is well again is followed again within that */
 #define RETRY_AFTER_MAX_MS 300000 /* a server that asks for more gets asked all the same */
 #define SECRET_MAX (64u << 10)
 

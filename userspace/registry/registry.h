@@ -151,7 +151,7 @@ enum registry_error registry_error_of(const struct fetch_result *result);
 /* One object was left out. */
 __attribute__((format(printf, 2, 3))) void registry_say_skipped(struct registry *r,
 								const char *format, ...);
-/* How long to wait before the next try: 100 ms, doubled each time up to 30 s, half of it by chance
+/* How long to wait before the next try: 100 ms, doubled each time up to 4 s, half of it by chance
  * (equal jitter); at least retry_after_ms. */
 uint64_t registry_backoff(struct registry *r, uint64_t retry_after_ms);
 /* A credential of a file, without its line end, read anew each time; caller frees with
