@@ -36,6 +36,7 @@ struct push {
 	bool kicked, urgent;   /* news while a request is under way, or while none may be sent */
 	uint64_t wait_ms;      /* the last wait after a failure; 0: all is well */
 	uint64_t reprieve_ms;  /* loop time */
+	uint64_t quiet_ms;     /* loop time from which on news that are not urgent go out at once */
 };
 
 static void turn(struct push *p);
@@ -285,6 +286,7 @@ static void turn(struct push *p)
 	all = p->all;
 	put = all && p->may_put;
 	p->kicked = p->urgent = p->all = false;
+	p->quiet_ms = uv_now(p->loop) + p->config.coalesce_ms;
 	r = all ? merge_take_all(p->merge, uv_now(p->loop), &p->sent)
 		: merge_take(p->merge, uv_now(p->loop), &p->sent);
 	if (r >= 0) {
@@ -331,8 +333,12 @@ void push_start(struct push *p, bool whole)
 	push_kick(p, true);
 }
 
+/* The first of many changes is not the one that waits: it goes at once, those that follow within
+ * coalesce_ms go together at its end. */
 void push_kick(struct push *p, bool urgent)
 {
+	uint64_t now = uv_now(p->loop);
+
 	p->urgent |= urgent;
 	if (!p->started || p->fetch || p->wait_ms) {
 		p->kicked = true;
@@ -341,7 +347,7 @@ void push_kick(struct push *p, bool urgent)
 	if (urgent)
 		arm(p, 0);
 	else if (!p->kicked)
-		arm(p, p->config.coalesce_ms); /* counted from the first change */
+		arm(p, p->quiet_ms > now ? p->quiet_ms - now : 0);
 	p->kicked = true;
 }
 

@@ -12,8 +12,8 @@
 struct push;
 
 struct push_config {
-	const char *socket; /* sinewd's control socket; borrowed */
-	uint64_t coalesce_ms;
+	const char *socket;   /* sinewd's control socket; borrowed */
+	uint64_t coalesce_ms; /* between two requests, unless something went away */
 };
 
 /* How it goes, for status and metrics. */
@@ -29,7 +29,7 @@ int push_new(uv_loop_t *loop, struct fetcher *fetcher, struct merge *merge,
 /* What is known may be told: nothing is sent before. `whole`: every registry has said what it has,
  * so that what none of them names may go. */
 void push_start(struct push *p, bool whole);
-/* There is something to tell; urgent: at once. */
+/* There is something to tell; urgent: at once, however short ago the last request was. */
 void push_kick(struct push *p, bool urgent);
 const struct push_status *push_status(const struct push *p);
 /* Calls visit for each object that sinewd refused, with its reason. */
