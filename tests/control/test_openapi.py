@@ -186,6 +186,10 @@ def test_p75_what_is_to_be_seen_is_a_versioned_document_and_not_a_layout_of_maps
     fake = start(services=20)
     fake.put("/v1/policies/shop/payments", policy("payments"))
     fake.put("/v1/services/shop/payments", service("payments", labels={"a": "b"}))
+    fake.put("/v1/registrations/shop/payments", {
+        "apiVersion": "sinew/v1", "kind": "Registration", "metadata": {"name": "payments", "namespace": "shop"},
+        "spec": {"service": "payments", "registry": "dc1", "workload": {"unit": "payments.service"}, "port": 8080,
+                 "tags": ["v2"], "meta": {"team": "billing"}, "address": "10.0.0.5"}})
     document = fake.get("/v1/openapi.json")
     shape, asked = Shape(document), 0
     for path, item in document["paths"].items():

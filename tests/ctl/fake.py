@@ -188,6 +188,18 @@ class Raw:
             self.hang.wait(30)
         handler.close_connection = True
 
+REGISTRATIONS = [
+    {"apiVersion": "sinew/v1", "kind": "Registration",
+     "metadata": {"name": "payments", "namespace": "shop", "labels": {"team": "billing"}, "source": "manifest",
+                  "resourceVersion": "00000000000000aa"},
+     "spec": {"service": "payments", "registry": "dc1", "workload": {"unit": "payments.service"}, "port": 8080,
+              "protocol": "tcp", "ttl": "15s", "tags": ["v2", "blue"], "meta": {"team": "billing", "zone": "a"}}},
+    {"apiVersion": "sinew/v1", "kind": "Registration",
+     "metadata": {"name": "web", "namespace": "shop", "source": "manifest", "resourceVersion": "00000000000000ab"},
+     "spec": {"service": "WEB", "registry": "eureka", "workload": {"container": {"app": "web", "tier": "front"}}, "port": 80,
+              "protocol": "tcp", "address": "10.0.0.5", "ttl": "30s"}},
+]
+
 
 def stream(lines, hang=None):
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
@@ -226,6 +238,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.on("GET", "/v1/status", (200, STATUS))
         self.on("GET", "/v1/policies", (200, list_of("TrafficPolicyList", POLICIES)))
         self.on("GET", "/v1/policies/shop/gentle", (200, POLICIES[0]))
+        self.on("GET", "/v1/registrations", (200, list_of("RegistrationList", REGISTRATIONS)))
+        for r in REGISTRATIONS:
+            self.on("GET", "/v1/registrations/%s/%s" % (r["metadata"]["namespace"], r["metadata"]["name"]), (200, r))
         self.on("GET", "/v1/sources", (200, list_of("SourceList", STATUS["sources"])))
         self.on("GET", "/v1/workloads", (200, list_of("WorkloadList", [
             {"cgroup": "/sys/fs/cgroup/a.slice", "id": 8123, "bypass": True}])))

@@ -21,6 +21,15 @@ kind: TrafficPolicy
 metadata: {name: gentle, namespace: shop}
 spec: {loadBalancer: {algorithm: random}}
 """
+REGISTRATION = """apiVersion: sinew/v1
+kind: Registration
+metadata: {name: payments, namespace: shop}
+spec:
+  service: payments
+  registry: dc1
+  workload: {unit: payments.service}
+  port: 8080
+"""
 BAD = """apiVersion: sinew/v1
 kind: Service
 metadata: {name: payments, namespace: shop}
@@ -63,6 +72,26 @@ def test_a_file_becomes_one_change(ctl, asked):
     (method, path, query, body), = asked
     assert (method, path, query) == ("PATCH", "/v1/sources/manifest", {"verbose": "true"})
     assert body["upsert"][0]["spec"]["endpoints"] == [{"address": "10.0.0.5", "port": 8080, "weight": 200}]
+
+
+def test_a_registration_is_applied_and_deleted_by_its_file(ctl, asked, fake):
+    ctl.write("reg.yaml", REGISTRATION)
+    assert ctl("apply", "-f", "reg.yaml").code == 0
+    assert asked[0][3]["upsert"][0]["spec"]["workload"] == {"unit": "payments.service"}
+    assert ctl("delete", "-f", "reg.yaml").code == 0
+    assert asked[1][3] == {"delete": [{"kind": "Registration", "namespace": "shop", "name": "payments"}]}
+    fake.on("DELETE", "/v1/registrations/shop/payments", result(
+        [{"action": "delete", "kind": "Registration", "namespace": "shop", "name": "payments"}], deleted=1))
+    done = ctl("delete", "registration", "shop/payments")
+    assert (done.code, done.lines[0]) == (0, "registration shop/payments deleted"), done
+
+
+def test_a_registration_that_is_wrong_is_told_with_its_place(ctl, asked):
+    ctl.write("reg.yaml", REGISTRATION.replace("payments.service", "payments").replace("8080", "70000"))
+    done = ctl("apply", "-f", "reg.yaml")
+    assert done.code == 2 and not asked
+    assert 'reg.yaml:7:20: unit "payments" has no type; did you mean "payments.service"?' in done.err, done.err
+    assert "reg.yaml:8:9: port 70000 is out of range (1 to 65535)" in done.err, done.err
 
 
 def test_standard_input_files_and_folders_are_one_change(ctl, asked):

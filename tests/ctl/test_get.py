@@ -11,6 +11,7 @@ import fake as fakes
 NOUNS = {
     "services": ("service", "svc"), "endpoints": ("endpoint", "ep", "backends"), "policies": ("policy", "pol"),
     "sources": ("source", "src", "registries"), "workloads": ("workload", "wl"), "flows": ("flow", "fl"),
+    "registrations": ("registration", "reg"),
 }
 EVERY = sorted(NOUNS)
 
@@ -75,6 +76,18 @@ def test_services_show_rate_failures_and_what_is_missing(ctl, fake):
 
 def cells(line):
     return re.split(r" {2,}", line.strip())
+
+
+def test_registrations_show_who_is_called_what_and_where(ctl, fake):
+    rows = [cells(line) for line in ctl("get", "registrations").lines]
+    assert rows == [["NAMESPACE", "NAME", "SERVICE", "REGISTRY", "WORKLOAD", "PORT", "SOURCE"],
+                    ["shop", "payments", "payments", "dc1", "unit payments.service", "8080", "manifest"],
+                    ["shop", "web", "WEB", "eureka", "container app=web,tier=front", "80", "manifest"]]
+    shown = [cells(line) for line in ctl("describe", "registration", "shop/payments").lines]
+    for fact in (["Labels", "team=billing"], ["Workload", "unit payments.service"], ["Port", "8080/TCP"],
+                 ["Address", "as listened on"], ["TTL", "15s"], ["Tags", "v2, blue"], ["Meta", "team=billing"], ["zone=a"]):
+        assert fact in shown, (fact, shown)
+    assert ["Address", "10.0.0.5"] in [cells(line) for line in ctl("describe", "registration", "shop/web").lines]
 
 
 def test_policies_show_what_they_do(ctl, fake):
@@ -231,55 +244,10 @@ def test_control_characters_of_a_name_never_reach_a_terminal(ctl, fake):
 
 def test_a_daemon_of_another_version_may_leave_things_out(ctl, fake):
     for path, kind in (("services", "ServiceList"), ("backends", "BackendList"), ("policies", "TrafficPolicyList"),
-                       ("sources", "SourceList"), ("workloads", "WorkloadList"), ("flows", "FlowList")):
+                       ("sources", "SourceList"), ("workloads", "WorkloadList"), ("flows", "FlowList"),
+                       ("registrations", "RegistrationList")):
         fake.on("GET", "/v1/" + path, (200, fakes.list_of(kind, [{}, {"metadata": 7, "spec": [], "status": None}])))
     for noun in EVERY:
         for form in ("table", "wide", "json", "yaml", "name"):
             assert ctl("get", noun, "-o", form).code == 0
         assert ctl("describe", noun).code == 0
-
-
-# --- what registries say ----------------------------------------------------------------------------
-
-def doubted():
-    """payments, of which one endpoint is suspect; and its backends."""
-    service, backends = json.loads(json.dumps(fakes.SERVICES[0])), json.loads(json.dumps(fakes.BACKENDS))
-    service["status"]["suspect"] = 1
-    for end in (*service["status"]["endpoints"], *backends):
-        end.update(source="consul/dc1", instance="00000000000000a7")
-    for end in (service["status"]["endpoints"][0], backends[0]):
-        end.update(suspect=True, level=1)
-    service["status"]["endpoints"][1].update(source="kubernetes/production-east")
-    return service, backends
-
-
-def test_describe_shows_who_named_an_endpoint_and_which_is_suspect(ctl, fake):
-    service, _ = doubted()
-    fake.on("GET", "/v1/services", (200, fakes.list_of("ServiceList", [service])))
-    fake.on("GET", "/v1/events", (200, b""))
-    shown = ctl("describe", "service", "shop/payments")
-    assert shown.code == 0 and "Backends    3, 2 usable, 1 suspect" in shown.lines
-    rows = [cells(line) for line in shown.lines[shown.lines.index("Backends    3, 2 usable, 1 suspect") + 1:]]
-    assert rows[0][:3] + rows[0][-2:] == ["ADDRESS", "WEIGHT", "STATE", "ZONE", "SOURCE"]
-    assert rows[1][2] == "ok, suspect" and rows[1][-2:] == ["a", "consul/dc1"]
-    assert rows[2][2] == "draining" and rows[2][-1].startswith("kubernetes/") and rows[3][2] == "ok"
-    assert max(map(len, shown.lines)) <= 120
-    assert "  1 suspect" in ctl("get", "services").lines[1]
-
-
-def test_without_registries_there_is_no_column_for_them(ctl, fake):
-    fake.on("GET", "/v1/events", (200, b""))
-    assert "SOURCE" not in ctl("describe", "service", "shop/payments").out
-
-
-def test_endpoints_show_who_named_them_and_who_they_are(ctl, fake):
-    _, backends = doubted()
-    fake.on("GET", "/v1/backends", (200, fakes.list_of("BackendList", backends)))
-    shown = ctl("get", "backends")
-    assert "ok, suspect" in shown.lines[1] and max(map(len, shown.lines)) <= 120
-    wide = ctl("get", "backends", "-o", "wide")
-    at = cells(wide.lines[0]).index("INSTANCE")
-    assert cells(wide.lines[1])[at - 1:at + 1] == ["consul/dc1", "00000000000000a7"]
-    lines = ctl("describe", "backend", "shop/payments").lines
-    assert "Source      consul/dc1" in lines and "Instance    00000000000000a7" in lines
-    assert "State       ok, suspect" in lines and any(line.startswith("Suspect     its registry no") for line in lines)

@@ -45,7 +45,8 @@ static void check_body(const struct body *b)
 		const struct object *o = &b->objects[i];
 
 		REQUIRE((o->kind == OBJECT_SERVICE && o->service) ||
-			(o->kind == OBJECT_POLICY && o->policy));
+			(o->kind == OBJECT_POLICY && o->policy) ||
+			(o->kind == OBJECT_REGISTRATION && o->registration));
 		REQUIRE(o->kind != OBJECT_SERVICE ||
 			(o->service->n_ports >= 1 && o->service->n_ports <= LIMIT_PORTS &&
 			 o->service->n_endpoints <= LIMIT_ENDPOINTS));

@@ -34,9 +34,7 @@ static char *encode(const struct object *o)
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	char *text;
 
-	yyjson_mut_doc_set_root(doc, o->kind == OBJECT_SERVICE
-					     ? codec_encode_service(doc, o->service)
-					     : codec_encode_policy(doc, o->policy));
+	yyjson_mut_doc_set_root(doc, codec_encode_object(doc, o));
 	text = yyjson_mut_write(doc, 0, NULL);
 	yyjson_mut_doc_free(doc);
 	REQUIRE(text);

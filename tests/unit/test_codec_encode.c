@@ -26,8 +26,7 @@ static unsigned int draw(unsigned int below)
 static char *encode(const struct object *o)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *json = o->kind == OBJECT_SERVICE ? codec_encode_service(doc, o->service)
-							 : codec_encode_policy(doc, o->policy);
+	yyjson_mut_val *json = codec_encode_object(doc, o);
 	char *text;
 
 	assert_non_null(json);

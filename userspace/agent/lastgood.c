@@ -53,11 +53,7 @@ static int on_object(void *arg, const struct object *o)
 	if (r < 0)
 		return r;
 	held = &w->held[w->n - 1];
-	return yyjson_mut_arr_append(w->items, held->kind == OBJECT_SERVICE
-						       ? codec_encode_service(w->doc, held->service)
-						       : codec_encode_policy(w->doc, held->policy))
-		       ? 0
-		       : -ENOMEM;
+	return yyjson_mut_arr_append(w->items, codec_encode_object(w->doc, held)) ? 0 : -ENOMEM;
 }
 
 static int encode(const struct merge *m, unsigned int source, const char *tag, char **ret,
@@ -98,6 +94,19 @@ int lastgood_write(const struct merge *m, unsigned int source, const struct regi
 	return error < 0 ? error : file_replace(dir, r->config->name, text, length);
 }
 
+/* What no registry says is not read back as its word, either. */
+static int check_kinds(const char *path, struct object **objects, size_t *n)
+{
+	for (size_t i = 0; i < *n; i++)
+		if ((*objects)[i].kind == OBJECT_REGISTRATION) {
+			log_warn("%s: not used: it holds a Registration", path);
+			*objects = object_free_list(*objects, *n);
+			*n = 0;
+			return -EBADMSG;
+		}
+	return 0;
+}
+
 static int decode(const char *path, const char *tag, yyjson_val *root, struct object **ret,
 		  size_t *ret_n)
 {
@@ -116,7 +125,7 @@ static int decode(const char *path, const char *tag, yyjson_val *root, struct ob
 		r = -EBADMSG;
 	}
 	problems_done(&problems);
-	return r;
+	return r < 0 ? r : check_kinds(path, ret, ret_n);
 }
 
 int lastgood_read(const char *folder, const struct registry_config *config, struct object **ret,

@@ -84,9 +84,8 @@ static void add_deletes(yyjson_mut_doc *doc, yyjson_mut_val *list, const struct 
 	for (size_t i = 0; i < c->n_deletes; i++) {
 		yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
 
-		(void)yyjson_mut_obj_add_str(
-			doc, item, "kind",
-			c->deletes[i].kind == OBJECT_SERVICE ? "Service" : "TrafficPolicy");
+		(void)yyjson_mut_obj_add_str(doc, item, "kind",
+					     object_kind_name(c->deletes[i].kind));
 		(void)yyjson_mut_obj_add_str(doc, item, "namespace", c->deletes[i].namespace);
 		(void)yyjson_mut_obj_add_str(doc, item, "name", c->deletes[i].name);
 	}
@@ -109,10 +108,7 @@ static char *encode(const struct push *p, bool put, size_t n, size_t *ret_length
 	}
 	items = yyjson_mut_obj_add_arr(doc, root, put ? "items" : "upsert");
 	for (size_t i = 0; i < n; i++)
-		(void)yyjson_mut_arr_append(
-			items, p->sent.upserts[i].kind == OBJECT_SERVICE
-				       ? codec_encode_service(doc, p->sent.upserts[i].service)
-				       : codec_encode_policy(doc, p->sent.upserts[i].policy));
+		(void)yyjson_mut_arr_append(items, codec_encode_object(doc, &p->sent.upserts[i]));
 	if (!put)
 		add_deletes(doc, yyjson_mut_obj_add_arr(doc, root, "delete"), &p->sent);
 	if (items && yyjson_mut_arr_size(items) == n)

@@ -11,10 +11,7 @@
 
 const char *refused_name(const struct object *o, char buf[static 136])
 {
-	bool service = o->kind == OBJECT_SERVICE;
-
-	(void)snprintf(buf, 136, "%s/%s", service ? o->service->namespace : o->policy->namespace,
-		       service ? o->service->name : o->policy->name);
+	(void)snprintf(buf, 136, "%s/%s", object_namespace(o), object_name(o));
 	return buf;
 }
 

@@ -178,8 +178,7 @@ static void on_refused(void *arg, enum object_kind kind, const char *name, const
 	struct listing *l = arg;
 	yyjson_mut_val *item = yyjson_mut_arr_add_obj(l->doc, l->items);
 
-	(void)yyjson_mut_obj_add_str(l->doc, item, "kind",
-				     kind == OBJECT_SERVICE ? "Service" : "TrafficPolicy");
+	(void)yyjson_mut_obj_add_str(l->doc, item, "kind", object_kind_name(kind));
 	(void)yyjson_mut_obj_add_str(l->doc, item, "name", name);
 	(void)yyjson_mut_obj_add_str(l->doc, item, "reason", reason);
 }

@@ -87,13 +87,10 @@ static void delete_decode(yyjson_val *json, const char *pointer, struct problems
 
 	ret->namespace = member_text(json, "namespace", pointer, problems);
 	ret->name = member_text(json, "name", pointer, problems);
-	if (kind && strcmp(kind, "Service") == 0)
-		ret->kind = OBJECT_SERVICE;
-	else if (kind && strcmp(kind, "TrafficPolicy") == 0)
-		ret->kind = OBJECT_POLICY;
-	else if (kind)
-		problem_add(problems, pointer, "unknown kind \"%.40s\"; Service or TrafficPolicy",
-			    kind);
+	ret->kind = kind ? object_kind_find(kind) : OBJECT_NONE;
+	if (kind && !ret->kind)
+		problem_add(problems, pointer,
+			    "unknown kind \"%.40s\"; Service, TrafficPolicy or Registration", kind);
 	if (yyjson_obj_size(json) > 3)
 		problem_add(problems, pointer, "only kind, namespace and name are known here");
 }

@@ -15,15 +15,15 @@ static void listing_free(struct stream *s)
 	size_t first = l->n - l->n_more;
 
 	for (size_t i = 0; i < first; i++) {
-		if (l->is_policies)
+		if (l->of == OBJECT_POLICY)
 			policy_unref(l->policies[i]);
+		else if (l->of == OBJECT_REGISTRATION)
+			registration_unref(l->registrations[i]);
 		else
 			service_unref(l->services[i]);
 	}
-	for (size_t i = 0; i < l->n_more; i++)
-		policy_unref(l->more[i]);
+	(void)object_free_list(l->more, l->n_more);
 	free(l->items);
-	free(l->more);
 	free(l->token);
 	free(l);
 }
@@ -100,6 +100,7 @@ int listing_new(const char *kind, int (*render)(struct listing *l, yyjson_mut_do
 		return -ENOMEM;
 	}
 	l->kind = kind;
+	l->of = OBJECT_SERVICE;
 	l->render = render;
 	l->stream.step = listing_step;
 	l->stream.free = listing_free;

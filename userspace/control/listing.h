@@ -8,7 +8,7 @@
 #include <yyjson.h>
 
 #include "control/stream.h"
-#include "model/service.h"
+#include "model/codec.h"
 
 struct listing {
 	struct stream stream;
@@ -16,14 +16,15 @@ struct listing {
 	/* Makes item i the root of doc. */
 	int (*render)(struct listing *l, yyjson_mut_doc *doc, size_t i);
 	union {
-		struct service **services; /* references */
-		struct policy **policies;  /* when is_policies */
+		struct service **services; /* references, of kind `of` */
+		struct policy **policies;
+		struct registration **registrations;
 		void **items;
 	};
-	struct policy **more; /* references, shown after the services */
-	size_t n, n_more;     /* n counts both */
+	enum object_kind of;
+	struct object *more; /* references, shown after the services */
+	size_t n, n_more;    /* n counts both */
 	size_t next;
-	bool is_policies;
 	bool is_flat; /* an item renders as an array whose members are the items */
 	bool begun, any;
 	size_t part;         /* of item `next`, kept by a flat render; 0: it is complete */
@@ -31,7 +32,7 @@ struct listing {
 	char *token;         /* "continue" */
 };
 
-/* Room for `max` items. */
+/* Room for `max` items; they are services unless `of` is set. */
 int listing_new(const char *kind, int (*render)(struct listing *l, yyjson_mut_doc *doc, size_t i),
 		size_t max, struct listing **ret);
 /* More follow after this one; without memory the token is missing, which ends the paging early and

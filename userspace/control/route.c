@@ -22,6 +22,7 @@
 #define SERVICE "/v1/services/{namespace}/{name}"
 #define ENDPOINT SERVICE "/endpoints/{endpoint}"
 #define POLICY "/v1/policies/{namespace}/{name}"
+#define REGISTRATION "/v1/registrations/{namespace}/{name}"
 #define SOURCE "/v1/sources/{name}"
 
 static const struct route table[] = {
@@ -38,6 +39,10 @@ static const struct route table[] = {
 	{"GET", POLICY, 0, "", show_policy},
 	{"PUT", POLICY, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_policy},
 	{"DELETE", POLICY, ROUTE_ADMIN, Q_WRITE_ONE, write_policy_delete},
+	{"GET", "/v1/registrations", 0, Q_LIST, show_registrations},
+	{"GET", REGISTRATION, 0, "", show_registration},
+	{"PUT", REGISTRATION, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_registration},
+	{"DELETE", REGISTRATION, ROUTE_ADMIN, Q_WRITE_ONE, write_registration_delete},
 	{"GET", "/v1/services", 0, Q_LIST, show_services},
 	{"GET", SERVICE, 0, "", show_service},
 	{"PUT", SERVICE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_service},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "control/answer.h"
 #include "control/handler.h"
 #include "control/listing.h"
@@ -24,24 +25,30 @@ struct filter {
 	uint64_t limit;
 };
 
-static bool label_fits(const struct service *s, const char *want)
+static bool label_fits(const struct label *labels, size_t n, const char *want)
 {
 	size_t key = strcspn(want, "=");
 
-	for (size_t i = 0; i < s->n_labels; i++)
-		if (strlen(s->labels[i].key) == key && memcmp(s->labels[i].key, want, key) == 0 &&
-		    (!want[key] || strcmp(s->labels[i].value, want + key + 1) == 0))
+	for (size_t i = 0; i < n; i++)
+		if (strlen(labels[i].key) == key && memcmp(labels[i].key, want, key) == 0 &&
+		    (!want[key] || strcmp(labels[i].value, want + key + 1) == 0))
 			return true;
 	return false;
 }
 
-static bool service_fits(const struct filter *f, const struct service *s)
+static bool labels_fit(const struct filter *f, const struct label *labels, size_t n)
 {
 	for (size_t i = 0; i < f->query->n; i++)
 		if (strcmp(f->query->args[i].name, "label") == 0 &&
-		    !label_fits(s, f->query->args[i].value))
+		    !label_fits(labels, n, f->query->args[i].value))
 			return false;
-	return (!f->namespace || strcmp(f->namespace, s->namespace) == 0) &&
+	return true;
+}
+
+static bool service_fits(const struct filter *f, const struct service *s)
+{
+	return labels_fit(f, s->labels, s->n_labels) &&
+	       (!f->namespace || strcmp(f->namespace, s->namespace) == 0) &&
 	       (!f->name || strcmp(f->name, s->name) == 0) &&
 	       (!f->source || strcmp(f->source, s->source) == 0);
 }
@@ -50,6 +57,13 @@ static bool policy_fits(const struct filter *f, const struct policy *p)
 {
 	return (!f->namespace || strcmp(f->namespace, p->namespace) == 0) &&
 	       (!f->source || strcmp(f->source, p->source) == 0);
+}
+
+static bool registration_fits(const struct filter *f, const struct registration *r)
+{
+	return labels_fit(f, r->labels, r->n_labels) &&
+	       (!f->namespace || strcmp(f->namespace, r->namespace) == 0) &&
+	       (!f->source || strcmp(f->source, r->source) == 0);
 }
 
 /* Order of "namespace/name" after the token; the store sorts by namespace, then name. */
@@ -85,6 +99,20 @@ static int filter_read(struct request *q, struct filter *ret)
 	problems_done(&problems);
 	*ret = f;
 	return r;
+}
+
+static void etag_set(struct request *q, uint64_t etag)
+{
+	(void)snprintf(q->etag, sizeof(q->etag), "\"%016llx\"", (unsigned long long)etag);
+}
+
+/* The client has it already (RFC 9110 §13.1.2): its tag is in the list of If-None-Match. */
+static bool is_unmodified(const struct request *q)
+{
+	const char *tags =
+		MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-None-Match");
+
+	return tags && strstr(tags, q->etag);
 }
 
 /* --- lists -------------------------------------------------------------------------------- */
@@ -138,13 +166,64 @@ int show_policies(struct request *q)
 	r = listing_new("TrafficPolicyList", policy_render, n, &l);
 	if (r < 0)
 		return r;
-	l->is_policies = true;
+	l->of = OBJECT_POLICY;
 	for (i = 0; i < n && l->n < f.limit; i++)
 		if ((!f.after || is_after(f.after, all[i]->namespace, all[i]->name)) &&
 		    policy_fits(&f, all[i]))
 			l->policies[l->n++] = policy_ref(all[i]);
 	if (i < n && l->n)
 		listing_continue(l, l->policies[l->n - 1]->namespace, l->policies[l->n - 1]->name);
+	return answer_stream(q, 200, TYPE_JSON, &l->stream);
+}
+
+static int registration_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
+{
+	yyjson_mut_doc_set_root(doc, view_registration(doc, l->registrations[i]));
+	return 0;
+}
+
+/* Of what is listed: who polls learns that nothing changed without reading it. */
+static uint64_t registrations_tag(const struct listing *l)
+{
+	uint64_t tag = l->n;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const char *source = l->registrations[i]->source;
+
+		tag = text_hash(&l->registrations[i]->etag, sizeof(uint64_t), tag);
+		tag = text_hash(source, strlen(source), tag);
+	}
+	return tag;
+}
+
+int show_registrations(struct request *q)
+{
+	struct filter f;
+	struct listing *l;
+	size_t n, i;
+	struct registration *const *all =
+		store_registrations(q->control->ops.store(q->control->ops.arg), &n);
+	int r;
+
+	r = filter_read(q, &f);
+	if (r < 0 || q->answered)
+		return r;
+	r = listing_new("RegistrationList", registration_render, n, &l);
+	if (r < 0)
+		return r;
+	l->of = OBJECT_REGISTRATION;
+	for (i = 0; i < n && l->n < f.limit; i++)
+		if ((!f.after || is_after(f.after, all[i]->namespace, all[i]->name)) &&
+		    registration_fits(&f, all[i]))
+			l->registrations[l->n++] = registration_ref(all[i]);
+	if (i < n && l->n)
+		listing_continue(l, l->registrations[l->n - 1]->namespace,
+				 l->registrations[l->n - 1]->name);
+	etag_set(q, registrations_tag(l));
+	if (is_unmodified(q)) {
+		stream_free(&l->stream);
+		return answer_empty(q, 304);
+	}
 	return answer_stream(q, 200, TYPE_JSON, &l->stream);
 }
 
@@ -185,11 +264,6 @@ int show_backends(struct request *q)
 
 /* --- single objects ----------------------------------------------------------------------- */
 
-static void etag_set(struct request *q, uint64_t etag)
-{
-	(void)snprintf(q->etag, sizeof(q->etag), "\"%016llx\"", (unsigned long long)etag);
-}
-
 static int object_answer(struct request *q, yyjson_mut_doc *doc, yyjson_mut_val *root)
 {
 	int r;
@@ -215,6 +289,24 @@ int show_service(struct request *q)
 	etag_set(q, s->etag);
 	doc = yyjson_mut_doc_new(NULL);
 	r = object_answer(q, doc, view_service_status(c, doc, s));
+	yyjson_mut_doc_free(doc);
+	return r;
+}
+
+int show_registration(struct request *q)
+{
+	struct control *c = q->control;
+	const struct registration *registration =
+		store_find_registration(c->ops.store(c->ops.arg), q->params[0], q->params[1]);
+	yyjson_mut_doc *doc;
+	int r;
+
+	if (!registration)
+		return answer_problem(q, 404, "there is no registration %s/%s", q->params[0],
+				      q->params[1]);
+	etag_set(q, registration->etag);
+	doc = yyjson_mut_doc_new(NULL);
+	r = object_answer(q, doc, view_registration(doc, registration));
 	yyjson_mut_doc_free(doc);
 	return r;
 }
@@ -260,27 +352,44 @@ static int snapshot_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 	size_t services = l->n - l->n_more;
 
 	yyjson_mut_doc_set_root(doc, i < services ? view_service(doc, l->services[i])
-						  : view_policy(doc, l->more[i - services]));
+						  : view_object(doc, &l->more[i - services]));
+	return 0;
+}
+
+/* Policies and registrations. */
+static int snapshot_more(struct listing *l, const struct store *store, const char *source)
+{
+	size_t n_policies, n_registrations;
+	struct policy *const *policies = store_policies(store, &n_policies);
+	struct registration *const *registrations = store_registrations(store, &n_registrations);
+
+	l->more = calloc(n_policies + n_registrations + 1, sizeof(*l->more));
+	if (!l->more)
+		return -ENOMEM;
+	for (size_t i = 0; i < n_policies; i++)
+		if (strcmp(policies[i]->source, source) == 0)
+			l->more[l->n_more++] = (struct object){.kind = OBJECT_POLICY,
+							       .policy = policy_ref(policies[i])};
+	for (size_t i = 0; i < n_registrations; i++)
+		if (strcmp(registrations[i]->source, source) == 0)
+			l->more[l->n_more++] =
+				(struct object){.kind = OBJECT_REGISTRATION,
+						.registration = registration_ref(registrations[i])};
 	return 0;
 }
 
 static int snapshot_fill(struct listing *l, const struct store *store, const char *source)
 {
-	size_t n, n_policies;
+	size_t n;
 	struct service *const *services = store_services(store, &n);
-	struct policy *const *policies = store_policies(store, &n_policies);
+	int r;
 
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(services[i]->source, source) == 0)
 			l->services[l->n++] = service_ref(services[i]);
-	l->more = calloc(n_policies + 1, sizeof(*l->more));
-	if (!l->more)
-		return -ENOMEM;
-	for (size_t i = 0; i < n_policies; i++)
-		if (strcmp(policies[i]->source, source) == 0)
-			l->more[l->n_more++] = policy_ref(policies[i]);
+	r = snapshot_more(l, store, source);
 	l->n += l->n_more;
-	return 0;
+	return r;
 }
 
 int show_source(struct request *q)

@@ -170,6 +170,8 @@ static void sources_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut
 		(void)yyjson_mut_obj_add_uint(doc, item, "generation", sources[i].generation);
 		(void)yyjson_mut_obj_add_uint(doc, item, "services", sources[i].n_services);
 		(void)yyjson_mut_obj_add_uint(doc, item, "policies", sources[i].n_policies);
+		(void)yyjson_mut_obj_add_uint(doc, item, "registrations",
+					      sources[i].n_registrations);
 		view_add_time(doc, item, "changedAt", sources[i].changed_ms);
 	}
 }

@@ -30,7 +30,7 @@ struct write {
 	bool applying, applied; /* the callback came before apply returned */
 	int result;
 	size_t n_created, n_changed, n_deleted;
-	size_t next; /* of the plan's services, then policies */
+	size_t next; /* of the plan's changes */
 	size_t shown;
 };
 
@@ -56,72 +56,47 @@ static void on_stream_free(struct stream *s)
 	write_free(container_of(s, struct write, stream));
 }
 
-static const char *action_of(const void *old, const void *new)
+static const char *action_of(const struct object *old, const struct object *new)
 {
-	return !old ? "create" : new ? "update" : "delete";
+	return !old->kind ? "create" : new->kind ? "update" : "delete";
 }
 
-static void change_name(yyjson_mut_doc *doc, yyjson_mut_val *item, const char *kind,
-			const char *namespace, const char *name)
+static void change_name(yyjson_mut_doc *doc, yyjson_mut_val *item, const struct object *o)
 {
-	(void)yyjson_mut_obj_add_str(doc, item, "kind", kind);
-	view_add_text(doc, item, "namespace", namespace);
-	view_add_text(doc, item, "name", name);
+	(void)yyjson_mut_obj_add_str(doc, item, "kind", object_kind_name(o->kind));
+	view_add_text(doc, item, "namespace", object_namespace(o));
+	view_add_text(doc, item, "name", object_name(o));
 }
 
-static yyjson_mut_val *service_change(yyjson_mut_doc *doc, const struct plan_service *p)
+static yyjson_mut_val *change_view(yyjson_mut_doc *doc, const struct object *old,
+				   const struct object *new)
 {
-	const struct service *any = p->new ? p->new : p->old;
+	const struct object *any = new->kind ? new : old;
 	yyjson_mut_val *item = yyjson_mut_obj(doc);
 
-	(void)yyjson_mut_obj_add_str(doc, item, "action", action_of(p->old, p->new));
-	change_name(doc, item, "Service", any->namespace, any->name);
-	if (p->old)
-		(void)yyjson_mut_obj_add_val(doc, item, "old", view_service(doc, p->old));
-	if (p->new)
-		(void)yyjson_mut_obj_add_val(doc, item, "new", view_service(doc, p->new));
+	(void)yyjson_mut_obj_add_str(doc, item, "action", action_of(old, new));
+	change_name(doc, item, any);
+	if (old->kind)
+		(void)yyjson_mut_obj_add_val(doc, item, "old", view_object(doc, old));
+	if (new->kind)
+		(void)yyjson_mut_obj_add_val(doc, item, "new", view_object(doc, new));
 	return item;
-}
-
-static yyjson_mut_val *policy_change(yyjson_mut_doc *doc, const struct plan_policy *p)
-{
-	const struct policy *any = p->new ? p->new : p->old;
-	yyjson_mut_val *item = yyjson_mut_obj(doc);
-
-	(void)yyjson_mut_obj_add_str(doc, item, "action", action_of(p->old, p->new));
-	change_name(doc, item, "TrafficPolicy", any->namespace, any->name);
-	if (p->old)
-		(void)yyjson_mut_obj_add_val(doc, item, "old", view_policy(doc, p->old));
-	if (p->new)
-		(void)yyjson_mut_obj_add_val(doc, item, "new", view_policy(doc, p->new));
-	return item;
-}
-
-static bool change_is_empty(const struct write *w, size_t i)
-{
-	const struct plan *p = &w->plan;
-
-	if (i < p->n_services)
-		return !p->services[i].old && !p->services[i].new;
-	i -= p->n_services;
-	return !p->policies[i].old && !p->policies[i].new;
 }
 
 static int change_write(struct write *w, size_t i)
 {
-	const struct plan *p = &w->plan;
 	_cleanup_free_ char *text = NULL;
+	struct object old, new;
 	yyjson_mut_doc *doc;
 	size_t length;
 
-	if (change_is_empty(w, i))
+	(void)plan_at(&w->plan, i, &old, &new);
+	if (!old.kind && !new.kind)
 		return 0;
 	doc = yyjson_mut_doc_new(NULL);
 	if (!doc)
 		return -ENOMEM;
-	yyjson_mut_doc_set_root(doc, i < p->n_services
-					     ? service_change(doc, &p->services[i])
-					     : policy_change(doc, &p->policies[i - p->n_services]));
+	yyjson_mut_doc_set_root(doc, change_view(doc, &old, &new));
 	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &length);
 	yyjson_mut_doc_free(doc);
 	if (!text)
@@ -155,7 +130,7 @@ static int write_step(struct stream *s)
 
 	if (!w->begun)
 		head_write(w);
-	if (w->show && w->next < w->plan.n_services + w->plan.n_policies)
+	if (w->show && w->next < plan_size(&w->plan))
 		return change_write(w, w->next++);
 	bytes_text(&s->out, w->show ? "]}\n" : "}\n");
 	return 1;
@@ -224,17 +199,13 @@ static void on_applied(void *arg, int result)
 
 static void plan_count(struct write *w)
 {
-	const struct plan *p = &w->plan;
+	for (size_t i = 0; i < plan_size(&w->plan); i++) {
+		struct object old, new;
 
-	for (size_t i = 0; i < p->n_services; i++) {
-		w->n_created += !p->services[i].old && p->services[i].new;
-		w->n_changed += p->services[i].old && p->services[i].new;
-		w->n_deleted += p->services[i].old && !p->services[i].new;
-	}
-	for (size_t i = 0; i < p->n_policies; i++) {
-		w->n_created += !p->policies[i].old && p->policies[i].new;
-		w->n_changed += p->policies[i].old && p->policies[i].new;
-		w->n_deleted += p->policies[i].old && !p->policies[i].new;
+		(void)plan_at(&w->plan, i, &old, &new);
+		w->n_created += !old.kind && new.kind;
+		w->n_changed += old.kind && new.kind;
+		w->n_deleted += old.kind && !new.kind;
 	}
 }
 
@@ -249,15 +220,8 @@ static void etag_fill(struct request *q, struct write *w, const struct wish *wis
 	uint64_t etag = 0;
 
 	w->generation = store_generation(store, wish->change.source);
-	if (o && o->kind == OBJECT_SERVICE) {
-		const struct service *s = store_find_service(store, q->params[0], q->params[1]);
-
-		etag = s ? s->etag : 0;
-	} else if (o) {
-		const struct policy *p = store_find_policy(store, q->params[0], q->params[1]);
-
-		etag = p ? p->etag : 0;
-	}
+	if (o)
+		etag = store_etag(store, o->kind, q->params[0], q->params[1]);
 	if (w->dry_run)
 		return;
 	if (etag)
@@ -413,9 +377,9 @@ static int name_check(struct request *q, const struct object *o, enum object_kin
 
 	if (o->kind != kind)
 		return answer_problem(q, 422, "a %s is expected at this path",
-				      kind == OBJECT_SERVICE ? "Service" : "TrafficPolicy");
-	namespace = kind == OBJECT_SERVICE ? o->service->namespace : o->policy->namespace;
-	name = kind == OBJECT_SERVICE ? o->service->name : o->policy->name;
+				      object_kind_name(kind));
+	namespace = object_namespace(o);
+	name = object_name(o);
 	if (strcmp(namespace, q->params[0]) == 0 && strcmp(name, q->params[1]) == 0)
 		return 0;
 	return answer_problem(q, 422, "the body names %s/%s, the path %s/%s", namespace, name,
@@ -426,17 +390,8 @@ static int name_check(struct request *q, const struct object *o, enum object_kin
 static const char *current_tag(struct request *q, enum object_kind kind, char text[static 24])
 {
 	const struct store *store = q->control->ops.store(q->control->ops.arg);
-	uint64_t etag = 0;
+	uint64_t etag = store_etag(store, kind, q->params[0], q->params[1]);
 
-	if (kind == OBJECT_SERVICE) {
-		const struct service *s = store_find_service(store, q->params[0], q->params[1]);
-
-		etag = s ? s->etag : 0;
-	} else {
-		const struct policy *p = store_find_policy(store, q->params[0], q->params[1]);
-
-		etag = p ? p->etag : 0;
-	}
 	(void)snprintf(text, 24, "%016llx", (unsigned long long)etag);
 	return etag ? text : NULL;
 }
@@ -487,9 +442,8 @@ static int object_delete(struct request *q, enum object_kind kind)
 		return source_refuse(q, source);
 	wish.current = current_tag(q, kind, tag);
 	if (!wish.current)
-		return answer_problem(q, 404, "there is no %s %s/%s",
-				      kind == OBJECT_SERVICE ? "service" : "policy", q->params[0],
-				      q->params[1]);
+		return answer_problem(q, 404, "there is no %s %s/%s", object_kind_noun(kind),
+				      q->params[0], q->params[1]);
 	wish.change = (struct change){.source = source, .deletes = &name, .n_deletes = 1};
 	return change_make(q, &wish);
 }
@@ -512,6 +466,16 @@ int write_policy(struct request *q)
 int write_policy_delete(struct request *q)
 {
 	return object_delete(q, OBJECT_POLICY);
+}
+
+int write_registration(struct request *q)
+{
+	return object_put(q, OBJECT_REGISTRATION);
+}
+
+int write_registration_delete(struct request *q)
+{
+	return object_delete(q, OBJECT_REGISTRATION);
 }
 
 static const char *generation_tag(struct request *q, char text[static 24])

@@ -12,14 +12,15 @@
 #include "ctl/output.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
+#include "model/codec.h"
 
 #define LINES_MAX 50 /* objects told one by one, unless -o wide asks for all */
 
 const char *change_noun(const char *kind)
 {
-	if (strcmp(kind, "Service") == 0)
-		return "service";
-	return strcmp(kind, "TrafficPolicy") == 0 ? "policy" : kind;
+	enum object_kind known = object_kind_find(kind);
+
+	return known ? object_kind_noun(known) : kind;
 }
 
 /* --- sentences ----------------------------------------------------------------------------------

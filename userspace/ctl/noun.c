@@ -10,14 +10,16 @@
 #include "ctl/print.h"
 #include "ctl/units.h"
 
-static const struct noun *const nouns[] = {&noun_service, &noun_endpoint, &noun_policy,
-					   &noun_source,  &noun_workload, &noun_flow};
+static const struct noun *const nouns[] = {&noun_service,     &noun_endpoint, &noun_policy,
+					   &noun_source,      &noun_workload, &noun_flow,
+					   &noun_registration};
 
-const char *const noun_words[] = {"services",  "endpoints", "policies", "sources",
-				  "workloads", "flows",     NULL};
-const char *const noun_spellings[] = {"services", "service", "endpoints", "endpoint",  "policies",
-				      "policy",   "sources", "source",    "workloads", "workload",
-				      "flows",    "flow",    "backends",  NULL};
+const char *const noun_words[] = {"services",  "endpoints", "policies",      "sources",
+				  "workloads", "flows",     "registrations", NULL};
+const char *const noun_spellings[] = {"services",  "service",       "endpoints",    "endpoint",
+				      "policies",  "policy",        "sources",      "source",
+				      "workloads", "workload",      "flows",        "flow",
+				      "backends",  "registrations", "registration", NULL};
 
 static bool has_word(const char *words, const char *word)
 {

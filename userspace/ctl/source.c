@@ -19,12 +19,8 @@
 /* "service shop/payments" of a manifest's object. */
 static const char *format_subject(const struct object *o, char buf[static SUBJECT_TEXT])
 {
-	bool is_service = o->kind == OBJECT_SERVICE;
-
-	(void)snprintf(buf, SUBJECT_TEXT, "%s %s/%s",
-		       change_noun(is_service ? "Service" : "TrafficPolicy"),
-		       is_service ? o->service->namespace : o->policy->namespace,
-		       is_service ? o->service->name : o->policy->name);
+	(void)snprintf(buf, SUBJECT_TEXT, "%s %s/%s", object_kind_noun(o->kind),
+		       object_namespace(o), object_name(o));
 	return buf;
 }
 

@@ -19,13 +19,17 @@ struct named {
 	const char *noun, *path, *kind, *namespace, *name;
 };
 
+static const struct noun *noun_of(enum object_kind kind)
+{
+	return kind == OBJECT_SERVICE  ? &noun_service
+	       : kind == OBJECT_POLICY ? &noun_policy
+				       : &noun_registration;
+}
+
 static struct named name_of(const struct object *o)
 {
-	if (o->kind == OBJECT_SERVICE)
-		return (struct named){"service", noun_service.path, "Service",
-				      o->service->namespace, o->service->name};
-	return (struct named){"policy", noun_policy.path, "TrafficPolicy", o->policy->namespace,
-			      o->policy->name};
+	return (struct named){object_kind_noun(o->kind), noun_of(o->kind)->path,
+			      object_kind_name(o->kind), object_namespace(o), object_name(o)};
 }
 
 /* 1 or 0; < 0: told. */

@@ -52,8 +52,10 @@ static void explain_full(const struct publish *p, struct problems *problems, int
 
 static void log_change(const struct control_caller *caller, const struct plan *plan)
 {
-	log_info("source %s: %zu services and %zu policies changed by uid %u pid %d", plan->source,
-		 plan->n_services, plan->n_policies, caller->uid, caller->pid);
+	log_info("source %s: %zu services, %zu policies and %zu registrations changed by uid %u "
+		 "pid %d",
+		 plan->source, plan->n_services, plan->n_policies, plan->n_registrations,
+		 caller->uid, caller->pid);
 }
 
 static void tell_change(struct daemon *d, const struct plan *plan)
@@ -71,6 +73,26 @@ static void tell_change(struct daemon *d, const struct plan *plan)
 				     !plan->services[i].new  ? "service.removed"
 				     : plan->services[i].old ? "service.changed"
 							     : "service.added",
+				     name, text);
+	}
+}
+
+/* One note for each, which makes who registers look at once. */
+static void tell_registrations(struct daemon *d, const struct plan *plan)
+{
+	char name[2 * 64 + 2], text[2 * LIMIT_LABEL_VALUE];
+
+	for (size_t i = 0; i < plan->n_registrations && i < 100; i++) {
+		const struct plan_registration *p = &plan->registrations[i];
+		const struct registration *r = p->new ?: p->old;
+
+		(void)snprintf(name, sizeof(name), "%s/%s", r->namespace, r->name);
+		(void)snprintf(text, sizeof(text), "by source %.64s: %s, port %u, in registry %s",
+			       r->source, r->service, r->port, r->registry);
+		control_publish_note(d->control,
+				     !p->new  ? "registration.removed"
+				     : p->old ? "registration.changed"
+					      : "registration.added",
 				     name, text);
 	}
 }
@@ -98,9 +120,10 @@ static int op_apply(void *arg, const struct control_order *order, struct problem
 	interfaces_refresh(d);
 	if (removed)
 		watch_sweep_soon(d);
-	if (ret_plan->n_services + ret_plan->n_policies) {
+	if (plan_size(ret_plan)) {
 		log_change(order->caller, ret_plan);
 		tell_change(d, ret_plan);
+		tell_registrations(d, ret_plan);
 	}
 	if (!strcmp(change->source, DURABLE_SOURCE)) {
 		persist_change(&d->persist, change->source, order->applied, order->applied_arg);

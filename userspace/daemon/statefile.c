@@ -48,6 +48,20 @@ static int take_policies(struct statefile *f, const struct store *store)
 	return 0;
 }
 
+static int take_registrations(struct statefile *f, const struct store *store)
+{
+	size_t n;
+	struct registration *const *all = store_registrations(store, &n);
+
+	f->registrations = calloc(n + 1, sizeof(struct registration *));
+	if (!f->registrations)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(all[i]->source, f->source))
+			f->registrations[f->n_registrations++] = registration_ref(all[i]);
+	return 0;
+}
+
 int statefile_take(struct statefile *f, const struct store *store, const char *source)
 {
 	int r;
@@ -57,7 +71,9 @@ int statefile_take(struct statefile *f, const struct store *store, const char *s
 	if (!f->source)
 		return -ENOMEM;
 	r = take_services(f, store);
-	return r < 0 ? r : take_policies(f, store);
+	if (r >= 0)
+		r = take_policies(f, store);
+	return r < 0 ? r : take_registrations(f, store);
 }
 
 void statefile_done(struct statefile *f)
@@ -66,8 +82,11 @@ void statefile_done(struct statefile *f)
 		service_unref(f->services[i]);
 	for (size_t i = 0; i < f->n_policies; i++)
 		policy_unref(f->policies[i]);
+	for (size_t i = 0; i < f->n_registrations; i++)
+		registration_unref(f->registrations[i]);
 	free(f->services);
 	free(f->policies);
+	free(f->registrations);
 	free(f->source);
 	*f = (struct statefile){};
 }
@@ -94,6 +113,11 @@ static char *file_name(const char *source)
 	return name;
 }
 
+static size_t count(const struct statefile *f)
+{
+	return f->n_services + f->n_policies + f->n_registrations;
+}
+
 static char *encode(const struct statefile *f, size_t *ret_length)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
@@ -114,7 +138,10 @@ static char *encode(const struct statefile *f, size_t *ret_length)
 		(void)yyjson_mut_arr_append(items, codec_encode_policy(doc, f->policies[i]));
 	for (size_t i = 0; i < f->n_services; i++)
 		(void)yyjson_mut_arr_append(items, codec_encode_service(doc, f->services[i]));
-	if (yyjson_mut_arr_size(items) == f->n_policies + f->n_services)
+	for (size_t i = 0; i < f->n_registrations; i++)
+		(void)yyjson_mut_arr_append(items,
+					    codec_encode_registration(doc, f->registrations[i]));
+	if (yyjson_mut_arr_size(items) == count(f))
 		text = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY, ret_length);
 	yyjson_mut_doc_free(doc);
 	return text;
@@ -141,7 +168,7 @@ int statefile_write(const struct statefile *f, const char *folder)
 		return -errno;
 	if (!name)
 		return -ENOMEM;
-	if (f->n_services + f->n_policies) {
+	if (count(f)) {
 		text = encode(f, &length);
 		if (!text)
 			return -ENOMEM;

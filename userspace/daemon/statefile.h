@@ -18,6 +18,8 @@ struct statefile {
 	size_t n_services;
 	struct policy **policies;
 	size_t n_policies;
+	struct registration **registrations;
+	size_t n_registrations;
 };
 
 int statefile_take(struct statefile *f, const struct store *store, const char *source);

@@ -109,7 +109,8 @@ static int add_object(struct parse *p, const struct yaml_node *root)
 /* What "get -o yaml" prints for several objects: their list stands for its items. */
 static const struct yaml_node *find_items(const struct yaml_node *root)
 {
-	static const char *const kinds[] = {"List", "ServiceList", "TrafficPolicyList"};
+	static const char *const kinds[] = {"List", "ServiceList", "TrafficPolicyList",
+					    "RegistrationList"};
 	const struct yaml_node *items = yaml_find(root, "/items");
 	const char *kind = yyjson_mut_get_str(yyjson_mut_obj_get(root->value, "kind"));
 
@@ -160,11 +161,8 @@ static int check_doubles(struct parse *p)
 		return -ENOMEM;
 	for (size_t i = 0; i < p->m.n; i++) {
 		const struct object *o = &p->m.objects[i];
-		bool service = o->kind == OBJECT_SERVICE;
 
-		all[i] = (struct named){o->kind,
-					service ? o->service->namespace : o->policy->namespace,
-					service ? o->service->name : o->policy->name, p->places[i]};
+		all[i] = (struct named){o->kind, object_namespace(o), object_name(o), p->places[i]};
 	}
 	qsort(all, p->m.n, sizeof(*all), compare_named);
 	for (size_t i = 1; i < p->m.n; i++) {
@@ -173,8 +171,7 @@ static int check_doubles(struct parse *p)
 		if (a->kind == b->kind && !strcmp(a->namespace, b->namespace) &&
 		    !strcmp(a->name, b->name))
 			error_add(&p->errors, b->place, "%s %s/%s is declared already, at line %zu",
-				  a->kind == OBJECT_SERVICE ? "service" : "policy", a->namespace,
-				  a->name, a->place.line);
+				  object_kind_noun(a->kind), a->namespace, a->name, a->place.line);
 	}
 	return 0;
 }

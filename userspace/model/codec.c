@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See codec.h. Before: a manifest, a request or a state file became JSON. After: the store. What
- * all kinds share is here, the kinds themselves are in codec_service.c and codec_policy.c. Never
- * asks what else exists: that is the store's.
+ * all kinds share is here, the kinds themselves are in codec_service.c, codec_policy.c and
+ * codec_registration.c. Never asks what else exists: that is the store's.
  */
 #include "model/codec.h"
 
@@ -57,33 +57,32 @@ static int read_label(struct codec *c, const struct json_at *at, yyjson_val *val
 	return 0;
 }
 
-static int read_labels(struct codec *c, const struct json_at *up, yyjson_val *json,
-		       struct codec_metadata *ret)
+int codec_read_labels(struct codec *c, const struct json_at *at, yyjson_val *json,
+		      struct codec_labels *ret)
 {
-	struct json_at at = codec_at_key(up, "labels");
 	yyjson_val *key, *value;
 	size_t i, n;
 	int r = 0;
 
 	if (!yyjson_is_obj(json))
-		return codec_refuse(c, &at, "labels must be a mapping, not %s",
+		return codec_refuse(c, at, "%s must be a mapping, not %s", at->key,
 				    codec_type_name(json));
 	if (yyjson_obj_size(json) > LIMIT_LABELS)
-		return codec_refuse(c, &at, "%zu labels; at most %d are allowed",
+		return codec_refuse(c, at, "%zu labels; at most %d are allowed",
 				    yyjson_obj_size(json), LIMIT_LABELS);
 	yyjson_obj_foreach (json, i, n, key, value) {
 		struct json_at here = {
-			.up = &at, .key = yyjson_get_str(key), .length = yyjson_get_len(key)};
+			.up = at, .key = yyjson_get_str(key), .length = yyjson_get_len(key)};
 
-		if (read_label(c, &here, value, &ret->labels[ret->n_labels]) < 0)
+		if (read_label(c, &here, value, &ret->items[ret->n]) < 0)
 			r = -EINVAL;
 		else
-			ret->n_labels++;
+			ret->n++;
 	}
-	qsort(ret->labels, ret->n_labels, sizeof(*ret->labels), compare_labels);
-	for (i = 1; i < ret->n_labels; i++)
-		if (!strcmp(ret->labels[i - 1].key, ret->labels[i].key)) {
-			struct json_at here = codec_at_key(&at, ret->labels[i].key);
+	qsort(ret->items, ret->n, sizeof(*ret->items), compare_labels);
+	for (i = 1; i < ret->n; i++)
+		if (!strcmp(ret->items[i - 1].key, ret->items[i].key)) {
+			struct json_at here = codec_at_key(at, ret->items[i].key);
 
 			r = codec_refuse_key(c, &here, "label \"%s\" is given twice", here.key);
 		}
@@ -102,7 +101,7 @@ static int read_metadata(struct codec *c, const struct json_at *up, yyjson_val *
 
 	ret->namespace = "default";
 	ret->name = NULL;
-	ret->n_labels = 0;
+	ret->labels.n = 0;
 	here = codec_at_key(&at, "name");
 	if (values[0] && codec_read_name(c, &here, values[0], &ret->name) < 0)
 		r = -EINVAL;
@@ -111,15 +110,54 @@ static int read_metadata(struct codec *c, const struct json_at *up, yyjson_val *
 	here = codec_at_key(&at, "namespace");
 	if (values[1] && codec_read_name(c, &here, values[1], &ret->namespace) < 0)
 		r = -EINVAL;
-	if (values[2] && read_labels(c, &at, values[2], ret) < 0)
+	here = codec_at_key(&at, "labels");
+	if (values[2] && codec_read_labels(c, &here, values[2], &ret->labels) < 0)
 		r = -EINVAL;
 	return r;
 }
 
 /* --- objects ------------------------------------------------------------------------------ */
 
-static const char *const kinds[] = {
-	[OBJECT_SERVICE] = "Service", [OBJECT_POLICY] = "TrafficPolicy"};
+static const char *const kinds[] = {[OBJECT_SERVICE] = "Service",
+				    [OBJECT_POLICY] = "TrafficPolicy",
+				    [OBJECT_REGISTRATION] = "Registration"};
+#define KINDS_TEXT "Service, TrafficPolicy or Registration"
+
+const char *object_kind_name(enum object_kind kind)
+{
+	return kind > OBJECT_NONE && kind < ARRAY_SIZE(kinds) ? kinds[kind] : "";
+}
+
+const char *object_kind_noun(enum object_kind kind)
+{
+	static const char *const nouns[] = {[OBJECT_SERVICE] = "service",
+					    [OBJECT_POLICY] = "policy",
+					    [OBJECT_REGISTRATION] = "registration"};
+
+	return kind > OBJECT_NONE && kind < ARRAY_SIZE(nouns) ? nouns[kind] : "";
+}
+
+enum object_kind object_kind_find(const char *name)
+{
+	for (size_t i = OBJECT_SERVICE; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(name, kinds[i]))
+			return (enum object_kind)i;
+	return OBJECT_NONE;
+}
+
+const char *object_namespace(const struct object *o)
+{
+	return o->kind == OBJECT_SERVICE  ? o->service->namespace
+	       : o->kind == OBJECT_POLICY ? o->policy->namespace
+					  : o->registration->namespace;
+}
+
+const char *object_name(const struct object *o)
+{
+	return o->kind == OBJECT_SERVICE  ? o->service->name
+	       : o->kind == OBJECT_POLICY ? o->policy->name
+					  : o->registration->name;
+}
 
 static int read_version(struct codec *c, const struct json_at *root, yyjson_val *json)
 {
@@ -146,21 +184,17 @@ static int read_kind(struct codec *c, const struct json_at *root, yyjson_val *js
 	const char *text, *meant;
 
 	if (!json)
-		return codec_refuse(c, root,
-				    "kind is missing; Service or TrafficPolicy is expected");
+		return codec_refuse(c, root, "kind is missing; " KINDS_TEXT " is expected");
 	if (codec_read_text(c, &at, json, LIMIT_NAME, &text) < 0)
 		return -EINVAL;
-	for (size_t i = OBJECT_SERVICE; i < ARRAY_SIZE(kinds); i++)
-		if (!strcmp(text, kinds[i])) {
-			*ret = (enum object_kind)i;
-			return 0;
-		}
+	*ret = object_kind_find(text);
+	if (*ret)
+		return 0;
 	meant = text_suggest(text, kinds, ARRAY_SIZE(kinds));
 	if (meant)
 		return codec_refuse(c, &at, "kind \"%s\" is not known; did you mean \"%s\"?", text,
 				    meant);
-	return codec_refuse(c, &at,
-			    "kind \"%s\" is not known; Service or TrafficPolicy is expected", text);
+	return codec_refuse(c, &at, "kind \"%s\" is not known; " KINDS_TEXT " is expected", text);
 }
 
 static int read_spec(struct codec *c, const struct json_at *root, yyjson_val *spec,
@@ -172,7 +206,9 @@ static int read_spec(struct codec *c, const struct json_at *root, yyjson_val *sp
 		return codec_refuse(c, root, "spec is missing");
 	if (ret->kind == OBJECT_SERVICE)
 		return codec_service_decode(c, &at, spec, metadata, &ret->service);
-	return codec_policy_decode(c, &at, spec, metadata, &ret->policy);
+	if (ret->kind == OBJECT_POLICY)
+		return codec_policy_decode(c, &at, spec, metadata, &ret->policy);
+	return codec_registration_decode(c, &at, spec, metadata, &ret->registration);
 }
 
 static int read_object(struct codec *c, const struct json_at *root, yyjson_val *json,
@@ -221,6 +257,7 @@ void object_done(struct object *o)
 {
 	o->service = service_unref(o->service);
 	o->policy = policy_unref(o->policy);
+	o->registration = registration_unref(o->registration);
 	o->kind = OBJECT_NONE;
 }
 

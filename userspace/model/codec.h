@@ -9,6 +9,7 @@
 #include <yyjson.h>
 
 #include "model/problem.h"
+#include "model/registration.h"
 #include "model/service.h"
 
 #define CODEC_API_VERSION "sinew/v1"
@@ -19,13 +20,22 @@ bool codec_is_source(const char *text);
 
 /* One object of any kind, as in a manifest document. */
 struct object {
-	enum object_kind { OBJECT_NONE, OBJECT_SERVICE, OBJECT_POLICY } kind;
+	enum object_kind { OBJECT_NONE, OBJECT_SERVICE, OBJECT_POLICY, OBJECT_REGISTRATION } kind;
 	struct service *service; /* owned, when kind says so */
 	struct policy *policy;
+	struct registration *registration;
 };
 
+/* "TrafficPolicy" as manifests have it, and "policy" as sentences do. */
+const char *object_kind_name(enum object_kind kind);
+const char *object_kind_noun(enum object_kind kind);
+/* OBJECT_NONE: there is no kind of that name. */
+enum object_kind object_kind_find(const char *name);
+const char *object_namespace(const struct object *o);
+const char *object_name(const struct object *o);
+
 /*
- * Decodes {"apiVersion": "sinew/v1", "kind": "Service"|"TrafficPolicy", ...}. `pointer` is the
+ * Decodes {"apiVersion": "sinew/v1", "kind": "Service", ...}. `pointer` is the
  * prefix for problems ("" or "/items/3"). `source` becomes the object's source. 0; -EINVAL with at
  * least one problem added; -ENOMEM.
  */
@@ -54,6 +64,9 @@ struct object *object_free_list(struct object *objects, size_t n); /* returns NU
  */
 yyjson_mut_val *codec_encode_service(yyjson_mut_doc *doc, const struct service *s);
 yyjson_mut_val *codec_encode_policy(yyjson_mut_doc *doc, const struct policy *p);
+yyjson_mut_val *codec_encode_registration(yyjson_mut_doc *doc, const struct registration *r);
+/* Any of them. */
+yyjson_mut_val *codec_encode_object(yyjson_mut_doc *doc, const struct object *o);
 /* Only the "spec" with the keys that are wanted, as bits 1 << enum policy_key: policy->given is
  * what was written, POLICY_EVERY_KEY what is in force. */
 #define POLICY_EVERY_KEY ((1ull << POLICY_KEYS) - 1)

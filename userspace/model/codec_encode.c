@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#include "base/text.h"
 #include "model/address.h"
 #include "model/codec.h"
 
@@ -177,6 +178,65 @@ yyjson_mut_val *codec_encode_service(yyjson_mut_doc *doc, const struct service *
 	put_text(&e, spec, "policy", s->policy);
 	put(&e, root, "spec", spec);
 	return e.failed ? NULL : root;
+}
+
+static yyjson_mut_val *workload_value(struct encoder *e, const struct registration *r)
+{
+	yyjson_mut_val *workload = yyjson_mut_obj(e->doc), *labels = yyjson_mut_obj(e->doc);
+
+	if (r->by == REGISTRATION_BY_UNIT)
+		put_text(e, workload, "unit", r->workload);
+	else if (r->by == REGISTRATION_BY_CGROUP)
+		put_text(e, workload, "cgroup", r->workload);
+	for (size_t i = 0; i < r->n_containers; i++)
+		put_text(e, labels, r->containers[i].key, r->containers[i].value);
+	if (r->by == REGISTRATION_BY_CONTAINER)
+		put(e, workload, "container", labels);
+	return workload;
+}
+
+static void put_particulars(struct encoder *e, yyjson_mut_val *spec, const struct registration *r)
+{
+	yyjson_mut_val *tags = yyjson_mut_arr(e->doc), *meta = yyjson_mut_obj(e->doc);
+	char ttl[TEXT_DURATION];
+
+	put(e, spec, "ttl", yyjson_mut_strcpy(e->doc, text_format_duration(r->ttl_ms, ttl)));
+	for (size_t i = 0; i < r->n_tags; i++)
+		append(e, tags, yyjson_mut_str(e->doc, r->tags[i]));
+	if (r->n_tags)
+		put(e, spec, "tags", tags);
+	for (size_t i = 0; i < r->n_meta; i++)
+		put_text(e, meta, r->meta[i].key, r->meta[i].value);
+	if (r->n_meta)
+		put(e, spec, "meta", meta);
+}
+
+yyjson_mut_val *codec_encode_registration(yyjson_mut_doc *doc, const struct registration *r)
+{
+	struct encoder e = {.doc = doc};
+	yyjson_mut_val *root = begin(&e, "Registration", r->namespace, r->name);
+	yyjson_mut_val *spec = yyjson_mut_obj(doc);
+
+	put_labels(&e, yyjson_mut_obj_get(root, "metadata"), r->labels, r->n_labels);
+	put_text(&e, spec, "service", r->service);
+	put_text(&e, spec, "registry", r->registry);
+	put(&e, spec, "workload", workload_value(&e, r));
+	put_number(&e, spec, "port", r->port);
+	put_text(&e, spec, "protocol", "tcp");
+	if (r->has_address)
+		put(&e, spec, "address", address_value(&e, &r->address));
+	put_particulars(&e, spec, r);
+	put(&e, root, "spec", spec);
+	return e.failed ? NULL : root;
+}
+
+yyjson_mut_val *codec_encode_object(yyjson_mut_doc *doc, const struct object *o)
+{
+	if (o->kind == OBJECT_SERVICE)
+		return codec_encode_service(doc, o->service);
+	if (o->kind == OBJECT_POLICY)
+		return codec_encode_policy(doc, o->policy);
+	return codec_encode_registration(doc, o->registration);
 }
 
 yyjson_mut_val *codec_encode_policy(yyjson_mut_doc *doc, const struct policy *p)

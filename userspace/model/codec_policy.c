@@ -239,8 +239,8 @@ int codec_policy_decode(struct codec *c, const struct json_at *at, yyjson_val *s
 	struct policy p = {.namespace = (char *)metadata->namespace,
 			   .name = (char *)metadata->name,
 			   .source = (char *)c->source,
-			   .labels = metadata->labels,
-			   .n_labels = metadata->n_labels};
+			   .labels = metadata->labels.items,
+			   .n_labels = metadata->labels.n};
 	struct reading d = {.c = c, .p = &p};
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int r;

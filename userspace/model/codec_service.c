@@ -233,8 +233,8 @@ int codec_service_decode(struct codec *c, const struct json_at *at, yyjson_val *
 	struct codec_service d = {.s = {.namespace = (char *)metadata->namespace,
 					.name = (char *)metadata->name,
 					.source = (char *)c->source,
-					.labels = metadata->labels,
-					.n_labels = metadata->n_labels,
+					.labels = metadata->labels.items,
+					.n_labels = metadata->labels.n,
 					.ports = ports}};
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int r = codec_read_members(c, at, spec, &shape, values), bad = r;

@@ -20,10 +20,13 @@ struct store_name store_shelf_name(enum object_kind kind, const void *item)
 {
 	const struct service *s = item;
 	const struct policy *p = item;
+	const struct registration *r = item;
 
 	if (kind == OBJECT_SERVICE)
 		return (struct store_name){s->namespace, s->name, s->source};
-	return (struct store_name){p->namespace, p->name, p->source};
+	if (kind == OBJECT_POLICY)
+		return (struct store_name){p->namespace, p->name, p->source};
+	return (struct store_name){r->namespace, r->name, r->source};
 }
 
 int store_shelf_compare(const struct store_name *a, const struct store_name *b)
@@ -85,28 +88,32 @@ int store_shelf_reserve(struct shelf *s, size_t n)
 	return 0;
 }
 
-static void item_unref(enum object_kind kind, void *item)
+void store_shelf_unref(enum object_kind kind, void *item)
 {
 	if (kind == OBJECT_SERVICE)
 		(void)service_unref(item);
-	else
+	else if (kind == OBJECT_POLICY)
 		(void)policy_unref(item);
+	else
+		(void)registration_unref(item);
 }
 
-static void *item_ref(enum object_kind kind, void *item)
+void *store_shelf_ref(enum object_kind kind, void *item)
 {
-	return kind == OBJECT_SERVICE ? (void *)service_ref(item) : (void *)policy_ref(item);
+	return kind == OBJECT_SERVICE  ? (void *)service_ref(item)
+	       : kind == OBJECT_POLICY ? (void *)policy_ref(item)
+				       : (void *)registration_ref(item);
 }
 
 static void shelf_done(struct shelf *s)
 {
 	for (size_t i = 0; i < s->n; i++)
-		item_unref(s->kind, s->items[i]);
+		store_shelf_unref(s->kind, s->items[i]);
 	free(s->items);
 	free(s->spare);
 }
 
-/* One change of a plan, of either kind. */
+/* One change of a plan, of any kind. */
 struct swap {
 	void *old, *new;
 };
@@ -115,7 +122,9 @@ static struct swap plan_swap(const struct shelf *s, const struct plan *p, size_t
 {
 	if (s->kind == OBJECT_SERVICE)
 		return (struct swap){p->services[i].old, p->services[i].new};
-	return (struct swap){p->policies[i].old, p->policies[i].new};
+	if (s->kind == OBJECT_POLICY)
+		return (struct swap){p->policies[i].old, p->policies[i].new};
+	return (struct swap){p->registrations[i].old, p->registrations[i].new};
 }
 
 /* Runs of untouched items are copied whole between the places where the plan changes something. */
@@ -135,9 +144,9 @@ static void shelf_apply(struct shelf *s, const struct plan *p, size_t n_swaps)
 		to += at - from;
 		from = at + found;
 		if (found)
-			item_unref(s->kind, s->items[at]);
+			store_shelf_unref(s->kind, s->items[at]);
 		if (swap.new)
-			s->spare[to++] = item_ref(s->kind, swap.new);
+			s->spare[to++] = store_shelf_ref(s->kind, swap.new);
 	}
 	memcpy(s->spare + to, s->items + from, (s->n - from) * sizeof(*s->items));
 	items = s->items;
@@ -163,7 +172,8 @@ static size_t find_empty(const struct store *s)
 	size_t i;
 
 	for (i = 0; i < s->n_sources; i++)
-		if (!s->sources[i].n_services && !s->sources[i].n_policies)
+		if (!s->sources[i].n_services && !s->sources[i].n_policies &&
+		    !s->sources[i].n_registrations)
 			break;
 	return i;
 }
@@ -254,6 +264,10 @@ static void update_source(struct source *source, const struct plan *p)
 		source->n_policies += !!p->policies[i].new;
 		source->n_policies -= !!p->policies[i].old;
 	}
+	for (size_t i = 0; i < p->n_registrations; i++) {
+		source->n_registrations += !!p->registrations[i].new;
+		source->n_registrations -= !!p->registrations[i].old;
+	}
 	source->generation++;
 	if (p->changed_ms)
 		source->changed_ms = p->changed_ms;
@@ -264,7 +278,7 @@ void store_commit(struct store *s, struct plan *plan)
 	struct source *source;
 
 	assert(plan->serial == s->serial);
-	if (!plan->n_services && !plan->n_policies)
+	if (!plan_size(plan))
 		return;
 	source = store_add_source(s, plan->source);
 	assert(source);
@@ -274,6 +288,8 @@ void store_commit(struct store *s, struct plan *plan)
 		shelf_apply(&s->services, plan, plan->n_services);
 	if (plan->n_policies)
 		shelf_apply(&s->policies, plan, plan->n_policies);
+	if (plan->n_registrations)
+		shelf_apply(&s->registrations, plan, plan->n_registrations);
 	update_source(source, plan);
 	s->serial++;
 }
@@ -288,10 +304,53 @@ void plan_done(struct plan *p)
 		(void)policy_unref(p->policies[i].old);
 		(void)policy_unref(p->policies[i].new);
 	}
+	for (size_t i = 0; i < p->n_registrations; i++) {
+		(void)registration_unref(p->registrations[i].old);
+		(void)registration_unref(p->registrations[i].new);
+	}
 	free(p->services);
 	free(p->policies);
+	free(p->registrations);
 	free(p->source);
 	*p = (struct plan){};
+}
+
+size_t plan_size(const struct plan *p)
+{
+	return p->n_services + p->n_policies + p->n_registrations;
+}
+
+static struct object object_of(enum object_kind kind, void *item)
+{
+	struct object o = {.kind = item ? kind : OBJECT_NONE};
+
+	if (kind == OBJECT_SERVICE)
+		o.service = item;
+	else if (kind == OBJECT_POLICY)
+		o.policy = item;
+	else
+		o.registration = item;
+	return o;
+}
+
+enum object_kind plan_at(const struct plan *p, size_t i, struct object *ret_old,
+			 struct object *ret_new)
+{
+	struct shelf of = {.kind = OBJECT_SERVICE};
+	struct swap swap;
+
+	if (i >= p->n_services) {
+		i -= p->n_services;
+		of.kind = OBJECT_POLICY;
+		if (i >= p->n_policies) {
+			i -= p->n_policies;
+			of.kind = OBJECT_REGISTRATION;
+		}
+	}
+	swap = plan_swap(&of, p, i);
+	*ret_old = object_of(of.kind, swap.old);
+	*ret_new = object_of(of.kind, swap.new);
+	return of.kind;
 }
 
 /* --- looking up --------------------------------------------------------------------------- */
@@ -313,6 +372,31 @@ struct service *store_find_service(const struct store *s, const char *namespace,
 struct policy *store_find_policy(const struct store *s, const char *namespace, const char *name)
 {
 	return find_item(&s->policies, namespace, name);
+}
+
+struct registration *store_find_registration(const struct store *s, const char *namespace,
+					     const char *name)
+{
+	return find_item(&s->registrations, namespace, name);
+}
+
+uint64_t store_etag(const struct store *s, enum object_kind kind, const char *namespace,
+		    const char *name)
+{
+	const struct registration *registration;
+	const struct service *service;
+	const struct policy *policy;
+
+	if (kind == OBJECT_SERVICE) {
+		service = store_find_service(s, namespace, name);
+		return service ? service->etag : 0;
+	}
+	if (kind == OBJECT_POLICY) {
+		policy = store_find_policy(s, namespace, name);
+		return policy ? policy->etag : 0;
+	}
+	registration = store_find_registration(s, namespace, name);
+	return registration ? registration->etag : 0;
 }
 
 struct service *store_find_frontend(const struct store *s, const struct sn_frontend *f,
@@ -346,6 +430,12 @@ struct policy *const *store_policies(const struct store *s, size_t *ret_n)
 	return (struct policy *const *)s->policies.items;
 }
 
+struct registration *const *store_registrations(const struct store *s, size_t *ret_n)
+{
+	*ret_n = s->registrations.n;
+	return (struct registration *const *)s->registrations.items;
+}
+
 /* --- life --------------------------------------------------------------------------------- */
 
 int store_new(const struct store_config *config, struct store **ret)
@@ -357,6 +447,7 @@ int store_new(const struct store_config *config, struct store **ret)
 	s->config = *config;
 	s->services.kind = OBJECT_SERVICE;
 	s->policies.kind = OBJECT_POLICY;
+	s->registrations.kind = OBJECT_REGISTRATION;
 	s->serial = 1;
 	/* Where it lies in memory is not for strangers to know; nothing but speed depends on it. */
 	s->claims.seed = (uintptr_t)s;
@@ -376,6 +467,7 @@ struct store *store_free(struct store *s)
 		return NULL;
 	shelf_done(&s->services);
 	shelf_done(&s->policies);
+	shelf_done(&s->registrations);
 	claims_done(&s->claims);
 	free(s->allowed);
 	free(s);

@@ -49,12 +49,17 @@ struct plan_service {
 struct plan_policy {
 	struct policy *old, *new;
 };
+struct plan_registration {
+	struct registration *old, *new;
+};
 struct plan {
 	char *source;
 	struct plan_service *services;
 	size_t n_services;
 	struct plan_policy *policies;
 	size_t n_policies;
+	struct plan_registration *registrations;
+	size_t n_registrations;
 	size_t n_unchanged;
 	uint64_t
 		changed_ms; /* CLOCK_REALTIME, for struct source; set by the caller before commit */
@@ -79,12 +84,22 @@ DEFINE_CLEANUP(struct store *, store_free);
 int store_plan(struct store *s, const struct change *change, struct problems *problems,
 	       struct plan *ret);
 void plan_done(struct plan *p);
+/* How many objects it changes, of any kind. */
+size_t plan_size(const struct plan *p);
+/* The i-th of them: old and new are borrowed, and of OBJECT_NONE where there is none. */
+enum object_kind plan_at(const struct plan *p, size_t i, struct object *ret_old,
+			 struct object *ret_new);
 /* Moves the plan's new objects into the store; raises the source's generation if anything changed.
  */
 void store_commit(struct store *s, struct plan *plan);
 
 struct service *store_find_service(const struct store *s, const char *namespace, const char *name);
 struct policy *store_find_policy(const struct store *s, const char *namespace, const char *name);
+struct registration *store_find_registration(const struct store *s, const char *namespace,
+					     const char *name);
+/* The entity tag of an object; 0: there is none of that name. */
+uint64_t store_etag(const struct store *s, enum object_kind kind, const char *namespace,
+		    const char *name);
 /* The service that owns (addr, port or any, proto), and which of its ports; NULL: nobody. */
 struct service *store_find_frontend(const struct store *s, const struct sn_frontend *f,
 				    size_t *ret_port);
@@ -92,11 +107,12 @@ struct service *store_find_frontend(const struct store *s, const struct sn_front
 /* Sorted by namespace, name. The array is owned by the store and valid until the next commit. */
 struct service *const *store_services(const struct store *s, size_t *ret_n);
 struct policy *const *store_policies(const struct store *s, size_t *ret_n);
+struct registration *const *store_registrations(const struct store *s, size_t *ret_n);
 
 struct source {
 	const char *name;
 	uint64_t generation; /* +1 for each commit that changed something; the ETag of the source */
-	size_t n_services, n_policies;
+	size_t n_services, n_policies, n_registrations;
 	uint64_t changed_ms; /* CLOCK_REALTIME of the last commit that said so; 0: unknown */
 };
 const struct source *store_sources(const struct store *s, size_t *ret_n);

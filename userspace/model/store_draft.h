@@ -43,7 +43,7 @@ struct planner {
 	struct store *store;
 	const struct change *change;
 	struct problems *problems;
-	struct drafts services, policies;
+	struct drafts services, policies, registrations;
 	size_t n_unchanged;
 	bool released; /* the claims of old services are taken back for the time of planning */
 	int error;     /* the first one */

@@ -14,14 +14,16 @@
 #include "base/text.h"
 #include "model/store_draft.h"
 
-static const char *kind_name(enum object_kind kind)
+static bool is_among(const struct drafts *drafts, const struct draft *d)
 {
-	return kind == OBJECT_SERVICE ? "service" : "policy";
+	return d >= drafts->items && d < drafts->items + drafts->n;
 }
 
-static bool is_service(const struct planner *p, const struct draft *d)
+static enum object_kind kind_of(const struct planner *p, const struct draft *d)
 {
-	return d >= p->services.items && d < p->services.items + p->services.n;
+	return is_among(&p->services, d)   ? OBJECT_SERVICE
+	       : is_among(&p->policies, d) ? OBJECT_POLICY
+					   : OBJECT_REGISTRATION;
 }
 
 void store_plan_refuse(struct planner *p, struct draft *d, int error, const char *format, ...)
@@ -32,9 +34,8 @@ void store_plan_refuse(struct planner *p, struct draft *d, int error, const char
 	va_start(ap, format);
 	(void)vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
-	problem_add(p->problems, "", "%s %s/%s: %s",
-		    kind_name(is_service(p, d) ? OBJECT_SERVICE : OBJECT_POLICY), d->name.namespace,
-		    d->name.name, message);
+	problem_add(p->problems, "", "%s %s/%s: %s", object_kind_noun(kind_of(p, d)),
+		    d->name.namespace, d->name.name, message);
 	d->bad = true;
 	if (p->error >= 0)
 		p->error = error;
@@ -86,6 +87,13 @@ static int compare_wishes(const void *a, const void *b)
 				   &((const struct wish *)b)->name);
 }
 
+static const void *item_of(const struct object *o)
+{
+	return o->kind == OBJECT_SERVICE  ? (const void *)o->service
+	       : o->kind == OBJECT_POLICY ? (const void *)o->policy
+					  : (const void *)o->registration;
+}
+
 static size_t collect_wishes(const struct change *c, enum object_kind kind, struct wish *wishes)
 {
 	bool sorted = true;
@@ -93,8 +101,7 @@ static size_t collect_wishes(const struct change *c, enum object_kind kind, stru
 
 	for (size_t i = 0; i < c->n_upserts; i++)
 		if (c->upserts[i].kind == kind) {
-			const void *item = kind == OBJECT_SERVICE ? (void *)c->upserts[i].service
-								  : (void *)c->upserts[i].policy;
+			const void *item = item_of(&c->upserts[i]);
 
 			wishes[n++] = (struct wish){store_shelf_name(kind, item), &c->upserts[i]};
 			sorted = sorted &&
@@ -118,7 +125,8 @@ static void check_owner(struct planner *p, const struct shelf *shelf, struct dra
 	struct store_name old;
 
 	if (!d->old && !d->given)
-		store_plan_refuse(p, d, -ENOENT, "there is no such %s", kind_name(shelf->kind));
+		store_plan_refuse(p, d, -ENOENT, "there is no such %s",
+				  object_kind_noun(shelf->kind));
 	if (!d->old)
 		return;
 	old = store_shelf_name(shelf->kind, d->old);
@@ -202,6 +210,19 @@ static void plan_policies(struct planner *p)
 	}
 }
 
+/* Nothing in the kernel depends on them, and they on nothing that is declared here. */
+static void plan_registrations(struct planner *p)
+{
+	for (size_t i = 0; i < p->registrations.n; i++) {
+		struct draft *d = &p->registrations.items[i];
+
+		if (d->bad || !d->given)
+			continue;
+		d->new = registration_ref(d->given->registration);
+		d->unchanged = d->old && registration_is_equal(d->old, d->new);
+	}
+}
+
 static bool policy_exists(const struct planner *p, const struct store_name *name)
 {
 	const struct draft *d;
@@ -276,10 +297,23 @@ static void check_removed(struct planner *p)
 
 /* --- limits ------------------------------------------------------------------------------- */
 
+/* How many there would be. */
+static size_t count_after(const struct shelf *shelf, const struct drafts *drafts)
+{
+	size_t n = shelf->n;
+
+	for (size_t i = 0; i < drafts->n; i++) {
+		n += !!drafts->items[i].new;
+		n -= !!drafts->items[i].old;
+	}
+	return n;
+}
+
 static void check_limits(struct planner *p)
 {
 	size_t frontends = p->store->n_frontends, backends = p->store->n_backends;
-	size_t policies = p->store->policies.n;
+	size_t policies = count_after(&p->store->policies, &p->policies);
+	size_t registrations = count_after(&p->store->registrations, &p->registrations);
 
 	for (size_t i = 0; i < p->services.n; i++) {
 		const struct draft *d = &p->services.items[i];
@@ -290,10 +324,6 @@ static void check_limits(struct planner *p)
 		frontends -= store_count_frontends(d->old);
 		backends += store_count_backends(d->new);
 		backends -= store_count_backends(d->old);
-	}
-	for (size_t i = 0; i < p->policies.n; i++) {
-		policies += !!p->policies.items[i].new;
-		policies -= !!p->policies.items[i].old;
 	}
 	if (frontends > LIMIT_SERVICES)
 		(void)refuse_all(
@@ -309,6 +339,9 @@ static void check_limits(struct planner *p)
 	if (policies > LIMIT_POLICIES)
 		(void)refuse_all(p, -E2BIG, "%zu policies; at most %d are allowed", policies,
 				 LIMIT_POLICIES);
+	if (registrations > LIMIT_REGISTRATIONS)
+		(void)refuse_all(p, -E2BIG, "%zu registrations; at most %d are allowed",
+				 registrations, LIMIT_REGISTRATIONS);
 }
 
 /* --- the plan ----------------------------------------------------------------------------- */
@@ -339,35 +372,64 @@ static void take_policies(struct planner *p, struct plan *plan)
 	}
 }
 
+static void take_registrations(struct planner *p, struct plan *plan)
+{
+	for (size_t i = 0; i < p->registrations.n; i++) {
+		struct draft *d = &p->registrations.items[i];
+
+		if (d->unchanged)
+			plan->n_unchanged++;
+		else
+			plan->registrations[plan->n_registrations++] = (struct plan_registration){
+				registration_ref(d->old), TAKE_PTR(d->new)};
+	}
+}
+
+static int reserve(const struct planner *p, struct plan *plan)
+{
+	struct store *s = p->store;
+
+	plan->source = strdup(p->change->source);
+	plan->services = calloc(p->services.n + 1, sizeof(*plan->services));
+	plan->policies = calloc(p->policies.n + 1, sizeof(*plan->policies));
+	plan->registrations = calloc(p->registrations.n + 1, sizeof(*plan->registrations));
+	if (!plan->source || !plan->services || !plan->policies || !plan->registrations ||
+	    store_shelf_reserve(&s->services, s->services.n + p->services.n) < 0 ||
+	    store_shelf_reserve(&s->policies, s->policies.n + p->policies.n) < 0 ||
+	    store_shelf_reserve(&s->registrations, s->registrations.n + p->registrations.n) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
 /* Everything that a commit needs memory for is taken here. */
 static int make_plan(struct planner *p, struct plan *ret)
 {
-	struct store *s = p->store;
-	struct plan plan = {.serial = s->serial};
+	struct plan plan = {.serial = p->store->serial};
 
-	plan.source = strdup(p->change->source);
-	plan.services = calloc(p->services.n + 1, sizeof(*plan.services));
-	plan.policies = calloc(p->policies.n + 1, sizeof(*plan.policies));
-	if (!plan.source || !plan.services || !plan.policies ||
-	    store_shelf_reserve(&s->services, s->services.n + p->services.n) < 0 ||
-	    store_shelf_reserve(&s->policies, s->policies.n + p->policies.n) < 0) {
+	if (reserve(p, &plan) < 0) {
 		plan_done(&plan);
 		return -ENOMEM;
 	}
 	take_services(p, &plan);
 	take_policies(p, &plan);
+	take_registrations(p, &plan);
 	*ret = plan;
 	return 0;
 }
 
+static void drafts_done(struct drafts *drafts, enum object_kind kind)
+{
+	for (size_t i = 0; i < drafts->n; i++)
+		if (drafts->items[i].new)
+			store_shelf_unref(kind, drafts->items[i].new);
+	free(drafts->items);
+}
+
 static void planner_done(struct planner *p)
 {
-	for (size_t i = 0; i < p->services.n; i++)
-		(void)service_unref(p->services.items[i].new);
-	for (size_t i = 0; i < p->policies.n; i++)
-		(void)policy_unref(p->policies.items[i].new);
-	free(p->services.items);
-	free(p->policies.items);
+	drafts_done(&p->services, OBJECT_SERVICE);
+	drafts_done(&p->policies, OBJECT_POLICY);
+	drafts_done(&p->registrations, OBJECT_REGISTRATION);
 }
 
 static int check_source(struct planner *p)
@@ -394,8 +456,11 @@ static int plan_change(struct planner *p, struct plan *ret)
 		r = find_drafts(p, &p->store->policies, &p->policies);
 	if (r >= 0)
 		r = find_drafts(p, &p->store->services, &p->services);
+	if (r >= 0)
+		r = find_drafts(p, &p->store->registrations, &p->registrations);
 	if (r < 0)
 		return r;
+	plan_registrations(p);
 	plan_policies(p);
 	check_policies(p);
 	check_removed(p);

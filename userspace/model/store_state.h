@@ -12,7 +12,7 @@
 /* All objects of one kind, sorted by namespace and name. */
 struct shelf {
 	enum object_kind kind;
-	void **items; /* struct service * or struct policy *, one reference each */
+	void **items; /* struct service * and the like, one reference each */
 	void **spare; /* as large; a commit writes there and swaps */
 	size_t n, capacity;
 };
@@ -21,7 +21,7 @@ struct store {
 	struct store_config config;
 	struct prefix *allowed;
 	struct claims claims;
-	struct shelf services, policies;
+	struct shelf services, policies, registrations;
 	size_t n_frontends,
 		n_backends; /* of the datapath, counted as LIMIT_SERVICES and LIMIT_BACKENDS */
 	struct source sources[LIMIT_SOURCES];
@@ -34,6 +34,9 @@ struct store {
 struct store_name {
 	const char *namespace, *name, *source;
 };
+/* References to any kind of object. */
+void *store_shelf_ref(enum object_kind kind, void *item);
+void store_shelf_unref(enum object_kind kind, void *item);
 struct store_name store_shelf_name(enum object_kind kind, const void *item);
 int store_shelf_compare(const struct store_name *a, const struct store_name *b);
 /* Position of the first item not before `name`, at or behind `from`; quick when it is near. */

@@ -141,8 +141,27 @@ static uint64_t snapshot_hash(const struct object *objects, size_t n)
 	return sum ? sum : 1;
 }
 
-void registry_say_snapshot(struct registry *r, struct object *objects, size_t n)
+/* What is to be registered is declared on the node: a registry that could say it would make the
+ * agent write into other registries. Returns how many are left. */
+static size_t drop_registrations(struct registry *r, struct object *objects, size_t n)
 {
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (objects[i].kind != OBJECT_REGISTRATION) {
+			objects[kept++] = objects[i];
+			continue;
+		}
+		registry_say_skipped(r, "registration %s/%s: a registry cannot declare one",
+				     object_namespace(&objects[i]), object_name(&objects[i]));
+		object_done(&objects[i]);
+	}
+	return kept;
+}
+
+void registry_say_snapshot(struct registry *r, struct object *objects, size_t n_said)
+{
+	size_t n = drop_registrations(r, objects, n_said);
 	uint64_t hash = snapshot_hash(objects, n);
 	bool told = r->status.state == REGISTRY_SYNCED;
 
@@ -157,6 +176,8 @@ void registry_say_snapshot(struct registry *r, struct object *objects, size_t n)
 
 void registry_say_upsert(struct registry *r, struct object *object)
 {
+	if (!drop_registrations(r, object, 1))
+		return;
 	r->said = 0;
 	r->status.changed_ms = now_ms();
 	r->host->upsert(r->host->arg, r, object);
