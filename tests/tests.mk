@@ -129,6 +129,7 @@ integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandbox
 # SINEW_PEERS_BUILD=1, as scripts/test --peers sets it, builds servers that are missing: a test tells which could not be built.
 peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
 	@[ -z "$(SINEW_PEERS_BUILD)" ] || tests/peers/build/run || true
+	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san $(O)/san/tests/peers/follow
 	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
 
 # scripts/test gives it a minute. CHAOS_SEED=N repeats a run.

@@ -19,7 +19,7 @@ LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
 LABELS = {"namespace", "service", "reason", "result", "state", "le", "source", "map", "program", "code", "version", "revision", "abi",
           "kernel", "limit"}
 PER_SERVICE = ("sinew_connect_attempts", "sinew_connects", "sinew_service_events", "sinew_connect_duration_seconds",
-               "sinew_active_connections", "sinew_service_endpoints", "sinew_backend_ejections", "sinew_ejected_backends",
+               "sinew_active_connections", "sinew_service_endpoints", "sinew_suspect_endpoints", "sinew_backend_ejections", "sinew_ejected_backends",
                "sinew_held_backends", "sinew_panic", "sinew_failovers", "sinew_missed_failovers",
                "sinew_retry_budget_exceeded", "sinew_connection_limit", "sinew_limited_connections")
 MANUAL = os.path.join(os.path.dirname(__file__), "../../userspace/man/sinew-control.7.scd")

@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from serving import policy, request, service
+from test_openapi import Shape
 
 METHODS = ("GET", "PUT", "PATCH", "DELETE", "POST")
 FILLED = {"{namespace}": "shop", "{name}": "payments"}
@@ -276,3 +277,32 @@ def test_doctors_that_look_together_are_all_answered_and_one_may_go(start):
         assert len(wire.receive().json["items"]) == 3
         assert wire.ask("GET", "/v1/doctor").status == 200
         wire.close()
+
+
+def test_what_registries_say_of_endpoints_is_shown_everywhere(fake):
+    """Who named it, who it is, whether it is suspect: by service, by backend, explained, and counted."""
+    named = service("named", labels={})
+    named["spec"]["endpoints"] = [
+        {"address": "10.0.0.5", "port": 8080, "source": "consul/dc1", "instance": "00000000000000a7"},
+        {"address": "10.0.0.6", "port": 8080, "source": "eureka/old", "suspect": True},
+        {"address": "10.0.0.7", "port": 8080, "suspect": True}]
+    assert fake.ask("PUT", "/v1/services/shop/named", named).status in (200, 201)
+    shape = Shape(fake.get("/v1/openapi.json"))
+    said = fake.get("/v1/services/shop/named")
+    shape.check(said, {"$ref": "#/components/schemas/ServiceShown"}, "service")
+    keys = ("source", "instance", "suspect")
+    assert [tuple(end.get(key) for key in keys) for end in said["status"]["endpoints"]] == [
+        ("consul/dc1", "00000000000000a7", None), ("eureka/old", None, True), (None, None, True)]
+    assert said["status"]["suspect"] == 2
+    said = fake.get("/v1/backends?service=named")
+    shape.check(said, {"$ref": "#/components/schemas/BackendList"}, "backends")
+    assert [tuple(end.get(key) for key in keys) for end in said["items"]] == [
+        ("consul/dc1", "00000000000000a7", None), ("eureka/old", None, True), ("manifest", None, True)]
+    said = fake.get("/v1/explain?destination=shop/named:80")
+    shape.check(said, {"$ref": "#/components/schemas/Explanation"}, "explanation")
+    assert [tuple(end.get(key) for key in keys) for end in said["candidates"]] == [
+        ("consul/dc1", "00000000000000a7", None), ("eureka/old", None, True), (None, None, True)]
+    doubts = [line.split("; suspect, so the last to be picked: ")[1] for line in said["lines"] if "suspect" in line]
+    assert doubts == ["no longer named by eureka/old", "no longer named by its registry"]
+    metrics = fake.ask("GET", "/metrics").body.decode()
+    assert 'sinew_suspect_endpoints{namespace="shop",service="named"} 2' in metrics

@@ -251,3 +251,49 @@ def test_a_daemon_of_another_version_may_leave_things_out(ctl, fake):
         for form in ("table", "wide", "json", "yaml", "name"):
             assert ctl("get", noun, "-o", form).code == 0
         assert ctl("describe", noun).code == 0
+
+
+# --- what registries say ----------------------------------------------------------------------------
+
+def doubted():
+    """payments, of which one endpoint is suspect; and its backends."""
+    service, backends = json.loads(json.dumps(fakes.SERVICES[0])), json.loads(json.dumps(fakes.BACKENDS))
+    service["status"]["suspect"] = 1
+    for end in (*service["status"]["endpoints"], *backends):
+        end.update(source="consul/dc1", instance="00000000000000a7")
+    for end in (service["status"]["endpoints"][0], backends[0]):
+        end.update(suspect=True, level=1)
+    service["status"]["endpoints"][1].update(source="kubernetes/production-east")
+    return service, backends
+
+
+def test_describe_shows_who_named_an_endpoint_and_which_is_suspect(ctl, fake):
+    service, _ = doubted()
+    fake.on("GET", "/v1/services", (200, fakes.list_of("ServiceList", [service])))
+    fake.on("GET", "/v1/events", (200, b""))
+    shown = ctl("describe", "service", "shop/payments")
+    assert shown.code == 0 and "Backends    3, 2 usable, 1 suspect" in shown.lines
+    rows = [cells(line) for line in shown.lines[shown.lines.index("Backends    3, 2 usable, 1 suspect") + 1:]]
+    assert rows[0][:3] + rows[0][-2:] == ["ADDRESS", "WEIGHT", "STATE", "ZONE", "SOURCE"]
+    assert rows[1][2] == "ok, suspect" and rows[1][-2:] == ["a", "consul/dc1"]
+    assert rows[2][2] == "draining" and rows[2][-1].startswith("kubernetes/") and rows[3][2] == "ok"
+    assert max(map(len, shown.lines)) <= 120
+    assert "  1 suspect" in ctl("get", "services").lines[1]
+
+
+def test_without_registries_there_is_no_column_for_them(ctl, fake):
+    fake.on("GET", "/v1/events", (200, b""))
+    assert "SOURCE" not in ctl("describe", "service", "shop/payments").out
+
+
+def test_endpoints_show_who_named_them_and_who_they_are(ctl, fake):
+    _, backends = doubted()
+    fake.on("GET", "/v1/backends", (200, fakes.list_of("BackendList", backends)))
+    shown = ctl("get", "backends")
+    assert "ok, suspect" in shown.lines[1] and max(map(len, shown.lines)) <= 120
+    wide = ctl("get", "backends", "-o", "wide")
+    at = cells(wide.lines[0]).index("INSTANCE")
+    assert cells(wide.lines[1])[at - 1:at + 1] == ["consul/dc1", "00000000000000a7"]
+    lines = ctl("describe", "backend", "shop/payments").lines
+    assert "Source      consul/dc1" in lines and "Instance    00000000000000a7" in lines
+    assert "State       ok, suspect" in lines and any(line.startswith("Suspect     its registry no") for line in lines)

@@ -113,6 +113,9 @@ def test_p84_a_suspect_is_the_last_and_all_of_them_are_a_service(inside, daemon)
     named, suspect = at(NEAR, port=DEAD), {**at(FAR), "suspect": True}
     put(daemon, service("doubt", "10.96.8.10", [at(NEAR), suspect]))
     assert inside(ask_tcp_often, "10.96.8.10", 80, 50) == {NEAR: 50}
+    shown = daemon.get("/v1/services/test/doubt")["status"]
+    assert shown["suspect"] == 1 and [(end["level"], end.get("suspect")) for end in shown["endpoints"]] == [
+        (0, None), (1, True)]
     put(daemon, service("doubt", "10.96.8.10", [named, suspect]))
     failed, seen = inside(errors_then_answers, "10.96.8.10", 50)
     assert failed <= 5 and seen == {FAR: 50}

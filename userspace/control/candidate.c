@@ -92,6 +92,9 @@ static void candidate_add(struct candidates *l, const struct member_traffic *m)
 		(void)snprintf(name, sizeof(name), "%s/%s", m->owner->namespace, m->owner->name);
 		view_add_text(k->doc, o, "fallback", name);
 	}
+	if (*view_registry(m->owner, m->endpoint))
+		view_add_text(k->doc, o, "source", view_registry(m->owner, m->endpoint));
+	view_add_identity(k->doc, o, m->owner, m->endpoint);
 	condition_add(k->doc, o, b, &k->at);
 	if (!backend_is_usable(b, k->at.now_ns))
 		view_add_text(k->doc, o, "why", condition_text(b, &k->at, text));
@@ -127,6 +130,7 @@ static void candidate_say(struct candidates *l, const struct member_traffic *m)
 	struct question *k = l->k;
 	const struct backend_traffic *b = &m->backend;
 	const char *indent = l->used > 1 ? "  " : "";
+	const char *doubt = "", *registry = view_registry(m->owner, m->endpoint);
 	char text[CONDITION_TEXT], rest[CONDITION_TEXT] = "", address[ADDRESS_TEXT], note[128] = "",
 				   span[CONDITION_SPAN];
 
@@ -144,8 +148,13 @@ static void candidate_say(struct candidates *l, const struct member_traffic *m)
 						      ? k->at.now_ns - l->memory.failed_ns
 						      : 0,
 					      span));
-	explain_line(k, "%s%s %s%s%s", indent, address_of(k, m, address),
-		     condition_text(b, &k->at, text), rest, note);
+	if (view_is_suspect(m->owner, m->endpoint))
+		doubt = "; suspect, so the last to be picked: no longer named by ";
+	explain_line(k, "%s%s %s%s%s%s%s", indent, address_of(k, m, address),
+		     condition_text(b, &k->at, text), rest, note, doubt,
+		     !*doubt     ? ""
+		     : *registry ? registry
+				 : "its registry");
 }
 
 static void on_member(void *arg, const struct member_traffic *m)

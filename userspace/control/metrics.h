@@ -14,7 +14,7 @@ enum limit { LIMIT_OF_SERVICE, LIMIT_OF_BACKEND, LIMIT_OF_PENDING, _LIMITS };
 
 struct sum {
 	struct traffic traffic;
-	uint64_t active, usable, draining, pending;
+	uint64_t active, usable, draining, pending, suspect;
 	uint64_t ejected, held, panics; /* members of its ports and families; 1: in panic */
 	uint64_t limit[_LIMITS], used[_LIMITS];
 };

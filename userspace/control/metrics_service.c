@@ -60,6 +60,12 @@ static void fill_endpoints(struct scrape *s, const struct metric *m, struct metr
 	}
 }
 
+static void fill_suspect(struct scrape *s, const struct metric *m, struct metric_label *labels,
+			 const struct sum *v)
+{
+	exposition_count(&s->text, &m->head, labels, v->suspect);
+}
+
 static void fill_ejections(struct scrape *s, const struct metric *m, struct metric_label *labels,
 			   const struct sum *v)
 {
@@ -169,8 +175,10 @@ static void endpoints_read(const struct control *c, const struct service *s, str
 	uint64_t rest;
 
 	v->usable = c->ops.service_usable(c->ops.arg, s);
-	for (size_t i = 0; i < s->n_endpoints; i++)
+	for (size_t i = 0; i < s->n_endpoints; i++) {
 		v->draining += s->endpoints[i].weight == 0;
+		v->suspect += view_is_suspect(s, i);
+	}
 	(void)c->ops.service_state(c->ops.arg, s, &state);
 	rest = s->n_endpoints - least(s->n_endpoints, v->usable + v->draining);
 	v->ejected = least(rest, state.ejected);
@@ -217,6 +225,7 @@ void metrics_service_add(struct sum *sum, const struct sum *v)
 	sum->usable += v->usable;
 	sum->draining += v->draining;
 	sum->pending += v->pending;
+	sum->suspect += v->suspect;
 	sum->ejected += v->ejected;
 	sum->held += v->held;
 	sum->panics += v->panics;
@@ -248,6 +257,10 @@ const struct metric metrics_service[] = {
 		"Sockets that hold a backend of the service.", fill_active, 1, READS_TRAFFIC),
 	SERVICE("sinew_service_endpoints", GAUGE, "", "Endpoints of the service by state.",
 		fill_endpoints, 5, READS_ENDPOINTS),
+	SERVICE("sinew_suspect_endpoints", GAUGE, "",
+		"Endpoints of the service, in whatever state, that their registry no longer names, "
+		"which is not believed yet.",
+		fill_suspect, 1, READS_ENDPOINTS),
 	SERVICE("sinew_backend_ejections", COUNTER, "",
 		"Times that a backend of the service was ejected, failed probes included.",
 		fill_ejections, 1, READS_TRAFFIC),

@@ -55,6 +55,31 @@ const char *view_zone(const struct service *s, size_t endpoint)
 	return zone && zone <= s->n_zones ? s->zones[zone - 1] : "";
 }
 
+const char *view_registry(const struct service *s, size_t endpoint)
+{
+	uint8_t source = s->endpoints[endpoint].source;
+
+	return source && source <= s->n_sources ? s->sources[source - 1] : "";
+}
+
+bool view_is_suspect(const struct service *s, size_t endpoint)
+{
+	return s->endpoints[endpoint].flags & ENDPOINT_SUSPECT;
+}
+
+void view_add_identity(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct service *s,
+		       size_t endpoint)
+{
+	uint64_t instance = s->endpoints[endpoint].instance;
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)instance);
+	if (instance)
+		view_add_text(doc, object, "instance", text);
+	if (view_is_suspect(s, endpoint))
+		(void)yyjson_mut_obj_add_bool(doc, object, "suspect", true);
+}
+
 uint64_t view_now_ms(void)
 {
 	struct timespec now;
@@ -244,6 +269,7 @@ static void endpoint_add(yyjson_mut_doc *doc, yyjson_mut_val *object, const stru
 	(void)yyjson_mut_obj_add_uint(doc, object, "weight", s->endpoints[endpoint].weight);
 	if (s->endpoints[endpoint].zone)
 		view_add_text(doc, object, "zone", view_zone(s, endpoint));
+	view_add_identity(doc, object, s, endpoint);
 }
 
 static void port_add(yyjson_mut_doc *doc, yyjson_mut_val *list, struct view_place at)
@@ -261,7 +287,7 @@ static void port_add(yyjson_mut_doc *doc, yyjson_mut_val *list, struct view_plac
 /* What there is of a service's endpoints, counted once per endpoint. */
 struct tally {
 	struct condition_at at;
-	uint64_t ejected, held; /* half-open ones are ejected, too */
+	uint64_t ejected, held, suspect; /* half-open ones are ejected, too */
 };
 
 /* Sum over the ports; the condition is the one that says most, and "pending" when no port is
@@ -275,6 +301,8 @@ static void endpoint_status_add(const struct control *c, yyjson_mut_doc *doc, yy
 	bool any = false;
 
 	endpoint_add(doc, item, place.service, place.endpoint);
+	if (*view_registry(place.service, place.endpoint))
+		view_add_text(doc, item, "source", view_registry(place.service, place.endpoint));
 	ports = yyjson_mut_obj_add_arr(doc, item, "ports");
 	for (; place.port < place.service->n_ports; place.port++) {
 		port_add(doc, ports, place);
@@ -291,6 +319,7 @@ static void endpoint_status_add(const struct control *c, yyjson_mut_doc *doc, yy
 		condition_add(doc, item, &shown, &tally->at);
 	else
 		(void)yyjson_mut_obj_add_str(doc, item, "state", "pending");
+	tally->suspect += view_is_suspect(place.service, place.endpoint);
 	tally->held += any && backend_is_held(&shown, tally->at.now_ns);
 	tally->ejected += any && shown.ejected_until_ns != 0;
 	counts_add(doc, item, &sum);
@@ -320,6 +349,7 @@ static void load_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_va
 
 	(void)yyjson_mut_obj_add_uint(doc, status, "ejected", tally->ejected);
 	(void)yyjson_mut_obj_add_uint(doc, status, "held", tally->held);
+	(void)yyjson_mut_obj_add_uint(doc, status, "suspect", tally->suspect);
 	if (c->ops.service_state(c->ops.arg, s, &state) < 0)
 		return;
 	if (state.panic_ns) {
@@ -387,12 +417,13 @@ yyjson_mut_val *view_backend(const struct control *c, yyjson_mut_doc *doc, struc
 	const struct service_port *p = &at.service->ports[at.port];
 	uint16_t target = service_target(at.service, at.endpoint, at.port);
 	yyjson_mut_val *object = yyjson_mut_obj(doc);
+	const char *registry = view_registry(at.service, at.endpoint);
 	struct backend_traffic b = {};
 	int r = c->ops.backend_traffic(c->ops.arg, at.service, at.endpoint, at.port, &b);
 
 	view_add_text(doc, object, "namespace", at.service->namespace);
 	view_add_text(doc, object, "service", at.service->name);
-	view_add_text(doc, object, "source", at.service->source);
+	view_add_text(doc, object, "source", *registry ? registry : at.service->source);
 	endpoint_add(doc, object, at.service, at.endpoint);
 	if (*p->name)
 		view_add_text(doc, object, "portName", p->name);

@@ -59,3 +59,9 @@ bool view_reason_is_failure(unsigned int reason); /* blamed on the backend */
 const char *view_proto(uint8_t proto);
 const char *view_state(unsigned int state);                      /* enum sn_backend_state */
 const char *view_zone(const struct service *s, size_t endpoint); /* "": none */
+/* "consul/dc1": the registry that named it; "": nobody said. */
+const char *view_registry(const struct service *s, size_t endpoint);
+bool view_is_suspect(const struct service *s, size_t endpoint);
+/* "instance" and "suspect", what there is of them. */
+void view_add_identity(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct service *s,
+		       size_t endpoint);

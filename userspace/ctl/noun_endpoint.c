@@ -37,6 +37,7 @@ static const struct table_column columns[] = {
 	{"LEVEL", .right = true, .wide = true},
 	{"PORT", .wide = true},
 	{"SOURCE", .wide = true},
+	{"INSTANCE", .wide = true},
 	{"INDEX", .right = true, .wide = true},
 };
 
@@ -113,14 +114,21 @@ static void row(struct table *t, const struct noun_item *item)
 	table_add(t, "%" PRIu64, field_count(item->now, "/level"));
 	table_add_text(t, field_text(item->now, "/portName"));
 	table_add_text(t, field_text(item->now, "/source"));
+	table_add_text(t, field_text(item->now, "/instance"));
 	table_add(t, "%" PRIu64, field_count(item->now, "/index"));
 }
 
 static const struct table_column inner[] = {
 	{"ADDRESS", .shrink_to = 15}, {"WEIGHT", .right = true},   {"STATE", .shrink_to = 27},
 	{"ACTIVE", .right = true},    {"CONNECTS", .right = true}, {FAILED_TITLE, .shrink_to = 9},
-	{"P50", .right = true},       {"P99", .right = true},      {"ZONE", .shrink_to = 6},
+	{"P50", .right = true},       {"P99", .right = true},
 };
+
+/* Columns that are there when an endpoint has that. */
+static const struct {
+	struct table_column column;
+	const char *at;
+} some[] = {{{"ZONE", .shrink_to = 6}, "/zone"}, {{"SOURCE", .shrink_to = 8}, "/source"}};
 
 static void add_failed(struct table *t, yyjson_val *item)
 {
@@ -134,19 +142,18 @@ static void add_failed(struct table *t, yyjson_val *item)
 		table_style(t, STYLE_WARN);
 }
 
-/* Without zones there is no column for them. */
-static bool has_zones(yyjson_val *endpoints)
+static bool has_any(yyjson_val *endpoints, const char *at)
 {
 	yyjson_val *item;
 	size_t i, n;
 
 	yyjson_arr_foreach (endpoints, i, n, item)
-		if (field_has(item, "/zone"))
+		if (field_has(item, at))
 			return true;
 	return false;
 }
 
-static void inner_row(struct table *t, yyjson_val *item, bool is_zoned)
+static void inner_row(struct table *t, yyjson_val *item, const bool shown[static ARRAY_SIZE(some)])
 {
 	yyjson_val *ports = field_get(item, "/ports");
 	char address[ADDRESS_TEXT_MAX], a[UNITS_TEXT], state[STATE_WORDS];
@@ -165,23 +172,32 @@ static void inner_row(struct table *t, yyjson_val *item, bool is_zoned)
 	add_failed(t, item);
 	table_add_text(t, units_seconds(field_number(item, "/p50Seconds"), a));
 	table_add_text(t, units_seconds(field_number(item, "/p99Seconds"), a));
-	if (is_zoned)
-		table_add_text(t, field_text(item, "/zone"));
+	for (size_t i = 0; i < ARRAY_SIZE(some); i++)
+		if (shown[i])
+			table_add_text(t, field_text(item, some[i].at));
 }
 
 int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints)
 {
-	bool is_zoned = has_zones(endpoints);
-	_cleanup_(table_freep) struct table *t = table_new(inner, ARRAY_SIZE(inner) - !is_zoned);
+	struct table_column all[ARRAY_SIZE(inner) + ARRAY_SIZE(some)];
 	struct table_layout layout = {.indent = "  ", .width = c->width, .colour = c->colour};
+	_cleanup_(table_freep) struct table *t = NULL;
+	size_t i, n, n_columns = ARRAY_SIZE(inner);
+	bool shown[ARRAY_SIZE(some)];
 	yyjson_val *item;
-	size_t i, n;
 	int r;
 
+	memcpy(all, inner, sizeof(inner));
+	for (i = 0; i < ARRAY_SIZE(some); i++) {
+		shown[i] = has_any(endpoints, some[i].at);
+		if (shown[i])
+			all[n_columns++] = some[i].column;
+	}
+	t = table_new(all, n_columns);
 	if (!t)
 		return report_error(c, -ENOMEM, "out of memory");
 	yyjson_arr_foreach (endpoints, i, n, item)
-		inner_row(t, item, is_zoned);
+		inner_row(t, item, shown);
 	r = table_print(t, c->out, &layout);
 	if (r < 0)
 		return report_error(c, r, "out of memory");
@@ -206,7 +222,12 @@ static int describe(struct ctl *c, const struct noun_item *shown)
 	fputc('\n', c->out);
 	noun_print_fact(c, "Port", field_text(item, "/portName"));
 	noun_print_fact(c, "Source", field_text(item, "/source"));
+	noun_print_fact(c, "Instance", field_text(item, "/instance"));
 	noun_print_fact(c, "State", state_words(item, state));
+	if (field_flag(item, "/suspect"))
+		noun_print_fact(c, "Suspect",
+				"its registry no longer names it, which is not believed yet: "
+				"picked when nobody else can be had");
 	noun_print_fact(c, "Why", state_why(item));
 	noun_print_fact(c, "By", field_text(item, "/hold/by"));
 	noun_print_fact(c, "Until",

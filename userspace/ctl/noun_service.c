@@ -124,11 +124,28 @@ static void add_traffic(struct table *t, const struct noun_item *item)
 	table_add_text(t, units_short(field_number(item->now, "/status/traffic/active"), a));
 }
 
+/* "1 ejected, 2 held, 1 suspect": what there is of it. */
+static void put_aside(yyjson_val *item, char buf[static LIST_TEXT])
+{
+	static const struct {
+		const char *at, *text;
+	} rows[] = {{"/status/ejected", "ejected"},
+		    {"/status/held", "held"},
+		    {"/status/suspect", "suspect"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		unsigned int count = (unsigned int)field_count(item, rows[i].at);
+		size_t n = strlen(buf);
+
+		if (count)
+			(void)snprintf(buf + n, LIST_TEXT - n, "%s%u %s", n ? ", " : "", count,
+				       rows[i].text);
+	}
+}
+
 /* What there is to say besides numbers, the gravest first. */
 static const char *remark(yyjson_val *item, char buf[static LIST_TEXT])
 {
-	uint64_t ejected = field_count(item, "/status/ejected");
-	uint64_t held = field_count(item, "/status/held");
 	char a[UNITS_TEXT];
 
 	if (field_count(item, "/status/usable") == 0)
@@ -139,12 +156,8 @@ static const char *remark(yyjson_val *item, char buf[static LIST_TEXT])
 			buf, LIST_TEXT, "panic for %s",
 			units_age((uint64_t)(field_number(item, "/status/panic/seconds") * 1000),
 				  a));
-	else if (ejected && held)
-		(void)snprintf(buf, LIST_TEXT, "%u ejected, %u held", (unsigned int)ejected,
-			       (unsigned int)held);
-	else if (ejected || held)
-		(void)snprintf(buf, LIST_TEXT, "%u %s", (unsigned int)(ejected + held),
-			       ejected ? "ejected" : "held");
+	else
+		put_aside(item, buf);
 	return buf;
 }
 
@@ -260,12 +273,14 @@ static void print_limits(struct ctl *c, yyjson_val *item)
 		fputc('\n', c->out);
 }
 
-/* ", 1 ejected, 2 held by hand" */
+/* ", 1 ejected, 2 held by hand, 1 suspect" */
 static void print_aside(struct ctl *c, yyjson_val *item)
 {
 	static const struct {
 		const char *at, *text;
-	} rows[] = {{"/status/ejected", "ejected"}, {"/status/held", "held by hand"}};
+	} rows[] = {{"/status/ejected", "ejected"},
+		    {"/status/held", "held by hand"},
+		    {"/status/suspect", "suspect"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t n = field_count(item, rows[i].at);

@@ -76,6 +76,7 @@ static void put_active(yyjson_val *backend, char *buf)
 const char *state_words(yyjson_val *backend, char buf[static STATE_WORDS])
 {
 	const char *state = field_text(backend, "/state");
+	size_t n;
 
 	if (strcmp(state, "active") == 0)
 		put_active(backend, buf);
@@ -85,6 +86,9 @@ const char *state_words(yyjson_val *backend, char buf[static STATE_WORDS])
 		put_hold(backend, buf);
 	else
 		(void)snprintf(buf, STATE_WORDS, "%.60s", state);
+	n = strlen(buf);
+	if (field_flag(backend, "/suspect"))
+		(void)snprintf(buf + n, STATE_WORDS - n, ", suspect");
 	return buf;
 }
 
@@ -102,7 +106,7 @@ enum print_style state_style(yyjson_val *backend)
 	const char *state = field_text(backend, "/state");
 
 	if (strcmp(state, "active") == 0)
-		return STYLE_PLAIN;
+		return field_flag(backend, "/suspect") ? STYLE_WARN : STYLE_PLAIN;
 	if (strcmp(state, "ejected") == 0)
 		return STYLE_BAD;
 	return strcmp(state, "draining") == 0 ? STYLE_DIM : STYLE_WARN;
