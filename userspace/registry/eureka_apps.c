@@ -99,6 +99,24 @@ int eureka_apps_apply(struct eureka_apps *a, struct eureka_answer *answer, bool 
 	return 0;
 }
 
+size_t eureka_apps_find(const struct eureka_apps *a, const char *app, size_t *ret_first)
+{
+	size_t from = 0, to = a->n, n = 0;
+
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+
+		if (strcmp(a->instances[at].app, app) < 0)
+			from = at + 1;
+		else
+			to = at;
+	}
+	while (from + n < a->n && !strcmp(a->instances[from + n].app, app))
+		n++;
+	*ret_first = from;
+	return n;
+}
+
 void eureka_apps_hash(const struct eureka_apps *a, struct text_buffer *ret)
 {
 	size_t counts[_EUREKA_STATUS_MAX] = {};

@@ -18,6 +18,8 @@ struct eureka_apps {
  * was. */
 int eureka_apps_apply(struct eureka_apps *a, struct eureka_answer *answer, bool is_delta);
 void eureka_apps_done(struct eureka_apps *a);
+/* The instances of an application: how many, and where they begin in `instances`. */
+size_t eureka_apps_find(const struct eureka_apps *a, const char *app, size_t *ret_first);
 /* "DOWN_1_UP_3_": what a server's hash code is when it knows the same. "" of none. The caller looks
  * at no_memory. (Netflix/eureka, Applications.java) */
 void eureka_apps_hash(const struct eureka_apps *a, struct text_buffer *ret);

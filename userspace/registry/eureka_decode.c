@@ -70,6 +70,7 @@ void eureka_instance_done(struct eureka_instance *i)
 	free(i->app);
 	free(i->id);
 	free(i->zone);
+	free(i->metadata);
 	*i = (struct eureka_instance){};
 }
 
@@ -101,10 +102,50 @@ static void read_fields(yyjson_val *v, struct eureka_instance *ret)
 	ret->dirty_ms = number_of(yyjson_obj_get(v, "lastDirtyTimestamp"));
 }
 
+/* A cloud's word, where the instance itself has none. */
+static const char *zone_of(yyjson_val *v)
+{
+	yyjson_val *place = yyjson_obj_get(yyjson_obj_get(v, "dataCenterInfo"), "metadata");
+	const char *zone = text_of(yyjson_obj_get(v, "metadata"), "zone", LIMIT_NAME);
+
+	return zone ? zone : text_of(place, "availability-zone", LIMIT_NAME);
+}
+
+/* Only what can be a label: short texts. "@class" is Jackson's, not the instance's. */
+static bool is_metadata(yyjson_val *key, yyjson_val *value)
+{
+	const char *k = yyjson_get_str(key), *v = yyjson_get_str(value);
+
+	return v && strlen(k) == yyjson_get_len(key) && strlen(v) == yyjson_get_len(value) && *k &&
+	       *k != '@' && strcmp(k, "zone") != 0 && yyjson_get_len(key) <= LIMIT_LABEL_VALUE &&
+	       yyjson_get_len(value) <= LIMIT_LABEL_VALUE;
+}
+
+static int read_metadata(yyjson_val *v, char **ret)
+{
+	struct text_buffer b = {};
+	yyjson_obj_iter iter = yyjson_obj_iter_with(yyjson_obj_get(v, "metadata"));
+	yyjson_val *key;
+	size_t n = 0;
+
+	while (n < LIMIT_LABELS && (key = yyjson_obj_iter_next(&iter))) {
+		yyjson_val *value = yyjson_obj_iter_get_val(key);
+
+		if (!is_metadata(key, value))
+			continue;
+		text_append_bytes(&b, yyjson_get_str(key), yyjson_get_len(key) + 1);
+		text_append_bytes(&b, yyjson_get_str(value), yyjson_get_len(value) + 1);
+		n++;
+	}
+	if (!n)
+		return 0;
+	*ret = text_take(&b); /* the buffer's own NUL is the last one */
+	return *ret ? 0 : -ENOMEM;
+}
+
 static int read_instance(struct eureka_answer *a, const char *app, yyjson_val *v)
 {
-	const char *id = text_of(v, "instanceId", LIMIT_INSTANCE_ID),
-		   *zone = text_of(yyjson_obj_get(v, "metadata"), "zone", LIMIT_NAME);
+	const char *id = text_of(v, "instanceId", LIMIT_INSTANCE_ID), *zone = zone_of(v);
 	struct eureka_instance i = {.order = a->n};
 
 	if (!id)
@@ -119,7 +160,7 @@ static int read_instance(struct eureka_answer *a, const char *app, yyjson_val *v
 	i.app = strdup(app);
 	i.id = strdup(id);
 	i.zone = zone ? strdup(zone) : NULL;
-	if (!i.app || !i.id || (zone && !i.zone)) {
+	if (!i.app || !i.id || (zone && !i.zone) || read_metadata(v, &i.metadata) < 0) {
 		eureka_instance_done(&i);
 		return -ENOMEM;
 	}

@@ -24,9 +24,11 @@ enum eureka_status {
 const char *eureka_status_name(enum eureka_status s);
 
 struct eureka_instance {
-	char *app;  /* as the server spells it: "PAY" */
-	char *id;   /* its instanceId; of old clients, its hostName */
-	char *zone; /* of its metadata; NULL: none */
+	char *app;      /* as the server spells it: "PAY" */
+	char *id;       /* its instanceId; of old clients, its hostName */
+	char *zone;     /* of its metadata, or of its data centre; NULL: none */
+	char *metadata; /* keys and their texts in turn, each with its NUL, one more at the end;
+			   NULL: none. Without the zone, and at most LIMIT_LABELS */
 	enum eureka_status status, overridden;
 	bool deleted;     /* of a delta: it is gone */
 	bool has_address; /* else ipAddr is no address, and it only counts */

@@ -29,6 +29,7 @@
 /* One line for each kind that there is. */
 static const struct registry_kind *const kinds[] = {
 	&registry_files,
+	&registry_eureka,
 	NULL,
 };
 
