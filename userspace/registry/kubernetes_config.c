@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <yyjson.h>
 
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "manifest/yaml.h"
@@ -50,60 +51,28 @@ void kubernetes_config_done(struct kubernetes_access *a)
 	free(a->ca);
 	free(a->cert);
 	free(a->key);
+	kubernetes_plugin_free(a->plugin);
 	for (size_t i = 0; i < ARRAY_SIZE(a->files); i++)
 		closep(&a->files[i]);
-	*a = (struct kubernetes_access){.files = {-1, -1, -1}};
+	for (size_t i = 0; i < ARRAY_SIZE(a->older); i++)
+		closep(&a->older[i]);
+	*a = KUBERNETES_ACCESS_NONE;
 }
 
 /* --- a kubeconfig ---------------------------------------------------------------------------- */
 
-static int base64_digit(unsigned char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* In place, white space aside; the length, or -EBADMSG. */
-static ssize_t base64_decode(char *text)
-{
-	uint32_t bits = 0, n_bits = 0;
-	size_t n = 0;
-
-	for (const char *p = text; *p && *p != '='; p++) {
-		int digit = base64_digit((unsigned char)*p);
-
-		if (strchr(" \t\r\n", *p))
-			continue;
-		if (digit < 0)
-			return -EBADMSG;
-		bits = bits << 6 | (uint32_t)digit;
-		n_bits += 6;
-		if (n_bits >= 8) {
-			n_bits -= 8;
-			text[n++] = (char)(bits >> n_bits);
-		}
-	}
-	return (ssize_t)n;
-}
-
 /* A file that is only in memory, and the path that leads to it. */
-static int keep_in_memory(struct reader *r, const char *data, size_t length, int *ret_fd,
-			  char **ret)
+static int keep_in_memory(const char *data, size_t length, int *ret_fd, char **ret)
 {
 	_cleanup_close_ int fd = memfd_create("kubeconfig", MFD_CLOEXEC);
 
 	if (fd < 0)
-		return fail(r, -errno, "a memory file: %s", strerror(errno));
+		return -errno;
 	while (length) {
 		ssize_t n = write(fd, data, length);
 
 		if (n <= 0)
-			return fail(r, -EIO, "a memory file cannot be written");
+			return -EIO;
 		data += n;
 		length -= (size_t)n;
 	}
@@ -117,19 +86,28 @@ static int keep_in_memory(struct reader *r, const char *data, size_t length, int
 
 static int keep_data(struct reader *r, yyjson_val *value, int *ret_fd, char **ret)
 {
-	char *data = strdup(yyjson_get_str(value));
-	ssize_t n;
+	_cleanup_free_ char *text = strdup(yyjson_get_str(value));
+	size_t length = 0, n = 0;
+	char *data;
 	int k;
 
-	if (!data)
+	if (!text)
 		return -ENOMEM;
-	n = base64_decode(data);
-	k = n > 0 ? keep_in_memory(r, data, (size_t)n, ret_fd, ret)
-		  : fail(r, -EBADMSG, "the kubeconfig's data are no base64");
-	if (n > 0)
-		explicit_bzero(data, (size_t)n);
-	registry_forget(data);
-	return k;
+	/* People fold it into lines. */
+	for (const char *p = text; *p; p++) {
+		if (!strchr(" \t\r\n", *p))
+			text[length++] = *p;
+	}
+	k = base64_decode(text, length, &data, &n);
+	explicit_bzero(text, length);
+	if (k == -EBADMSG)
+		return fail(r, k, "the kubeconfig's data are no base64");
+	if (k < 0)
+		return k;
+	k = keep_in_memory(data, n, ret_fd, ret);
+	explicit_bzero(data, n);
+	free(data);
+	return k < 0 ? fail(r, k, "a memory file: %s", strerror(-k)) : 0;
 }
 
 static int keep_path(struct reader *r, yyjson_val *value, char **ret)
@@ -211,13 +189,15 @@ static int read_cluster(struct reader *r, yyjson_val *cluster)
 	return keep_file(r, cluster, "certificate-authority", &r->a->ca, &r->a->files[0]);
 }
 
-static int read_user(struct reader *r, yyjson_val *user)
+static int read_user(struct reader *r, yyjson_val *user, yyjson_val *cluster)
 {
-	static const char *const refused[] = {"exec", "auth-provider", "username", "as", NULL};
-	yyjson_val *token = yyjson_obj_get(user, "token");
+	static const char *const refused[] = {"auth-provider", "username", "as", NULL};
+	yyjson_val *exec = yyjson_obj_get(user, "exec"), *token = yyjson_obj_get(user, "token");
 	struct kubernetes_access *a = r->a;
 	int k = refuse(r, user, refused, "user");
 
+	if (k >= 0 && yyjson_is_obj(exec))
+		return kubernetes_plugin_read(exec, cluster, r->folder, &a->plugin, r->text);
 	if (k >= 0)
 		k = keep_file(r, user, "client-certificate", &a->cert, &a->files[1]);
 	if (k >= 0)
@@ -238,17 +218,20 @@ static int read_user(struct reader *r, yyjson_val *user)
 static int read_root(struct reader *r, yyjson_val *root)
 {
 	const char *name = yyjson_get_str(yyjson_obj_get(root, "current-context"));
-	yyjson_val *context = find_named(root, "contexts", "context", name);
+	yyjson_val *context = find_named(root, "contexts", "context", name), *cluster;
 	int k;
 
 	if (!context)
 		return fail(r, -EBADMSG, "the kubeconfig has no current context");
-	k = read_cluster(r, find_named(root, "clusters", "cluster",
-				       yyjson_get_str(yyjson_obj_get(context, "cluster"))));
+	cluster = find_named(root, "clusters", "cluster",
+			     yyjson_get_str(yyjson_obj_get(context, "cluster")));
+	k = read_cluster(r, cluster);
 	if (k < 0)
 		return k;
-	return read_user(r, find_named(root, "users", "user",
-				       yyjson_get_str(yyjson_obj_get(context, "user"))));
+	return read_user(
+		r,
+		find_named(root, "users", "user", yyjson_get_str(yyjson_obj_get(context, "user"))),
+		cluster);
 }
 
 /* The first document of a YAML text; NULL: it has none, or an error. */
@@ -274,7 +257,7 @@ int kubernetes_config_parse(const char *text, size_t length, const char *folder,
 			    struct kubernetes_access *ret, char ret_text[static TEXT])
 {
 	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_yaml(text, length);
-	struct kubernetes_access a = {.files = {-1, -1, -1}};
+	struct kubernetes_access a = KUBERNETES_ACCESS_NONE;
 	struct reader r = {.a = &a, .folder = folder, .text = ret_text};
 	int k;
 
@@ -287,6 +270,38 @@ int kubernetes_config_parse(const char *text, size_t length, const char *folder,
 		return k;
 	}
 	*ret = a;
+	return 0;
+}
+
+/* What is in `from` instead of what was there. */
+static void replace(char **at, char **from, int *fd, int *from_fd, int *older)
+{
+	free(*at);
+	*at = TAKE_PTR(*from);
+	closep(older);
+	*older = *fd;
+	*fd = TAKE_FD(*from_fd);
+}
+
+int kubernetes_config_take(struct kubernetes_access *a, const struct kubernetes_credential *c)
+{
+	_cleanup_free_ char *cert = NULL, *key = NULL;
+	_cleanup_close_ int cert_fd = -1, key_fd = -1;
+	char *token = c->token ? strdup(c->token) : NULL;
+	int r = c->token && !token ? -ENOMEM : 0;
+
+	if (r >= 0 && c->cert)
+		r = keep_in_memory(c->cert, strlen(c->cert), &cert_fd, &cert);
+	if (r >= 0 && c->key)
+		r = keep_in_memory(c->key, strlen(c->key), &key_fd, &key);
+	if (r < 0) {
+		registry_forget(token);
+		return r;
+	}
+	registry_forget(a->token);
+	a->token = token;
+	replace(&a->cert, &cert, &a->files[1], &cert_fd, &a->older[0]);
+	replace(&a->key, &key, &a->files[2], &key_fd, &a->older[1]);
 	return 0;
 }
 
@@ -359,6 +374,8 @@ static int override_all(struct kubernetes_access *a, const struct registry_confi
 		return -ENOMEM;
 	if (c->token_file && *c->token_file)
 		a->token = registry_forget(a->token);
+	if ((c->token_file && *c->token_file) || (c->tls.cert_file && *c->tls.cert_file))
+		a->plugin = kubernetes_plugin_free(a->plugin);
 	n = strlen(a->server);
 	while (n && a->server[n - 1] == '/')
 		a->server[--n] = '\0';
@@ -368,7 +385,7 @@ static int override_all(struct kubernetes_access *a, const struct registry_confi
 int kubernetes_config_read(const struct registry_config *config, struct kubernetes_access *ret,
 			   char ret_text[static TEXT])
 {
-	struct kubernetes_access a = {.files = {-1, -1, -1}};
+	struct kubernetes_access a = KUBERNETES_ACCESS_NONE;
 	int r = 0;
 
 	*ret_text = '\0';

@@ -5,13 +5,21 @@
  */
 #pragma once
 
+#include "registry/kubernetes_plugin.h"
 #include "registry/registry.h"
 
+#define KUBERNETES_ACCESS_NONE                                                                     \
+	(struct kubernetes_access)                                                                 \
+	{                                                                                          \
+		.files = {-1, -1, -1}, .older = { -1, -1 }                                         \
+	}
 struct kubernetes_access {
 	char *server;             /* "https://10.0.0.1:6443", without a slash at the end */
 	char *token, *token_file; /* at most one; the file is read anew for each request */
 	char *ca, *cert, *key;    /* paths; NULL: none */
 	int files[3];             /* what some of the paths lead to; -1: none */
+	int older[2]; /* of before kubernetes_config_take(): who connects has their paths */
+	struct kubernetes_plugin *plugin; /* gives token, or cert and key; NULL: none */
 };
 
 /*
@@ -21,7 +29,10 @@ struct kubernetes_access {
 int kubernetes_config_read(const struct registry_config *config, struct kubernetes_access *ret,
 			   char ret_text[static 200]);
 /* The parts that a kubeconfig's text gives; `folder` is where its relative paths begin. -EBADMSG,
- * -ENOTSUP (exec plugins, passwords, proxies, unverified TLS), -ENOMEM. For tests. */
+ * -ENOTSUP (passwords, proxies, unverified TLS), -ENOMEM. For tests. */
 int kubernetes_config_parse(const char *text, size_t length, const char *folder,
 			    struct kubernetes_access *ret, char ret_text[static 200]);
+/* What a plugin gave, in place of what it gave before. -ENOMEM, -errno of a memory file; nothing
+ * has changed then. */
+int kubernetes_config_take(struct kubernetes_access *a, const struct kubernetes_credential *c);
 void kubernetes_config_done(struct kubernetes_access *a);
