@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Bytes as an answer of a Kubernetes API server: as a list of each kind, as a refusal, and line by
- * line as a watch. What comes out is within its bounds, and its texts end.
+ * Bytes as an answer of a Kubernetes API server: as a list of each kind, as a refusal, as what it
+ * offers, line by line as a watch, and as the answer of a credential plugin. What comes out is
+ * within its bounds, and its texts end.
  */
 #include <errno.h>
 
 #include "fuzz/require.h"
 #include "model/limits.h"
 #include "registry/kubernetes_decode.h"
+#include "registry/kubernetes_plugin.h"
 
 static void check_object(const struct kubernetes_object *o)
 {
@@ -22,6 +24,7 @@ static void check_object(const struct kubernetes_object *o)
 		REQUIRE(strlen(kubernetes_text(o, o->endpoints[i].zone)) <= LIMIT_NAME);
 		REQUIRE(strlen(kubernetes_text(o, o->endpoints[i].node)) <= LIMIT_NODE);
 		REQUIRE(strlen(kubernetes_text(o, o->endpoints[i].instance)) <= LIMIT_INSTANCE_ID);
+		REQUIRE(strlen(kubernetes_text(o, o->endpoints[i].hint)) <= LIMIT_NAME);
 	}
 }
 
@@ -53,11 +56,41 @@ static void check_event(const char *line, size_t size, enum kubernetes_kind kind
 	kubernetes_object_free(e.object);
 }
 
+static void check_offers(const char *text, size_t size)
+{
+	struct kubernetes_release release = {};
+	const char *version = NULL;
+	int r = kubernetes_decode_release(text, size, &release);
+
+	REQUIRE(r == 0 || r == -EBADMSG);
+	REQUIRE(release.major <= 9999 && release.minor <= 9999);
+	r = kubernetes_decode_group(text, size, &version);
+	REQUIRE(r == 0 || r == -EBADMSG);
+}
+
+static void check_credential(const char *text, size_t size)
+{
+	struct kubernetes_credential c;
+	char why[200];
+	int r = kubernetes_credential_decode(text, size, "client.authentication.k8s.io/v1", &c,
+					     why);
+
+	REQUIRE(r == 0 || r == -EBADMSG);
+	REQUIRE(strlen(why) < sizeof(why) && (r == 0) == !*why);
+	if (r < 0)
+		return;
+	REQUIRE(c.token || c.cert);
+	REQUIRE(!c.cert == !c.key);
+	kubernetes_credential_done(&c);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = require_text(data, size);
 	struct kubernetes_refusal refusal;
 
+	check_offers(text, size);
+	check_credential(text, size);
 	kubernetes_decode_refusal(text, size, &refusal);
 	REQUIRE(refusal.code < 1000 && refusal.retry_after_s <= 60);
 	for (int kind = 0; kind < _KUBERNETES_KIND_MAX; kind++) {

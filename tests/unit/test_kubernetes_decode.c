@@ -155,6 +155,8 @@ static void test_p84_only_a_whole_list_is_one(void **state)
 		{"{'kind':'ServiceList','metadata':{'resourceVersion':'1'},'items':[]}", -EBADMSG},
 		{"{'kind':'Status','code':500}", -EBADMSG},
 		{NODES "{}}", -EBADMSG},
+		{NODES "[{'metadata':{'name':'a'}},7]}", -EBADMSG},
+		{NODES "[[[]]]}", -EBADMSG},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -171,13 +173,104 @@ static void test_p84_only_a_whole_list_is_one(void **state)
 static void test_what_has_no_name_is_left_out(void **state)
 {
 	_cleanup_free_ char *text = quoted(
-		NODES "[{'metadata':{'name':'a'}},{'metadata':{}},7,{'metadata':{'name':''}}]}");
+		NODES "[{'metadata':{'name':'a'}},{'metadata':{}},{},{'metadata':{'name':''}}]}");
 	struct kubernetes_list list;
 
 	assert_int_equal(kubernetes_decode_list(text, strlen(text), KUBERNETES_NODE, &list), 0);
 	assert_int_equal(list.n_items, 1);
 	assert_int_equal(list.skipped, 3);
 	kubernetes_list_done(&list);
+}
+
+static void test_what_the_server_is(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		unsigned int minor;
+	} rows[] = {
+		{"{'major':'1','minor':'34'}", 0, 34},      {"{'major':'1','minor':'27+'}", 0, 27},
+		{"{'major':'1','minor':''}", -EBADMSG},     {"{'major':'1','minor':'x'}", -EBADMSG},
+		{"{'major':1,'minor':34}", -EBADMSG},       {"[]", -EBADMSG},
+		{"{'major':'1','minor':'99999'}", 0, 9999},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text);
+		struct kubernetes_release release = {};
+
+		assert_int_equal(kubernetes_decode_release(text, strlen(text), &release),
+				 rows[i].r);
+		assert_int_equal(release.minor, rows[i].minor);
+	}
+}
+
+#define GROUP "{'kind':'APIGroup','versions':["
+
+static void test_the_best_version_of_a_group(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		const char *version;
+	} rows[] = {
+		{GROUP "{'version':'v1beta1'},{'version':'v1'}]}", 0, "v1"},
+		{GROUP "{'version':'v2'},{'version':'v1beta1'}]}", 0, "v1beta1"},
+		{GROUP "{'version':'v2'}]}", 0, NULL},
+		{GROUP "]}", 0, NULL},
+		{"{'kind':'Status','code':404}", -EBADMSG, "unset"},
+		{"{'kind':'APIGroup'}", -EBADMSG, "unset"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text);
+		const char *version = "unset";
+
+		assert_int_equal(kubernetes_decode_group(text, strlen(text), &version), rows[i].r);
+		if (rows[i].version)
+			assert_string_equal(version, rows[i].version);
+		else
+			assert_null(version);
+	}
+}
+
+#define BOOKMARK "{'type':'BOOKMARK','object':{'kind':'Node','metadata':{'resourceVersion':'9'"
+
+static void test_a_bookmark_tells_where_a_streamed_list_ends(void **state)
+{
+	static const struct {
+		const char *text;
+		bool whole;
+	} rows[] = {
+		{BOOKMARK "}}}", false},
+		{BOOKMARK ",'annotations':{'k8s.io/initial-events-end':'true'}}}}", true},
+		{BOOKMARK ",'annotations':{'k8s.io/initial-events-end':'false'}}}}", false},
+		{BOOKMARK ",'annotations':[]}}}", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text);
+		struct kubernetes_event e;
+
+		assert_int_equal(kubernetes_decode_event(text, strlen(text), KUBERNETES_NODE, &e),
+				 0);
+		assert_int_equal(e.is_whole, rows[i].whole);
+		assert_string_equal(e.version, "9");
+	}
+}
+
+static void test_p84_a_version_that_is_none_of_the_servers(void **state)
+{
+	_cleanup_free_ char *text = quoted(
+		"{'type':'ERROR','object':{'kind':'Status','code':504,'reason':'Timeout','message':"
+		"'Too large resource version: 9, current: 3','details':{'retryAfterSeconds':1,"
+		"'causes':[{'reason':'ResourceVersionTooLarge'}]}}}");
+	struct kubernetes_event e;
+
+	assert_int_equal(kubernetes_decode_event(text, strlen(text), KUBERNETES_NODE, &e), 0);
+	assert_int_equal(e.type, KUBERNETES_ERROR);
+	assert_true(e.refusal.is_unknown);
+	assert_int_equal(e.refusal.retry_after_s, 1);
 }
 
 int main(void)
@@ -189,6 +282,10 @@ int main(void)
 		cmocka_unit_test(test_a_real_watch_and_its_end),
 		cmocka_unit_test(test_p84_only_a_whole_list_is_one),
 		cmocka_unit_test(test_what_has_no_name_is_left_out),
+		cmocka_unit_test(test_what_the_server_is),
+		cmocka_unit_test(test_the_best_version_of_a_group),
+		cmocka_unit_test(test_a_bookmark_tells_where_a_streamed_list_ends),
+		cmocka_unit_test(test_p84_a_version_that_is_none_of_the_servers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

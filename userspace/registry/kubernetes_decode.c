@@ -16,7 +16,8 @@
 
 DEFINE_CLEANUP(yyjson_doc *, yyjson_doc_free);
 
-static const char *const kind_names[_KUBERNETES_KIND_MAX] = {"Service", "EndpointSlice", "Node"};
+static const char *const kind_names[_KUBERNETES_KIND_MAX] = {"Service", "EndpointSlice", "Node",
+							     "ConfigMap"};
 
 /* The document of a text, whose root is an object; else NULL and *ret_r. */
 static yyjson_doc *read_document(const char *text, size_t length, int *ret_r)
@@ -72,7 +73,11 @@ static int read_items(yyjson_val *items, enum kubernetes_kind kind, struct kuber
 	if (!l->items)
 		return -ENOMEM;
 	yyjson_arr_foreach (items, i, max, one) {
-		int r = kubernetes_object_read(one, kind, &l->items[l->n_items]);
+		int r;
+
+		if (!yyjson_is_obj(one))
+			return -EBADMSG;
+		r = kubernetes_object_read(one, kind, &l->items[l->n_items]);
 
 		if (r == -ENOMEM)
 			return r;
@@ -119,6 +124,21 @@ void kubernetes_list_done(struct kubernetes_list *l)
 	*l = (struct kubernetes_list){};
 }
 
+/* Where it lost its objects, or got old ones back, its versions begin anew. */
+static bool is_unknown(yyjson_val *status)
+{
+	yyjson_val *causes = yyjson_obj_get(yyjson_obj_get(status, "details"), "causes"), *one;
+	size_t i, max;
+
+	if (yyjson_is_arr(causes))
+		yyjson_arr_foreach (causes, i, max, one) {
+			if (yyjson_equals_str(yyjson_obj_get(one, "reason"),
+					      "ResourceVersionTooLarge"))
+				return true;
+		}
+	return false;
+}
+
 static void read_refusal(yyjson_val *status, struct kubernetes_refusal *ret)
 {
 	yyjson_val *code = yyjson_obj_get(status, "code"), *message, *retry;
@@ -132,6 +152,7 @@ static void read_refusal(yyjson_val *status, struct kubernetes_refusal *ret)
 	if (yyjson_is_uint(retry))
 		ret->retry_after_s =
 			yyjson_get_uint(retry) > 60 ? 60 : (unsigned int)yyjson_get_uint(retry);
+	ret->is_unknown = is_unknown(status);
 	message = yyjson_obj_get(status, "message");
 	if (yyjson_is_str(message))
 		(void)snprintf(ret->text, sizeof(ret->text), "%s", yyjson_get_str(message));
@@ -184,6 +205,10 @@ int kubernetes_decode_event(const char *text, size_t length, enum kubernetes_kin
 	    !copy_text(yyjson_obj_get(meta, "resourceVersion"), e.version, sizeof(e.version)) ||
 	    !*e.version)
 		return -EBADMSG;
+	e.is_whole = e.type == KUBERNETES_BOOKMARK &&
+		     yyjson_equals_str(yyjson_obj_get(yyjson_obj_get(meta, "annotations"),
+						      "k8s.io/initial-events-end"),
+				       "true");
 	r = e.type == KUBERNETES_BOOKMARK ? 0 : kubernetes_object_read(object, kind, &e.object);
 	if (r == -ENOMEM)
 		return r;
@@ -191,5 +216,60 @@ int kubernetes_decode_event(const char *text, size_t length, enum kubernetes_kin
 		(void)snprintf(e.refusal.text, sizeof(e.refusal.text), "%s without a usable name",
 			       kind_names[kind]);
 	*ret = e;
+	return 0;
+}
+
+/* "34", and "34+" of those who build their own. */
+static int read_number(yyjson_val *value, unsigned int *ret)
+{
+	const char *text = yyjson_get_str(value);
+	unsigned int n = 0;
+	size_t i = 0;
+
+	for (; text && i < 4 && text[i] >= '0' && text[i] <= '9'; i++)
+		n = n * 10 + (unsigned int)(text[i] - '0');
+	if (!i)
+		return -EBADMSG;
+	*ret = n;
+	return 0;
+}
+
+int kubernetes_decode_release(const char *text, size_t length, struct kubernetes_release *ret)
+{
+	struct kubernetes_release release;
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	if (!doc)
+		return r;
+	if (read_number(yyjson_obj_get(yyjson_doc_get_root(doc), "major"), &release.major) < 0 ||
+	    read_number(yyjson_obj_get(yyjson_doc_get_root(doc), "minor"), &release.minor) < 0)
+		return -EBADMSG;
+	*ret = release;
+	return 0;
+}
+
+int kubernetes_decode_group(const char *text, size_t length, const char **ret)
+{
+	static const char *const known[] = {"v1", "v1beta1"};
+	size_t i, max, best = ARRAY_SIZE(known);
+	yyjson_val *root, *versions, *one;
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	if (!doc)
+		return r;
+	root = yyjson_doc_get_root(doc);
+	versions = yyjson_obj_get(root, "versions");
+	if (!yyjson_equals_str(yyjson_obj_get(root, "kind"), "APIGroup") ||
+	    !yyjson_is_arr(versions))
+		return -EBADMSG;
+	yyjson_arr_foreach (versions, i, max, one) {
+		for (size_t k = 0; k < best; k++) {
+			if (yyjson_equals_str(yyjson_obj_get(one, "version"), known[k]))
+				best = k;
+		}
+	}
+	*ret = best < ARRAY_SIZE(known) ? known[best] : NULL;
 	return 0;
 }

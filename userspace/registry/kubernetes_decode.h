@@ -16,11 +16,16 @@
 #define KUBERNETES_VERSION 64    /* bytes of a resource version, NUL included */
 #define KUBERNETES_CONTINUE 4096 /* bytes of a continue token, NUL included */
 #define KUBERNETES_TEXT 160
+#define KUBERNETES_DATA (1u << 20) /* bytes of a ConfigMap's value, as the API limits it */
+#define KUBERNETES_POLICY                                                                          \
+	"sinew.dev/policy" /* label: of a ConfigMap with policies (any value), of                  \
+			      a Service that names one */
 
 enum kubernetes_kind {
 	KUBERNETES_SERVICE,
 	KUBERNETES_SLICE,
 	KUBERNETES_NODE,
+	KUBERNETES_CONFIGMAP, /* those that hold policies */
 	_KUBERNETES_KIND_MAX
 };
 
@@ -34,6 +39,7 @@ struct kubernetes_port {
 struct kubernetes_endpoint {
 	struct sn_addr addr;
 	uint32_t zone, node, instance;
+	uint32_t hint; /* the zone that it is meant for, where controllers spread load */
 	bool draining; /* still serves what it has, takes nothing new */
 };
 
@@ -41,12 +47,14 @@ struct kubernetes_label {
 	uint32_t key, value;
 };
 
-/* A Service, EndpointSlice or Node; what a kind has not is 0. */
+/* A Service, EndpointSlice, Node or ConfigMap; what a kind has not is 0. */
 struct kubernetes_object {
 	enum kubernetes_kind kind;
 	uint32_t namespace, name;
 	uint32_t service;            /* slice: whose it is; "": nobody's */
 	uint32_t zone;               /* node */
+	uint32_t policy;             /* service: of what name; "": it says none */
+	uint64_t revision;           /* of its uid and resource version; 0: it has none */
 	bool external;               /* service: a name elsewhere (type ExternalName) */
 	bool unusable;               /* slice: of names, not of addresses */
 	struct sn_addr addresses[2]; /* service: cluster addresses, one a family; none: headless */
@@ -55,7 +63,8 @@ struct kubernetes_object {
 	size_t n_ports;
 	struct kubernetes_endpoint *endpoints; /* those that take or have connections */
 	size_t n_endpoints;
-	struct kubernetes_label *labels; /* service: its own, and what of its spec reads as one */
+	struct kubernetes_label *labels; /* service: its own, and what of its spec reads as one;
+					    ConfigMap: its data */
 	size_t n_labels;
 	size_t left_out; /* ports, endpoints and labels over a limit, or no target */
 	char *text;
@@ -87,6 +96,7 @@ void kubernetes_list_done(struct kubernetes_list *l);
 struct kubernetes_refusal {
 	unsigned int code;          /* of the Status; 0: it says none */
 	unsigned int retry_after_s; /* 0: it says none */
+	bool is_unknown;            /* the version that was asked for is none of this server's */
 	char text[KUBERNETES_TEXT];
 };
 
@@ -99,6 +109,7 @@ struct kubernetes_event {
 		KUBERNETES_ERROR
 	} type;
 	char version[KUBERNETES_VERSION];  /* not of an error */
+	bool is_whole;                     /* bookmark: all that was there before the watch came */
 	struct kubernetes_object *object;  /* owned; NULL: bookmark, error, or one of no use */
 	struct kubernetes_refusal refusal; /* of an error; text alone of one of no use */
 };
@@ -106,5 +117,13 @@ struct kubernetes_event {
 /* One line of a watch. -EBADMSG, -ENOMEM; nothing to free then. */
 int kubernetes_decode_event(const char *text, size_t length, enum kubernetes_kind kind,
 			    struct kubernetes_event *ret);
+/* What a server is. -EBADMSG: it does not say. */
+struct kubernetes_release {
+	unsigned int major, minor;
+};
+int kubernetes_decode_release(const char *text, size_t length, struct kubernetes_release *ret);
+/* The best version of a group that it serves and we know, of its APIGroup: "v1"; NULL: none.
+ * -EBADMSG: it is no APIGroup. */
+int kubernetes_decode_group(const char *text, size_t length, const char **ret);
 /* The Status in the body of an answer that is no 2xx; anything else leaves *ret empty. */
 void kubernetes_decode_refusal(const char *text, size_t length, struct kubernetes_refusal *ret);

@@ -21,7 +21,8 @@ struct kubernetes_join {
 	struct kubernetes_row *dirty;
 	struct draft_service *draft;
 	size_t endpoints, left_out, partial;
-	bool told; /* a snapshot was taken */
+	bool told;     /* a snapshot was taken */
+	bool policies; /* ConfigMaps changed */
 };
 
 int kubernetes_join_new(const char *tag, const char *zone, struct kubernetes_join **ret)
@@ -192,6 +193,7 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 
 	kubernetes_object_free(row->object);
 	row->object = o;
+	j->policies |= o->kind == KUBERNETES_CONFIGMAP;
 	if (o->kind == KUBERNETES_SERVICE)
 		touch(j, row, false, now_ms);
 	else if (moved)
@@ -205,6 +207,11 @@ int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, 
 		   *name = kubernetes_text(o, o->name);
 	struct kubernetes_row *row = kubernetes_table_find(t, namespace, name);
 
+	if (row && row->object && o->revision && row->object->revision == o->revision) {
+		row->seen = t->seen;
+		kubernetes_object_free(o);
+		return 0;
+	}
 	j->left_out += o->left_out;
 	if ((!row && t->n >= KUBERNETES_OBJECTS) ||
 	    j->endpoints + o->n_endpoints > LIMIT_FOUND_ENDPOINTS) {
@@ -235,6 +242,7 @@ static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct ku
 		row->object = kubernetes_object_free(row->object);
 		touch(j, row, false, now_ms);
 	} else {
+		j->policies |= kind == KUBERNETES_CONFIGMAP;
 		kubernetes_table_drop(&j->tables[kind], row);
 	}
 }
@@ -318,11 +326,31 @@ static uint32_t offered_ports(const struct kubernetes_row *row)
 	return common ? common : largest;
 }
 
+/* Whether each endpoint that takes connections says which zone it is meant for: hints hold only
+ * together, or some zone would have too few. */
+static bool is_hinted(const struct kubernetes_row *row)
+{
+	size_t n = 0;
+
+	for (const struct kubernetes_row *s = row->slices; s; s = s->sibling) {
+		for (size_t i = 0; i < s->object->n_endpoints; i++) {
+			const struct kubernetes_endpoint *e = &s->object->endpoints[i];
+
+			if (!e->draining && !e->hint)
+				return false;
+			n += !e->draining;
+		}
+	}
+	return n;
+}
+
 static const char *zone_of(const struct kubernetes_join *j, const struct kubernetes_object *slice,
-			   const struct kubernetes_endpoint *e)
+			   const struct kubernetes_endpoint *e, bool hinted)
 {
 	const struct kubernetes_row *node;
 
+	if (hinted && e->hint)
+		return kubernetes_text(slice, e->hint);
 	if (e->zone)
 		return kubernetes_text(slice, e->zone);
 	node = e->node ? kubernetes_table_find(&j->tables[KUBERNETES_NODE], "",
@@ -333,9 +361,18 @@ static const char *zone_of(const struct kubernetes_join *j, const struct kuberne
 	return j->zone;
 }
 
-static int add_slice(struct kubernetes_join *j, const struct kubernetes_object *service,
-		     const struct kubernetes_object *slice, uint32_t offered)
+/* What is the same for all slices of a service. */
+struct whole {
+	const struct kubernetes_object *service;
+	uint32_t offered; /* its ports, bit by bit */
+	bool hinted;
+};
+
+static int add_slice(struct kubernetes_join *j, const struct whole *w,
+		     const struct kubernetes_object *slice)
 {
+	const struct kubernetes_object *service = w->service;
+	uint32_t offered = w->offered;
 	uint16_t all[LIMIT_PORTS], ports[LIMIT_PORTS];
 	size_t n = 0;
 
@@ -353,7 +390,7 @@ static int add_slice(struct kubernetes_join *j, const struct kubernetes_object *
 			.addr = e->addr,
 			.ports = ports,
 			.weight = e->draining ? 0 : WEIGHT,
-			.zone = zone_of(j, slice, e),
+			.zone = zone_of(j, slice, e, w->hinted),
 			.node = kubernetes_text(slice, e->node),
 			.instance = kubernetes_text(slice, e->instance),
 		};
@@ -366,6 +403,10 @@ static int add_slice(struct kubernetes_join *j, const struct kubernetes_object *
 
 static int add_head(struct kubernetes_join *j, const struct kubernetes_object *o, uint32_t offered)
 {
+	char policy[LIMIT_NAME + 1];
+
+	if (o->policy && draft_name(kubernetes_text(o, o->policy), policy) >= 0)
+		draft_set_policy(j->draft, policy);
 	for (size_t i = 0; i < o->n_addresses; i++)
 		(void)draft_add_address(j->draft, &o->addresses[i]);
 	for (size_t i = 0; i < o->n_labels; i++) {
@@ -399,6 +440,7 @@ static int build(struct kubernetes_join *j, const struct kubernetes_row *row, st
 {
 	const struct kubernetes_object *o = row->object;
 	char namespace[64], name[64];
+	struct whole w = {.service = o, .hinted = is_hinted(row)};
 	uint32_t offered;
 	int r;
 
@@ -413,11 +455,12 @@ static int build(struct kubernetes_join *j, const struct kubernetes_row *row, st
 	offered = offered_ports(row) & usable_ports(o);
 	if (!offered)
 		offered = usable_ports(o);
+	w.offered = offered;
 	r = draft_init(j->draft, namespace, name, j->tag);
 	if (r >= 0)
 		r = add_head(j, o, offered);
 	for (const struct kubernetes_row *s = row->slices; s && r >= 0; s = s->sibling)
-		r = add_slice(j, o, s->object, offered);
+		r = add_slice(j, &w, s->object);
 	if (r >= 0)
 		r = draft_finish(j->draft, ret);
 	j->left_out += draft_left_out(j->draft);
@@ -517,6 +560,22 @@ uint64_t kubernetes_join_due(const struct kubernetes_join *j)
 			due = row->due_ms;
 	}
 	return due;
+}
+
+bool kubernetes_join_take_policies(struct kubernetes_join *j)
+{
+	bool changed = j->policies;
+
+	j->policies = false;
+	return changed;
+}
+
+const struct kubernetes_object *kubernetes_join_visit(const struct kubernetes_join *j,
+						      enum kubernetes_kind kind,
+						      const struct kubernetes_row **at)
+{
+	*at = kubernetes_table_next(&j->tables[kind], *at);
+	return *at ? (*at)->object : NULL;
 }
 
 void kubernetes_join_count(const struct kubernetes_join *j, struct kubernetes_join_counts *ret)

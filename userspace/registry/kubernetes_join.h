@@ -13,8 +13,8 @@
 #include "registry/draft.h"
 #include "registry/kubernetes_decode.h"
 
-#define KUBERNETES_SETTLE_MS 10
-#define KUBERNETES_SETTLE_MOST_MS 50 /* however often it shrinks meanwhile */
+#define KUBERNETES_SETTLE_MS 20
+#define KUBERNETES_SETTLE_MOST_MS 60 /* however often it shrinks meanwhile */
 #define KUBERNETES_OBJECTS 200000    /* of one kind */
 
 struct kubernetes_join;
@@ -46,6 +46,15 @@ struct kubernetes_change {
 int kubernetes_join_next(struct kubernetes_join *j, uint64_t now_ms, struct kubernetes_change *ret);
 /* When the first of those that wait is due; 0: none waits. */
 uint64_t kubernetes_join_due(const struct kubernetes_join *j);
+
+/* Whether ConfigMaps changed since the last call. */
+bool kubernetes_join_take_policies(struct kubernetes_join *j);
+/* The object after *at (NULL: the first; it is moved on), of a kind other than services, in an
+ * order of its own. NULL: no more. */
+struct kubernetes_row;
+const struct kubernetes_object *kubernetes_join_visit(const struct kubernetes_join *j,
+						      enum kubernetes_kind kind,
+						      const struct kubernetes_row **at);
 
 struct kubernetes_join_counts {
 	size_t objects[_KUBERNETES_KIND_MAX], endpoints;

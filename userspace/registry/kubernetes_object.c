@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One Service, EndpointSlice or Node of JSON as a struct kubernetes_object. A field that is missing
- * has the meaning that the API gives it: a condition "ready" that is not there is true. It must
- * never guess: what cannot be used is left out and counted.
+ * One Service, EndpointSlice, Node or ConfigMap of JSON as a struct kubernetes_object. A field that
+ * is missing has the meaning that the API gives it: a condition "ready" that is not there is true.
+ * It must never guess: what cannot be used is left out and counted.
  */
 #include "registry/kubernetes_object.h"
 
@@ -111,6 +111,14 @@ static bool read_conditions(yyjson_val *json, bool *ret_draining)
 	return *ret_draining;
 }
 
+/* The first zone that it is meant for. */
+static uint32_t read_hint(struct build *b, yyjson_val *json, uint32_t last)
+{
+	yyjson_val *zone = yyjson_arr_get_first(yyjson_obj_get(json, "forZones"));
+
+	return keep_again(b, yyjson_obj_get(zone, "name"), last, LIMIT_NAME);
+}
+
 /* 1: it is one to be used; 0: not now; -EINVAL: of no use. All texts are of `last` if equal. */
 static int read_endpoint(struct build *b, yyjson_val *json, const struct kubernetes_endpoint *last,
 			 struct kubernetes_endpoint *ret)
@@ -133,6 +141,8 @@ static int read_endpoint(struct build *b, yyjson_val *json, const struct kuberne
 			ret->node = keep_again(b, value, last->node, LIMIT_NODE);
 		else if (is_key(key, "targetRef"))
 			ret->instance = keep(b, yyjson_obj_get(value, "uid"), LIMIT_INSTANCE_ID);
+		else if (is_key(key, "hints"))
+			ret->hint = read_hint(b, value, last->hint);
 		else if (is_key(key, "topology") && !ret->zone) /* v1beta1 */
 			ret->zone = keep_again(b, yyjson_obj_get(value, ZONE_LABEL), last->zone,
 					       LIMIT_NAME);
@@ -252,6 +262,7 @@ static int read_service(struct build *b, yyjson_val *root, yyjson_val *labels)
 	if (!o->labels)
 		return -ENOMEM;
 	o->external = yyjson_equals_str(yyjson_obj_get(spec, "type"), "ExternalName");
+	o->policy = keep(b, yyjson_obj_get(labels, KUBERNETES_POLICY), LIMIT_NAME);
 	if (yyjson_equals_str(yyjson_obj_get(spec, "sessionAffinity"), "ClientIP"))
 		add_spec_label(b, spec, "sessionAffinity", "kubernetes.io/session-affinity");
 	if (yyjson_equals_str(yyjson_obj_get(spec, "internalTrafficPolicy"), "Local"))
@@ -264,6 +275,42 @@ static int read_service(struct build *b, yyjson_val *root, yyjson_val *labels)
 	return read_ports(b, yyjson_obj_get(spec, "ports"));
 }
 
+/* Its data as pairs; what is binary is not ours. */
+static int read_config_map(struct build *b, yyjson_val *root)
+{
+	yyjson_val *data = yyjson_obj_get(root, "data"), *key, *value;
+	struct kubernetes_object *o = b->o;
+	size_t i, max, n = yyjson_is_obj(data) ? yyjson_obj_size(data) : 0;
+
+	o->labels = calloc(n > LIMIT_LABELS ? LIMIT_LABELS : n + 1, sizeof(*o->labels));
+	if (!o->labels)
+		return -ENOMEM;
+	if (n)
+		yyjson_obj_foreach (data, i, max, key, value) {
+			if (o->n_labels == LIMIT_LABELS || !yyjson_is_str(value)) {
+				o->left_out++;
+				continue;
+			}
+			o->labels[o->n_labels++] = (struct kubernetes_label){
+				.key = keep(b, key, KUBERNETES_NAME),
+				.value = keep(b, value, KUBERNETES_DATA),
+			};
+		}
+	return 0;
+}
+
+/* The same only for the same object as it was: a uid is given once, a version once for a uid. */
+static uint64_t read_revision(yyjson_val *meta)
+{
+	yyjson_val *uid = yyjson_obj_get(meta, "uid"),
+		   *version = yyjson_obj_get(meta, "resourceVersion");
+
+	if (!yyjson_is_str(uid) || !yyjson_is_str(version))
+		return 0;
+	return text_hash(yyjson_get_str(version), yyjson_get_len(version),
+			 text_hash(yyjson_get_str(uid), yyjson_get_len(uid), 1));
+}
+
 static int read_object(struct build *b, yyjson_val *root)
 {
 	yyjson_val *meta = yyjson_obj_get(root, "metadata"), *labels;
@@ -273,10 +320,13 @@ static int read_object(struct build *b, yyjson_val *root)
 	labels = yyjson_obj_get(meta, "labels");
 	o->name = keep(b, yyjson_obj_get(meta, "name"), KUBERNETES_NAME);
 	o->namespace = keep(b, yyjson_obj_get(meta, "namespace"), LIMIT_NAME);
+	o->revision = read_revision(meta);
 	if (!o->name || (!o->namespace && o->kind != KUBERNETES_NODE))
 		return -EINVAL;
 	if (o->kind == KUBERNETES_SERVICE)
 		return read_service(b, root, labels);
+	if (o->kind == KUBERNETES_CONFIGMAP)
+		return read_config_map(b, root);
 	if (o->kind == KUBERNETES_NODE) {
 		o->zone = keep(b, yyjson_obj_get(labels, ZONE_LABEL), LIMIT_NAME);
 		return 0;
