@@ -106,7 +106,7 @@ class Follow:
                 left = end - time.monotonic()
                 if value or left <= 0 or self.error:
                     break
-                self.changed.wait(left)
+                self.changed.wait(min(left, 0.05))  # it may be about somebody else
         if self.error:
             raise self.error
         assert value, (f"not within {seconds} s: {list(self.services)[:10]}, {self.statuses[-3:]}", self.said())

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Kubernetes as a registry: Services, EndpointSlices and Nodes, listed and watched (see
- * kubernetes_watch.c), joined (kubernetes_join.c) and said. Nothing is said before Services and
- * EndpointSlices were both listed whole: one without the other would be a service without
- * endpoints.
+ * Kubernetes as a registry: Services, EndpointSlices, Nodes and ConfigMaps with policies, listed
+ * and watched (see kubernetes_watch.c), joined (kubernetes_join.c) and said. Nothing is said before
+ * all were listed whole: a Service without its EndpointSlices would be one without endpoints.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -32,13 +31,36 @@ static void say_left_out(struct kubernetes *k)
 	k->left_out = n;
 }
 
-void kubernetes_on_change(struct kubernetes *k)
+/* The number of those that could be told; -ENOMEM. */
+static int tell_policies(struct kubernetes *k)
+{
+	struct kubernetes_policy_change change;
+	char text[KUBERNETES_TEXT];
+	int n;
+
+	if (!kubernetes_join_take_policies(k->join))
+		return 0;
+	n = kubernetes_policies_read(k->policies, k->join, text);
+	if (n > 0)
+		registry_say_skipped(k->r, "%s", text);
+	while (k->told && n >= 0 && kubernetes_policies_next(k->policies, &change) > 0) {
+		if (change.policy) {
+			struct object o = {.kind = OBJECT_POLICY, .policy = change.policy};
+
+			registry_say_upsert(k->r, &o);
+		} else {
+			registry_say_remove(k->r, OBJECT_POLICY, change.namespace, change.name);
+		}
+	}
+	return n;
+}
+
+static int tell_services(struct kubernetes *k)
 {
 	struct kubernetes_change change;
-	uint64_t now = uv_now(k->r->loop), due;
-	int r = 0;
+	int r;
 
-	while (k->told && (r = kubernetes_join_next(k->join, now, &change)) > 0) {
+	while ((r = kubernetes_join_next(k->join, uv_now(k->r->loop), &change)) > 0) {
 		if (change.service) {
 			struct object o = {.kind = OBJECT_SERVICE, .service = change.service};
 
@@ -47,7 +69,20 @@ void kubernetes_on_change(struct kubernetes *k)
 			registry_say_remove(k->r, OBJECT_SERVICE, change.namespace, change.name);
 		}
 	}
-	due = k->told ? kubernetes_join_due(k->join) : 0;
+	return r;
+}
+
+void kubernetes_on_change(struct kubernetes *k)
+{
+	uint64_t now = uv_now(k->r->loop), due;
+	int r = 0;
+
+	if (!k->told)
+		return;
+	if (tell_policies(k) < 0)
+		registry_say_skipped(k->r, "out of memory for policies");
+	r = tell_services(k);
+	due = kubernetes_join_due(k->join);
 	/* Out of memory: the same again a little later. */
 	if (due)
 		(void)uv_timer_start(&k->settle, on_settled,
@@ -58,41 +93,123 @@ void kubernetes_on_change(struct kubernetes *k)
 	say_left_out(k);
 }
 
+static bool is_settled(const struct kubernetes *k)
+{
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
+		if (!k->watches[i].listed && !k->watches[i].denied)
+			return false;
+	}
+	return true;
+}
+
+static int say_all(struct kubernetes *k)
+{
+	struct object *objects, *grown;
+	size_t n, n_policies;
+	int r;
+
+	(void)tell_policies(k);
+	n_policies = kubernetes_policies_count(k->policies);
+	r = kubernetes_join_all(k->join, &objects, &n);
+	if (r < 0)
+		return r;
+	grown = reallocarray(objects, n + n_policies + 1, sizeof(*objects));
+	if (!grown) {
+		object_free_list(objects, n);
+		return -ENOMEM;
+	}
+	kubernetes_policies_take(k->policies, grown + n);
+	k->told = true;
+	registry_say_snapshot(k->r, grown, n + n_policies);
+	return 0;
+}
+
+/* What a later list brings is told as changes: a snapshot would not wait for what is on its way
+ * from one slice to another. */
 void kubernetes_on_listed(struct kubernetes *k)
 {
-	const struct kubernetes_watch *w = k->watches;
-	struct object *objects;
-	size_t n;
-
-	if (!w[KUBERNETES_SERVICE].listed || !w[KUBERNETES_SLICE].listed ||
-	    (!w[KUBERNETES_NODE].listed && !w[KUBERNETES_NODE].denied))
+	if (k->told) {
+		kubernetes_on_change(k);
 		return;
-	if (kubernetes_join_all(k->join, &objects, &n) < 0) {
+	}
+	if (!is_settled(k))
+		return;
+	if (say_all(k) < 0) {
 		registry_say_error(k->r, REGISTRY_GARBAGE, "", "out of memory for a snapshot");
 		return;
 	}
-	k->told = true;
-	registry_say_snapshot(k->r, objects, n);
 	say_left_out(k);
 }
 
-/* A kubeconfig may have been written anew; token files are read each time anyway. */
-void kubernetes_on_unauthorized(struct kubernetes *k)
+void kubernetes_on_contact(struct kubernetes_watch *w, uint64_t latency_us)
 {
-	struct kubernetes_access access;
-	char text[200];
+	const struct kubernetes *k = w->k;
 
-	if (kubernetes_config_read(k->r->config, &access, text) < 0)
+	w->failing = false;
+	w->wait_ms = 0;
+	w->heard_ms = uv_now(k->r->loop);
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
+		if (k->watches[i].failing)
+			return;
+	}
+	registry_say_contact(k->r, latency_us);
+}
+
+void kubernetes_on_lost(struct kubernetes_watch *w)
+{
+	struct kubernetes *k = w->k;
+
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
+		if (&k->watches[i] != w)
+			kubernetes_watch_doubt(&k->watches[i]);
+	}
+}
+
+void kubernetes_go(struct kubernetes *k)
+{
+	if (k->exec || k->stopping)
 		return;
-	kubernetes_config_done(&k->access);
-	k->access = access;
+	if (!k->discovered) {
+		kubernetes_discover(k);
+		return;
+	}
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
+		struct kubernetes_watch *w = &k->watches[i];
+
+		if (!w->waits || w->fetch)
+			continue;
+		(void)uv_timer_stop(&w->timer);
+		kubernetes_watch_begin(w);
+	}
 }
 
 static void done(struct kubernetes *k)
 {
 	kubernetes_join_free(k->join);
+	kubernetes_policies_free(k->policies);
 	kubernetes_config_done(&k->access);
+	kubernetes_config_done(&k->older);
 	free(k);
+}
+
+static void start_watches(struct kubernetes *k)
+{
+	uv_loop_t *loop = k->r->loop;
+
+	(void)uv_timer_init(loop, &k->settle);
+	(void)uv_timer_init(loop, &k->again);
+	k->settle.data = k->again.data = k;
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
+		struct kubernetes_watch *w = &k->watches[i];
+
+		*w = (struct kubernetes_watch){.k = k,
+					       .kind = (enum kubernetes_kind)i,
+					       .waits = true,
+					       .page = KUBERNETES_PAGE};
+		(void)uv_timer_init(loop, &w->timer);
+		w->timer.data = w;
+	}
+	kubernetes_go(k);
 }
 
 static int start(struct registry *r)
@@ -103,26 +220,18 @@ static int start(struct registry *r)
 	if (!k)
 		return -ENOMEM;
 	k->r = r;
+	k->access = k->older = KUBERNETES_ACCESS_NONE;
 	e = kubernetes_config_read(r->config, &k->access, r->status.text);
 	if (e >= 0)
 		e = kubernetes_join_new(r->tag, r->config->zone, &k->join);
+	if (e >= 0)
+		e = kubernetes_policies_new(r->tag, &k->policies);
 	if (e < 0) {
 		done(k);
 		return e == -ENOMEM ? e : -EINVAL;
 	}
 	r->source = k;
-	(void)uv_timer_init(r->loop, &k->settle);
-	k->settle.data = k;
-	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
-		struct kubernetes_watch *w = &k->watches[i];
-
-		w->k = k;
-		w->kind = (enum kubernetes_kind)i;
-		(void)uv_timer_init(r->loop, &w->timer);
-		w->timer.data = w;
-	}
-	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++)
-		kubernetes_watch_begin(&k->watches[i]);
+	start_watches(k);
 	return 0;
 }
 
@@ -136,7 +245,7 @@ static void on_closed(struct kubernetes *k)
 	registry_stopped(r);
 }
 
-static void on_closed_settle(uv_handle_t *handle)
+static void on_closed_timer(uv_handle_t *handle)
 {
 	on_closed(handle->data);
 }
@@ -152,12 +261,16 @@ static void stop(struct registry *r)
 {
 	struct kubernetes *k = r->source;
 
-	k->n_closing = 1 + _KUBERNETES_KIND_MAX;
+	k->stopping = true;
+	k->n_closing = 2 + _KUBERNETES_KIND_MAX;
+	k->discovery = fetch_cancel(k->discovery);
+	kubernetes_access_stop(k);
 	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
 		kubernetes_watch_stop(&k->watches[i]);
 		uv_close((uv_handle_t *)&k->watches[i].timer, on_closed_watch);
 	}
-	uv_close((uv_handle_t *)&k->settle, on_closed_settle);
+	uv_close((uv_handle_t *)&k->settle, on_closed_timer);
+	uv_close((uv_handle_t *)&k->again, on_closed_timer);
 }
 
 const struct registry_kind registry_kubernetes = {

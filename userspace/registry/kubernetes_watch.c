@@ -10,15 +10,21 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE 500
 #define LIST_MS 30000
-#define WATCH_S 290
-#define SILENCE_MS 120000 /* bookmarks come each minute */
+#define LIST_SILENCE_MS 10000
+#define WATCH_S 240 /* and up to WATCH_MORE_S by chance */
+#define WATCH_MORE_S 60
+#define WATCH_LEAST_S 5
+#define PROBE_S 1      /* after a failure: whether it answers again is soon known */
+#define LATE_MS 15000  /* how much longer than asked for a watch may take to end */
+#define STREAMS_MOST 2 /* that break before they are whole; then pages are asked for */
+#define SOON_US 500000 /* a watch that ends within it is a failure */
 #define WAIT_FIRST_MS 100
-#define WAIT_MOST_MS 30000
+#define WAIT_MOST_MS 4000
 #define DENIED_MS 300000 /* we may be allowed later */
 
 static void on_timer(uv_timer_t *timer);
+static int on_data(void *arg, const char *data, size_t length);
 static void on_done(void *arg, const struct fetch_result *result);
 
 static uint64_t now_ms(const struct kubernetes_watch *w)
@@ -28,9 +34,20 @@ static uint64_t now_ms(const struct kubernetes_watch *w)
 
 static const char *resource(const struct kubernetes_watch *w)
 {
-	static const char *const names[] = {"services", "endpointslices", "nodes"};
+	static const char *const names[] = {"services", "endpointslices", "nodes", "configmaps"};
 
 	return names[w->kind];
+}
+
+static const char *verb(const struct kubernetes_watch *w)
+{
+	return w->step == KUBERNETES_LIST ? "list" : "watch";
+}
+
+/* Without these all but a little is known. */
+static bool is_dispensable(const struct kubernetes_watch *w)
+{
+	return w->kind == KUBERNETES_NODE || w->kind == KUBERNETES_CONFIGMAP;
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -46,53 +63,60 @@ static void append_escaped(struct text_buffer *b, const char *text)
 	}
 }
 
-static char *make_url(const struct kubernetes_watch *w)
+/*
+ * A watch ends of itself, and is taken up again: that is how we know that the server is there, for
+ * bookmarks come too seldom. That of EndpointSlices ends often enough for a registry never to be
+ * stale while all is well; the others need not.
+ */
+static unsigned int watch_seconds(const struct kubernetes_watch *w)
 {
-	const char *only = w->k->r->config->remote_namespace;
-	struct text_buffer b = {};
+	uint64_t half = w->k->r->config->stale_ms / 2000,
+		 most = WATCH_S + (uv_hrtime() >> 10) % WATCH_MORE_S;
 
-	text_append(&b, w->k->access.server);
-	text_append(&b, w->kind != KUBERNETES_SLICE ? "/api/v1/"
-			: w->beta                   ? "/apis/discovery.k8s.io/v1beta1/"
-						    : "/apis/discovery.k8s.io/v1/");
-	if (w->kind != KUBERNETES_NODE && only && *only) {
-		text_append(&b, "namespaces/");
-		append_escaped(&b, only);
-		text_append(&b, "/");
-	}
-	text_append(&b, resource(w));
-	if (w->watching) {
-		text_append_format(&b, "?watch=1&allowWatchBookmarks=true&timeoutSeconds=%d",
-				   WATCH_S);
-		text_append(&b, "&resourceVersion=");
-		append_escaped(&b, w->version);
-	} else {
-		text_append_format(&b, "?limit=%d", PAGE);
-		text_append(&b, *w->next ? "&continue=" : "");
-		append_escaped(&b, w->next);
-	}
-	return text_take(&b);
+	if (w->failing && w->step == KUBERNETES_WATCH)
+		return PROBE_S;
+	if (w->kind != KUBERNETES_SLICE || half > most)
+		return (unsigned int)most;
+	return half < WATCH_LEAST_S ? WATCH_LEAST_S : (unsigned int)half;
 }
 
-/* "Authorization: Bearer ..."; *ret NULL: no token is known, a certificate must do. */
-static int make_authorization(const struct kubernetes_watch *w, char **ret)
+static void append_path(struct text_buffer *b, const struct kubernetes_watch *w)
 {
-	const struct kubernetes_access *a = &w->k->access;
-	char *token = NULL;
-	int r = 0;
+	const char *only = w->k->r->config->remote_namespace;
 
-	*ret = NULL;
-	if (a->token_file)
-		r = registry_read_secret(a->token_file, &token);
-	if (r < 0)
-		return r;
-	if (!token && !a->token)
-		return 0;
-	r = asprintf(ret, "Authorization: Bearer %s", token ? token : a->token);
-	registry_forget(token);
-	if (r < 0)
-		*ret = NULL;
-	return r < 0 ? -ENOMEM : 0;
+	if (w->kind == KUBERNETES_SLICE)
+		text_append_format(b, "/apis/discovery.k8s.io/%s/", w->k->slices);
+	else
+		text_append(b, "/api/v1/");
+	if (w->kind != KUBERNETES_NODE && only && *only) {
+		text_append(b, "namespaces/");
+		append_escaped(b, only);
+		text_append(b, "/");
+	}
+	text_append(b, resource(w));
+}
+
+static char *make_url(const struct kubernetes_watch *w, unsigned int seconds)
+{
+	struct text_buffer b = {};
+
+	append_path(&b, w);
+	if (w->step == KUBERNETES_LIST)
+		text_append_format(&b, "?limit=%u%s", w->page, *w->next ? "&continue=" : "");
+	else
+		text_append_format(
+			&b, "?watch=1&allowWatchBookmarks=true&timeoutSeconds=%u%s", seconds,
+			w->step == KUBERNETES_WATCH
+				? "&resourceVersion="
+				: "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+	append_escaped(&b, w->step == KUBERNETES_LIST    ? w->next
+			   : w->step == KUBERNETES_WATCH ? w->version
+							 : "");
+	if (w->kind == KUBERNETES_CONFIGMAP) {
+		text_append(&b, "&labelSelector=");
+		append_escaped(&b, KUBERNETES_POLICY);
+	}
+	return text_take(&b);
 }
 
 static void retry(struct kubernetes_watch *w, uint64_t at_least_ms)
@@ -108,61 +132,73 @@ static void retry(struct kubernetes_watch *w, uint64_t at_least_ms)
 	(void)uv_timer_start(&w->timer, on_timer, wait, 0);
 }
 
-static int on_data(void *arg, const char *data, size_t length);
-
-static int begin(struct kubernetes_watch *w, const char *url, const char *authorization)
+/* As a list is begun. */
+static enum kubernetes_step first_step(const struct kubernetes_watch *w)
 {
-	const struct kubernetes_access *a = &w->k->access;
-	const char *const headers[] = {"Accept: application/json", authorization, NULL};
+	return w->k->streams && w->streams < STREAMS_MOST ? KUBERNETES_STREAM : KUBERNETES_LIST;
+}
+
+static int begin(struct kubernetes_watch *w)
+{
+	unsigned int seconds = watch_seconds(w);
+	_cleanup_free_ char *url = make_url(w, seconds);
+	bool list = w->step == KUBERNETES_LIST;
+	/* However slowly it comes, it ends. */
 	struct fetch_request request = {
 		.url = url,
-		.headers = headers,
-		.tls = {.ca_file = a->ca, .cert_file = a->cert, .key_file = a->key},
-		.timeout_ms = w->watching ? 0 : LIST_MS,
-		.silence_ms = w->watching ? SILENCE_MS : 0,
-		.on_data = w->watching ? on_data : NULL,
+		.timeout_ms = list ? LIST_MS : seconds * 1000 + LATE_MS,
+		.silence_ms = list ? LIST_SILENCE_MS : 0,
+		.on_data = list ? NULL : on_data,
 		.on_done = on_done,
 		.arg = w,
 	};
 
-	return fetch_begin(w->k->r->fetcher, &request, &w->fetch);
+	return url ? kubernetes_ask(w->k, &request, &w->fetch) : -ENOMEM;
 }
 
 void kubernetes_watch_begin(struct kubernetes_watch *w)
 {
-	_cleanup_free_ char *url = make_url(w);
-	struct registry *r = w->k->r;
-	char *authorization;
-	int k = make_authorization(w, &authorization);
+	int r;
 
-	if (k < 0 && k != -ENOMEM)
-		registry_say_error(r, REGISTRY_UNAUTHORIZED,
-				   "the agent's user must be able to read the token's file",
-				   "%s: %s", w->k->access.token_file, strerror(-k));
-	text_done(&w->line);
-	w->is_gone = w->is_bad = false;
-	w->refusal = (struct kubernetes_refusal){};
-	if (!w->watching && !*w->next)
+	if (w->step != KUBERNETES_WATCH && !*w->next) {
+		w->step = first_step(w);
 		kubernetes_join_begin(w->k->join, w->kind);
-	if (k >= 0)
-		k = url ? begin(w, url, authorization) : -ENOMEM;
-	if (k == -EINVAL)
-		registry_say_error(r, REGISTRY_GARBAGE, "the server begins with https://",
-				   "%s is no address of a server", w->k->access.server);
-	registry_forget(authorization);
-	if (k < 0)
+	}
+	text_done(&w->line);
+	w->is_gone = w->is_bad = w->waits = false;
+	w->refusal = (struct kubernetes_refusal){};
+	w->heard_ms = now_ms(w);
+	r = begin(w);
+	if (r == -EAGAIN) {
+		w->waits = true;
+	} else if (r < 0) {
+		w->failing = true;
 		retry(w, 1000);
+	}
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-	kubernetes_watch_begin(timer->data);
+	struct kubernetes_watch *w = timer->data;
+
+	w->waits = true;
+	kubernetes_go(w->k);
 }
 
 void kubernetes_watch_stop(struct kubernetes_watch *w)
 {
 	w->fetch = fetch_cancel(w->fetch);
+	(void)uv_timer_stop(&w->timer);
 	text_done(&w->line);
+}
+
+void kubernetes_watch_doubt(struct kubernetes_watch *w)
+{
+	if (!w->fetch || w->step != KUBERNETES_WATCH || w->failing)
+		return;
+	kubernetes_watch_stop(w);
+	w->failing = true;
+	kubernetes_watch_begin(w);
 }
 
 /* --- objects --------------------------------------------------------------------------------- */
@@ -182,24 +218,53 @@ static int put(struct kubernetes_watch *w, struct kubernetes_object *o)
 	return 0;
 }
 
+/* --- streams --------------------------------------------------------------------------------- */
+
+/* All that was there is there: what is said from now on is news. */
+static void end_list(struct kubernetes_watch *w)
+{
+	kubernetes_join_end(w->k->join, w->kind, now_ms(w));
+	w->listed = true;
+	w->denied = false;
+	w->step = KUBERNETES_WATCH;
+	w->streams = 0;
+	kubernetes_on_listed(w->k);
+}
+
+static int on_bookmark(struct kubernetes_watch *w, const struct kubernetes_event *e)
+{
+	if (w->step != KUBERNETES_STREAM)
+		return 0;
+	if (e->is_whole) {
+		end_list(w);
+		return 0;
+	}
+	/* A server that does not know what was asked for. */
+	w->k->streams = false;
+	w->is_gone = true;
+	return -ECANCELED;
+}
+
 static int on_event(struct kubernetes_watch *w, struct kubernetes_event *e)
 {
 	int r = 0;
 
 	if (e->type == KUBERNETES_ERROR) {
 		w->refusal = e->refusal;
-		w->is_gone = e->refusal.code == 410;
+		w->is_gone = e->refusal.code == 410 || e->refusal.is_unknown;
 		return -ECANCELED;
 	}
+	memcpy(w->version, e->version, sizeof(w->version));
+	if (e->type == KUBERNETES_BOOKMARK)
+		return on_bookmark(w, e);
 	if (e->type == KUBERNETES_DELETED && e->object) {
 		kubernetes_join_delete(w->k->join, e->object, now_ms(w));
 		kubernetes_object_free(e->object);
 	} else if (e->object) {
 		r = put(w, e->object);
-	} else if (e->type != KUBERNETES_BOOKMARK) {
+	} else {
 		registry_say_skipped(w->k->r, "%s", e->refusal.text);
 	}
-	memcpy(w->version, e->version, sizeof(w->version));
 	return r;
 }
 
@@ -230,27 +295,36 @@ static int end_line(struct kubernetes_watch *w, const char *data, size_t length)
 	return r;
 }
 
-static int on_data(void *arg, const char *data, size_t length)
+static int on_lines(struct kubernetes_watch *w, const char *data, size_t length)
 {
-	struct kubernetes_watch *w = arg;
 	const char *end;
 	int r = 0;
 
-	registry_say_contact(w->k->r, 0);
-	w->wait_ms = 0;
 	while (r >= 0 && length && (end = memchr(data, '\n', length))) {
 		size_t n = (size_t)(end - data);
 
+		if (n + w->line.n > KUBERNETES_LINE)
+			break;
 		r = w->line.n ? end_line(w, data, n) : on_line(w, data, n);
+		if (r >= 0)
+			kubernetes_on_contact(w, 0);
 		length -= n + 1;
 		data = end + 1;
 	}
 	if (r >= 0 && length + w->line.n > KUBERNETES_LINE) {
 		w->is_bad = true;
-		r = -EMSGSIZE;
+		return -EMSGSIZE;
 	}
 	if (r >= 0 && length)
 		text_append_bytes(&w->line, data, length);
+	return r;
+}
+
+static int on_data(void *arg, const char *data, size_t length)
+{
+	struct kubernetes_watch *w = arg;
+	int r = on_lines(w, data, length);
+
 	kubernetes_on_change(w->k);
 	return r;
 }
@@ -260,83 +334,75 @@ static int on_data(void *arg, const char *data, size_t length)
 /* A list is to be made from its beginning. */
 static void forget_version(struct kubernetes_watch *w)
 {
-	w->watching = false;
+	w->step = KUBERNETES_LIST;
 	*w->version = *w->next = '\0';
 }
 
-static uint64_t retry_after(const struct fetch_result *result, const struct kubernetes_refusal *why)
+static void say_failure(struct kubernetes_watch *w, const struct fetch_result *result,
+			enum registry_error error)
 {
-	const char *header = result->error ? NULL : fetch_header(result->fetch, "Retry-After");
-	unsigned long s = header ? strtoul(header, NULL, 10) : 0;
+	const struct kubernetes_failure failure = {verb(w), resource(w), error, result};
 
-	if (s < why->retry_after_s)
-		s = why->retry_after_s;
-	return (s > 60 ? 60 : s) * 1000;
+	retry(w, kubernetes_say_failure(w->k, &failure));
 }
 
-/* Nodes are not worth an error: all but zones is known without them. */
-static void do_without(struct kubernetes_watch *w, unsigned int status)
+static void do_without(struct kubernetes_watch *w, const struct fetch_result *result)
 {
 	bool first = !w->denied;
 
 	w->denied = true;
+	w->failing = false;
 	(void)uv_timer_start(&w->timer, on_timer, DENIED_MS, 0);
 	if (!first)
 		return;
-	registry_say_skipped(
-		w->k->r, "%u on list nodes: endpoints have only the zones of their slices", status);
+	registry_say_skipped(w->k->r, "%u on %s %s: %s", result->status, verb(w), resource(w),
+			     w->kind == KUBERNETES_NODE
+				     ? "endpoints have only the zones of their slices"
+				     : "policies of ConfigMaps are not read");
 	kubernetes_on_listed(w->k);
 }
 
-static void say_failure(struct kubernetes_watch *w, const struct fetch_result *result,
-			enum registry_error error, const struct kubernetes_refusal *why)
+/* Servers differ in how they refuse what they do not know. */
+static bool is_stream_refused(const struct kubernetes_watch *w, const struct fetch_result *result)
 {
-	const char *verb = w->watching ? "watch" : "list";
-	char hint[200] = "";
-
-	if (error == REGISTRY_FORBIDDEN)
-		(void)snprintf(
-			hint, sizeof(hint),
-			"kubectl create clusterrole sinew --verb=get,list,watch --resource=services,endpointslices,nodes, and bind it to the agent's user");
-	else if (error == REGISTRY_UNAUTHORIZED)
-		(void)snprintf(hint, sizeof(hint),
-			       "the server does not know the token or certificate: renew it");
-	else if (error == REGISTRY_TLS)
-		(void)snprintf(hint, sizeof(hint), "check certificate-authority, or tls.caFile");
-	if (result->error)
-		registry_say_error(w->k->r, error, hint, "%s %s: %s", verb, resource(w),
-				   result->error_text);
-	else
-		registry_say_error(w->k->r, error, hint, "%u on %s %s: %s", result->status, verb,
-				   resource(w), why->text);
+	return w->step == KUBERNETES_STREAM && !result->error &&
+	       (result->status == 400 || result->status == 405 || result->status == 422);
 }
 
 static void on_failure(struct kubernetes_watch *w, const struct fetch_result *result,
 		       enum registry_error error)
 {
-	struct kubernetes_refusal why;
-	bool is_slice = w->kind == KUBERNETES_SLICE;
+	bool was = w->failing;
 
-	kubernetes_decode_refusal(result->body, result->length, &why);
-	if (result->status == 410) {
+	if (is_stream_refused(w, result)) {
+		w->k->streams = false;
 		forget_version(w);
+		kubernetes_watch_begin(w);
+		return;
+	}
+	w->failing = true;
+	w->streams += w->step == KUBERNETES_STREAM;
+	if (result->error == -EMSGSIZE && w->page > 1)
+		w->page /= 2;
+	if (result->error == -EMSGSIZE || (!result->error && result->status == 410))
+		forget_version(w);
+	if (!result->error && result->status == 410) {
 		retry(w, 0);
 		return;
 	}
-	if (w->kind == KUBERNETES_NODE &&
-	    (error == REGISTRY_FORBIDDEN || error == REGISTRY_MISSING)) {
+	if (is_dispensable(w) && (error == REGISTRY_FORBIDDEN || error == REGISTRY_MISSING)) {
 		forget_version(w);
-		do_without(w, result->status);
+		do_without(w, result);
 		return;
 	}
 	if (error == REGISTRY_UNAUTHORIZED)
-		kubernetes_on_unauthorized(w->k);
-	say_failure(w, result, error, &why);
-	if (error == REGISTRY_MISSING && is_slice) {
-		w->beta = !w->beta;
-		forget_version(w);
-	}
-	retry(w, retry_after(result, &why));
+		kubernetes_distrust(w->k, result->elapsed_us);
+	/* Another version of their API may be there. */
+	if (error == REGISTRY_MISSING && w->kind == KUBERNETES_SLICE)
+		w->k->discovered = false;
+	say_failure(w, result, error);
+	if (result->error && !was)
+		kubernetes_on_lost(w);
 }
 
 static void on_page(struct kubernetes_watch *w, const struct fetch_result *result)
@@ -354,58 +420,65 @@ static void on_page(struct kubernetes_watch *w, const struct fetch_result *resul
 		kubernetes_list_done(&list);
 	}
 	if (r < 0) {
+		w->failing = true;
 		registry_say_error(w->k->r, REGISTRY_GARBAGE, "", "list %s: %s", resource(w),
 				   r == -ENOMEM ? "out of memory" : "the answer is no whole list");
 		forget_version(w);
 		retry(w, 0);
 		return;
 	}
-	registry_say_contact(w->k->r, result->elapsed_us);
-	w->wait_ms = 0;
-	if (!*w->next) {
-		kubernetes_join_end(w->k->join, w->kind, now_ms(w));
-		w->watching = w->listed = true;
-		w->denied = false;
-		kubernetes_on_listed(w->k);
-	}
+	kubernetes_on_contact(w, result->elapsed_us);
+	if (!*w->next)
+		end_list(w);
 	kubernetes_watch_begin(w);
 }
 
-/* A watch that ended of itself, or by what it said. */
-static void on_watch_end(struct kubernetes_watch *w, const struct fetch_result *result)
+static void say_refusal(struct kubernetes_watch *w)
 {
+	unsigned int code = w->refusal.code;
+
+	registry_say_error(w->k->r,
+			   code == 429 || code == 503 ? REGISTRY_OVERLOADED : REGISTRY_FAILED, "",
+			   "%u in watch %s: %s", code, resource(w), w->refusal.text);
+}
+
+/* A stream that ended of itself, or by what it said. */
+static void on_stream_end(struct kubernetes_watch *w, const struct fetch_result *result)
+{
+	bool whole = w->step == KUBERNETES_WATCH;
+
+	w->streams += !whole;
 	if (w->is_gone) {
 		forget_version(w);
-		retry(w, 0);
-	} else if (w->is_bad) {
+		retry(w, w->refusal.retry_after_s * 1000ull);
+		return;
+	}
+	if (w->is_bad)
 		registry_say_error(w->k->r, REGISTRY_GARBAGE, "",
 				   "watch %s: an event cannot be understood, or is too long",
 				   resource(w));
+	else if (w->refusal.code)
+		say_refusal(w);
+	if (w->is_bad || !whole)
 		forget_version(w);
-		retry(w, 0);
-	} else if (w->refusal.code) {
-		registry_say_error(
-			w->k->r,
-			w->refusal.code == 429 || w->refusal.code == 503 ? REGISTRY_OVERLOADED
-									 : REGISTRY_FAILED,
-			"", "%u in watch %s: %s", w->refusal.code, resource(w), w->refusal.text);
+	if (w->is_bad || w->refusal.code || !whole || result->elapsed_us < SOON_US) {
+		w->failing = true;
 		retry(w, w->refusal.retry_after_s * 1000ull);
-	} else if (result->elapsed_us < 1000000) {
-		retry(w, 0); /* servers do not end them so soon: no storm */
-	} else {
-		registry_say_contact(w->k->r, 0);
-		kubernetes_watch_begin(w);
+		return;
 	}
+	kubernetes_on_contact(w, 0);
+	kubernetes_watch_begin(w);
 }
 
 static void on_done(void *arg, const struct fetch_result *result)
 {
 	struct kubernetes_watch *w = arg;
 	enum registry_error error = registry_error_of(result);
+	bool list = w->step == KUBERNETES_LIST;
 
 	w->fetch = NULL;
-	if (w->watching && (w->is_gone || w->is_bad || w->refusal.code || error == REGISTRY_OK))
-		on_watch_end(w, result);
+	if (!list && (w->is_gone || w->is_bad || w->refusal.code || error == REGISTRY_OK))
+		on_stream_end(w, result);
 	else if (error != REGISTRY_OK)
 		on_failure(w, result, error);
 	else

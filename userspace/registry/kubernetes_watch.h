@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * List and watch of one kind of objects; for kubernetes.c alone.
+ * The parts of the Kubernetes source that know each other; for kubernetes*.c alone.
  *
- *   list, page by page -> watch from its version -> (lost: watch again) -> (410: list again)
+ *   kubernetes_access: who we are, and requests    kubernetes_discover: what the server offers
+ *   kubernetes_watch: list and watch of one kind   kubernetes: what comes of it, and life
+ *
+ *   list, page by page, or as a stream -> watch from its version -> (lost: watch again) -> (410:
+ * list again)
  */
 #pragma once
 
 #include "base/text.h"
 #include "registry/kubernetes_config.h"
+#include "registry/kubernetes_exec.h"
 #include "registry/kubernetes_join.h"
+#include "registry/kubernetes_policy.h"
 #include "registry/registry.h"
 
+#define KUBERNETES_PAGE 500        /* objects of a list's page */
 #define KUBERNETES_LINE (4u << 20) /* bytes of one event; an object is at most 1.5 MiB */
 
 struct kubernetes;
@@ -18,40 +25,85 @@ struct kubernetes;
 struct kubernetes_watch {
 	struct kubernetes *k;
 	enum kubernetes_kind kind;
-	bool watching; /* what the next request is: a watch, or a (page of a) list */
-	bool listed;   /* whole, at least once */
-	bool denied;   /* nodes: we may not read them, and do without */
-	bool beta;     /* slices: discovery.k8s.io/v1beta1 */
-	bool is_gone;  /* within a watch: its version is too old */
-	bool is_bad;   /* within a watch: it said what cannot be understood, or not be kept */
-	struct kubernetes_refusal refusal; /* within a watch */
+	/* What the next request is. */
+	enum kubernetes_step { KUBERNETES_LIST, KUBERNETES_STREAM, KUBERNETES_WATCH } step;
+	bool waits;   /* for kubernetes_go() */
+	bool listed;  /* whole, at least once */
+	bool denied;  /* nodes, ConfigMaps: we may not read them, and do without */
+	bool failing; /* since its last good answer */
+	bool is_gone; /* within a stream: its version is too old */
+	bool is_bad;  /* within a stream: it said what cannot be understood, or not be kept */
+	struct kubernetes_refusal refusal; /* within a stream */
+	unsigned int streams;              /* that ended before they were whole */
+	unsigned int page;                 /* objects of one */
 	char version[KUBERNETES_VERSION], next[KUBERNETES_CONTINUE];
-	struct text_buffer line; /* of a watch: the beginning of one */
+	struct text_buffer line; /* of a stream: the beginning of one */
 	struct fetch *fetch;
-	uv_timer_t timer; /* until the next try */
+	uint64_t heard_ms; /* loop time */
+	uv_timer_t timer;  /* until the next try */
 	uint64_t wait_ms;
 };
 
 struct kubernetes {
 	struct registry *r;
-	struct kubernetes_access access;
+	struct kubernetes_access access, older; /* who connects has the paths of older ones */
+	struct kubernetes_exec *exec;
+	uint64_t credential_ms, usable_ms; /* loop time: when it was got, until when it is used */
+	uv_timer_t again; /* until the next try to find out, or to get credentials */
+	struct fetch *discovery;
+	bool discovered, knows_release;
+	bool streams;       /* lists may be asked for as streams */
+	const char *slices; /* "v1": the version of their API */
 	struct kubernetes_join *join;
+	struct kubernetes_policies *policies;
 	struct kubernetes_watch watches[_KUBERNETES_KIND_MAX];
 	uv_timer_t settle; /* until the first change is due */
 	size_t left_out;   /* told so far */
 	unsigned int n_closing;
-	bool told;
+	bool told, stopping;
 };
+
+/* --- kubernetes_access.c ---------------------------------------------------------------------- */
+
+/* Begins it, with our credentials and the server's address before request->url, which begins with a
+ * slash. -EAGAIN: credentials are being got, kubernetes_go() is called then. Other errors are said.
+ */
+int kubernetes_ask(struct kubernetes *k, struct fetch_request *request, struct fetch **ret);
+/* The server knew us not, in a request of so long: credentials got before it are no good. */
+void kubernetes_distrust(struct kubernetes *k, uint64_t elapsed_us);
+void kubernetes_access_stop(struct kubernetes *k);
+
+/* Says a failure; `verb` and `resource` name what was asked. */
+struct kubernetes_failure {
+	const char *verb, *resource;
+	enum registry_error error;
+	const struct fetch_result *result;
+};
+/* How long the server wants to be left alone, in ms. */
+uint64_t kubernetes_say_failure(struct kubernetes *k, const struct kubernetes_failure *f);
+
+/* --- kubernetes_discover.c -------------------------------------------------------------------- */
+
+/* Finds out what the server offers; then kubernetes_go(). */
+void kubernetes_discover(struct kubernetes *k);
+
+/* --- kubernetes_watch.c ----------------------------------------------------------------------- */
 
 void kubernetes_watch_begin(struct kubernetes_watch *w);
 /* Ends its request; the timer is the caller's to close. */
 void kubernetes_watch_stop(struct kubernetes_watch *w);
+/* Its connection may be as dead as another's: what is silent is asked anew. */
+void kubernetes_watch_doubt(struct kubernetes_watch *w);
 
-/* --- what a watch tells the source (kubernetes.c) --------------------------------------------- */
+/* --- kubernetes.c ----------------------------------------------------------------------------- */
 
+/* Whoever waits goes on, if it can: what the server offers is known, credentials are there. */
+void kubernetes_go(struct kubernetes *k);
 /* A kind was listed whole (again), or we do without it. */
 void kubernetes_on_listed(struct kubernetes *k);
 /* Objects changed. */
 void kubernetes_on_change(struct kubernetes *k);
-/* The server knows us no more. */
-void kubernetes_on_unauthorized(struct kubernetes *k);
+/* A watch answered well; it is told if none of the others fails. */
+void kubernetes_on_contact(struct kubernetes_watch *w, uint64_t latency_us);
+/* The connection of a watch was lost, or is dead. */
+void kubernetes_on_lost(struct kubernetes_watch *w);

@@ -30,6 +30,7 @@
 static const struct registry_kind *const kinds[] = {
 	&registry_files,
 	&registry_eureka,
+	&registry_kubernetes,
 	NULL,
 };
 

@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Kubernetes source against an API server that misbehaves as no real one can be made to: what was believed stays, what
+is gone goes, nothing is asked in a storm, and no answer can hurt."""
+import time
+
+import pytest
+
+from harness import fake_kubernetes as fake
+from harness.fake_kubernetes import FakeKubernetes
+from harness.follow import Follow, ends_of
+from harness.life import eventually
+
+ENDS = ["10.0.0.1:8080", "10.0.0.2:8080"]
+
+
+@pytest.fixture
+def server():
+    with FakeKubernetes() as made:
+        yield made
+
+
+def fill(server):
+    server.put_node("n1", zone="a")
+    server.put_service("pay")
+    server.put_slice("pay-1", "pay", ["10.0.0.1", "10.0.0.2"])
+
+
+def follow(server, **more):
+    return Follow("kubernetes", address=server.url, **more)
+
+
+def pace(server, kind, seconds=1.0):
+    """Requests of that kind within so long."""
+    before = len([one for one in server.requests if one.kind == kind])
+    time.sleep(seconds)
+    return len([one for one in server.requests if one.kind == kind]) - before
+
+
+def test_lists_then_watches_and_says_what_changes(server):
+    fill(server)
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        assert len(me.snapshots) == 1 and me.snapshots[0]["n"] == 1
+        server.wait_watched()
+        server.put_slice("pay-2", "pay", ["10.0.0.3"])
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+        server.put_slice("pay-1", "pay", [])
+        me.wait_ends("shop/pay", "10.0.0.3:8080")
+        server.put_service("mail", address="10.96.0.11")
+        me.wait(lambda _: "shop/mail" in me.services)
+        server.delete("services", "pay")
+        me.wait(lambda _: "shop/pay" not in me.services)
+        assert len(me.snapshots) == 1
+
+
+def test_pages_are_one_list():
+    with FakeKubernetes(streaming=False, page=7) as server:
+        fill(server)
+        for n in range(40):
+            server.put_service(f"s{n}", address=f"10.96.1.{n}")
+            server.put_slice(f"s{n}-1", f"s{n}", [f"10.1.0.{n}"])
+        with follow(server) as me:
+            me.wait(lambda _: me.snapshots)
+            assert me.snapshots[0]["n"] == 41 and me.snapshots[0]["endpoints"] == 42
+
+
+def test_streamed_lists_are_used_where_offered_and_only_there(server):
+    fill(server)
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        assert not server.asked("services", "list") and all(one.initial for one in server.asked("services", "watch")[:1])
+    for minor, streaming, first in (("31", True, "list"), ("34", False, "watch"), ("21+", True, "list")):
+        with FakeKubernetes(minor=minor, streaming=streaming) as other:
+            fill(other)
+            with follow(other) as me:
+                me.wait_ends("shop/pay", *ENDS)
+                other.wait_watched()
+                kinds = [one.verb for one in other.requests if one.kind == "services"]
+                assert kinds == (["list", "watch"] if first == "list" else ["watch", "list", "watch"]), (minor, kinds)
+
+
+def test_a_server_that_does_not_know_streams_but_takes_them(server):
+    """A bookmark that does not say that the list is whole is of a server that ignored the question."""
+    fill(server)
+    told = {"type": "BOOKMARK", "object": {"kind": "Service", "metadata": {"resourceVersion": "101"}}}
+
+    def ignores(_, connection):
+        connection.head()
+        connection.chunk(fake.json.dumps(told).encode() + b"\n")
+        time.sleep(5)
+    server.instead("services", "watch", ignores)
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS, seconds=4)
+        assert server.asked("services", "list")
+
+
+def test_the_version_of_slices_is_found_out(server):
+    fill(server)
+    server.versions = ["discovery.k8s.io/v1beta1"]
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+        # A new release of the server has another one: its watches end, and then it is not found any more.
+        server.versions = ["discovery.k8s.io/v1"]
+        server.cut()
+        server.put_slice("pay-2", "pay", ["10.0.0.3"])
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+        assert [one["error"] for one in me.statuses].count("missing") <= 2
+
+
+def test_p83_410_as_an_event_and_as_a_code(server):
+    """What vanished meanwhile is gone, and nothing else."""
+    fill(server)
+    server.put_service("old", address="10.96.0.12")
+    server.put_slice("old-1", "old", ["10.0.0.9"])
+    with follow(server) as me:
+        me.wait_ends("shop/old", "10.0.0.9:8080")
+        server.wait_watched()
+        for how in ("event", "code"):
+            name = f"new-{how}"
+            server.put_service(name, address=None)
+            server.put_slice(f"{name}-1", name, ["10.0.0.8"])
+            me.wait_ends(f"shop/{name}", "10.0.0.8:8080")
+            server.delete("services", name, tell=False)
+            server.delete("endpointslices", f"{name}-1", tell=False)
+            lines = len(me.lines)
+            if how == "event":
+                for kind in ("services", "endpointslices"):
+                    server.say(kind, {"type": "ERROR", "object": fake.GONE})
+            else:
+                for kind in ("services", "endpointslices"):
+                    server.instead(kind, "watch", fake.status(410, fake.GONE))
+                    server.end_watches(kind)
+            me.wait(lambda _, name=name: f"shop/{name}" not in me.services)
+            assert me.ends("shop/pay") == ENDS and me.ends("shop/old") == ["10.0.0.9:8080"]
+            told = [line for line in me.lines[lines:] if line["say"] in ("upsert", "remove", "snapshot")]
+            assert {line.get("name") or line["items"][0]["metadata"]["name"] for line in told} == {name}
+            server.wait_watched()
+
+
+def test_p83_a_continue_token_that_expired_begins_the_list_anew():
+    with FakeKubernetes(streaming=False, page=3) as server:
+        fill(server)
+        for n in range(10):
+            server.put_service(f"s{n}", address=f"10.96.1.{n}")
+        server.instead("services", "list", server.answer, fake.status(410, fake.GONE))
+        with follow(server) as me:
+            me.wait(lambda _: me.snapshots)
+            assert me.snapshots[0]["n"] == 11
+
+
+def test_p84_a_server_without_its_data_says_so_as_a_whole_list(server):
+    """A version of its future: the list is made anew. Whether an empty one is believed is for the guard, not here."""
+    fill(server)
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+        server.forget()
+        server.put_service("pay")
+        server.put_slice("pay-1", "pay", ["10.0.0.7"])
+        server.cut()
+        me.wait_ends("shop/pay", "10.0.0.7:8080")
+
+
+@pytest.mark.parametrize("streaming", (True, False))
+@pytest.mark.parametrize("action, error", (
+    ("half", "unreachable"), (fake.drop, "unreachable"), (fake.status(500), "failed"), (fake.status(503), "overloaded"),
+    (fake.status(429, Retry_After=1), "overloaded"), (fake.raw(b"<html>proxy</html>"), "garbage"),
+    (fake.raw(b'{"kind":"PodList","metadata":{"resourceVersion":"5"},"items":[]}'), "garbage"),
+    (fake.raw(b'{"kind":"ServiceList","items":[]}'), "garbage"), (fake.huge, "garbage"), (fake.bomb, "garbage"),
+    (fake.deep, "garbage")), ids=lambda one: getattr(one, "__qualname__", one).split(".")[0])
+def test_p84_no_wrong_answer_takes_anything_away(streaming, action, error):
+    with FakeKubernetes(streaming=streaming) as server:
+        fill(server)
+        with follow(server) as me:
+            me.wait_ends("shop/pay", *ENDS)
+            server.wait_watched()
+            verb = "watch" if streaming else "list"
+            wrong = fake.half(server) if action == "half" else action
+            server.instead("services", verb, wrong)
+            server.say("services", {"type": "ERROR", "object": fake.GONE})
+            me.wait(lambda _: not server.script[("services", verb)], 20)
+            if not (streaming and error == "garbage"):
+                assert me.wait_error(error, 20)["text"]
+            server.put_slice("pay-2", "pay", ["10.0.0.3"])
+            server.put_service("later", address="10.96.0.20")
+            me.wait(lambda _: "shop/later" in me.services, 20)
+            me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+            assert not any(line["say"] == "remove" for line in me.lines)
+            assert eventually(lambda: me.ask()["error"] == "ok")
+
+
+def test_a_trickle_ends(server):
+    """One byte a second is no answer, however long it goes on; what was known stays."""
+    fill(server)
+    server.streaming = False
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+        server.instead("services", "list", fake.trickle(60))
+        server.say("services", {"type": "ERROR", "object": fake.GONE})
+        began = time.monotonic()
+        me.wait_error("timed_out", 40)
+        assert 25 < time.monotonic() - began < 35
+        assert me.ends("shop/pay") == ENDS
+
+
+def test_a_watch_that_trickles_is_no_contact(server):
+    """Bytes that never come to an event: the watch ends in its time, and no word of contact comes of it."""
+    fill(server)
+
+    def trickles(request, connection):
+        connection.head()
+        with fake.contextlib.suppress(OSError):
+            for _ in range(60):
+                connection.chunk(b" ")
+                time.sleep(0.5)
+    server.instead("endpointslices", "watch", server.answer, trickles, trickles)
+    with follow(server, staleAfter="4s") as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched("endpointslices")
+        server.end_watches("endpointslices")
+        assert me.wait_error("timed_out", 30)
+        server.put_slice("pay-2", "pay", ["10.0.0.3"])
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080", seconds=40)
+
+
+def move_event(server, name, ends, version):
+    return fake.json.dumps({"type": "MODIFIED", "object": {
+        "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": [{"addresses": [one]} for one in ends],
+        "ports": [{"name": "http", "port": 8080}], "metadata": {
+            "name": name, "namespace": "shop", "uid": name, "resourceVersion": str(version),
+            "labels": {"kubernetes.io/service-name": "pay"}}}}).encode() + b"\n"
+
+
+def test_p82_a_slice_move_is_never_a_moment_without_the_backend(server):
+    """Gone here and there again there, in either order, together or with a delay between; never told as gone."""
+    fill(server)
+    server.put_slice("pay-2", "pay", ["10.0.0.3"])
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+        server.wait_watched()
+        late = 0
+        for n in range(60):
+            old, new = (move_event(server, f"pay-{2 + n % 2}", [], 1000 + 2 * n),
+                        move_event(server, f"pay-{3 - n % 2}", ["10.0.0.3"], 1001 + 2 * n))
+            halves = (old, new) if n % 4 < 2 else (new, old)
+            began = time.monotonic()
+            if n % 3:
+                server.say("endpointslices", halves[0])
+                time.sleep(0.002 * (n % 4))
+                server.say("endpointslices", halves[1])
+            else:
+                server.say("endpointslices", b"".join(halves))
+            late += time.monotonic() - began > 0.015  # this machine was elsewhere: the halves are two changes
+        server.put_slice("done", "pay", ["10.0.0.4"])
+        me.wait(lambda _: "10.0.0.4:8080" in ends_of(me.services["shop/pay"]))
+        away = [line for line in me.lines if line["say"] == "upsert" and "10.0.0.3:8080" not in ends_of(line["items"][0])]
+        assert len(away) <= late, away
+        for name in ("pay-2", "pay-3"):
+            server.say("endpointslices", move_event(server, name, [], 2000))
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.4:8080")
+
+
+def test_p82_duplicates_in_several_slices_are_one(server):
+    fill(server)
+    server.put_slice("pay-2", "pay", ["10.0.0.2", "10.0.0.3"])
+    server.put_slice("pay-3", "pay", ["10.0.0.2"])
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+        server.wait_watched()
+        server.delete("endpointslices", "pay-2")
+        me.wait_ends("shop/pay", *ENDS)
+        server.delete("endpointslices", "pay-3")
+        server.put_service("mark", address="10.96.0.50")
+        me.wait(lambda _: "shop/mark" in me.services)
+        assert me.ends("shop/pay") == ENDS
+
+
+def test_forbidden_names_the_verb_and_the_resource(server):
+    """The one that may not be read is named; that the others answer does not hide it."""
+    fill(server)
+    refused = {"kind": "Status", "code": 403, "message": 'endpointslices.discovery.k8s.io is forbidden: User "agent" '
+               'cannot list resource "endpointslices"'}
+    server.instead("endpointslices", "watch", *[fake.status(403, refused)] * 6)
+    with follow(server) as me:
+        said = me.wait_error("forbidden")
+        assert "403 on watch endpointslices" in said["text"] and 'User "agent"' in said["text"]
+        assert "--verb=get,list,watch --resource=endpointslices" in said["hint"]
+        assert not me.snapshots
+        server.put_node("n2")  # the others go on
+        time.sleep(0.3)
+        assert me.ask()["error"] == "forbidden"
+        me.wait_ends("shop/pay", *ENDS, seconds=15)
+        assert eventually(lambda: me.ask()["error"] == "ok")
+    server.instead("nodes", "watch", fake.status(403))
+    server.instead("configmaps", "watch", fake.status(403))
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        assert me.ask()["error"] == "ok"
+        assert me.statuses[-1]["skipped"] == 2
+    server.instead("services", "watch", fake.status(403))
+    with follow(server, remoteNamespace="shop") as me:
+        assert "create role sinew-services --namespace=shop" in me.wait_error("forbidden")["hint"]
+        me.wait_ends("shop/pay", *ENDS)
+        assert server.requests[-1].path.startswith("/api/v1/namespaces/shop/") or "/namespaces/shop/" in [
+            one.path for one in server.requests if one.kind == "endpointslices"][-1]
+
+
+def test_an_idle_server_is_contact_enough_and_asked_seldom(server):
+    """The watch of slices ends and begins again twice within the time after which a registry is stale; the others stay."""
+    fill(server)
+    with follow(server, staleAfter="10s") as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+        time.sleep(6)
+        assert 1 <= len(server.asked("endpointslices", "watch")) - 1 <= 2
+        assert len(server.asked("services", "watch")) == 1
+        assert not [one for one in me.statuses if one["error"] != "ok"]
+
+
+def test_no_storm_against_a_server_that_ends_or_refuses_everything(server):
+    fill(server)
+
+    def ends(_, connection):
+        connection.head()
+        connection.send(b"0\r\n\r\n")
+    for kind in ("services", "endpointslices", "nodes", "configmaps"):
+        server.instead(kind, "watch", server.answer, *[ends] * 400)
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+        for kind in ("services", "endpointslices"):
+            server.end_watches(kind)
+        time.sleep(1.2)  # a probe takes a second
+        assert pace(server, "services", 2) <= 8
+    with FakeKubernetes() as other:
+        other.instead("discovery", "get", *[fake.status(500)] * 400)
+        with follow(other) as me:
+            me.wait_error("failed")
+            assert pace(other, "discovery", 2) <= 8
+
+
+def test_what_is_dead_without_a_word_is_noticed(server):
+    """A server that stops reading and writing, with its connections open: told as an error, and resumed elsewhere."""
+    fill(server)
+    with follow(server, staleAfter="4s") as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+
+        def silent(_, connection):
+            time.sleep(60)
+        for kind in ("endpointslices", "services"):
+            server.instead(kind, "watch", silent)
+        server.end_watches("endpointslices")
+        server.put_slice("pay-2", "pay", ["10.0.0.3"])
+        assert me.wait_error("timed_out", 30)
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080", seconds=30)
+
+
+def test_zones_come_from_slices_nodes_and_hints(server):
+    server.put_node("n1", zone="a")
+    server.put_service("pay")
+    ends = [{"addresses": ["10.0.0.1"], "nodeName": "n1"}, {"addresses": ["10.0.0.2"], "zone": "b"}]
+    server.put_slice("pay-1", "pay", ends)
+
+    def zones(me):
+        return [end.get("zone") for end in me.services.get("shop/pay", {"spec": {}})["spec"].get("endpoints", [])]
+    with follow(server) as me:
+        me.wait(lambda _: zones(me) == ["a", "b"])
+        server.wait_watched()
+        server.put_node("n1", zone="c")
+        me.wait(lambda _: zones(me) == ["c", "b"])
+        hinted = [{**end, "hints": {"forZones": [{"name": zone}]}} for end, zone in zip(ends, "xy")]
+        server.put_slice("pay-1", "pay", hinted)
+        me.wait(lambda _: zones(me) == ["x", "y"])
+        server.put_slice("pay-1", "pay", [hinted[0], ends[1]])  # hints hold together or not at all
+        me.wait(lambda _: zones(me) == ["c", "b"])
+
+
+GENTLE = "apiVersion: sinew/v1\nkind: TrafficPolicy\nmetadata: {{name: {}}}\nspec: {{failover: {{attempts: {}}}}}\n"
+
+
+def test_policies_come_from_labelled_config_maps(server):
+    fill(server)
+    server.put("configmaps", {"metadata": {"name": "unlabelled", "namespace": "shop"}, "data": {"a": "x: ["}})
+
+    def put(name, data, namespace="shop"):
+        server.put("configmaps", {"data": data, "metadata": {
+            "name": name, "namespace": namespace, "labels": {"sinew.dev/policy": ""}}})
+
+    def attempts(me, name="gentle"):
+        return me.policies[f"shop/{name}"]["spec"]["failover"]["attempts"] if f"shop/{name}" in me.policies else None
+    put("policies", {"gentle.yaml": GENTLE.format("gentle", 1)})
+    with follow(server) as me:
+        me.wait(lambda _: attempts(me) == 1)
+        assert len(me.snapshots) == 1 and me.snapshots[0]["n"] == 2
+        server.wait_watched("configmaps", "services", "endpointslices")
+        put("policies", {"gentle.yaml": GENTLE.format("gentle", 2), "other.yaml": GENTLE.format("other", 0)})
+        me.wait(lambda _: attempts(me) == 2 and attempts(me, "other") == 0)
+        # What cannot be read changes nothing, and is told where.
+        put("policies", {"gentle.yaml": "apiVersion: sinew/v1\nkind: TrafficPolicy\nmetadata: {name: gentle}\nspec: {x: 1}",
+                         "other.yaml": GENTLE.format("other", 1)})
+        me.wait(lambda _: attempts(me, "other") == 1)
+        assert attempts(me) == 2
+        assert "gentle.yaml:4" in me.ask()["skippedText"]
+        # A namespace speaks for itself alone; a service in there is none.
+        put("policies", {"other.yaml": GENTLE.format("other", 2)}, namespace="mail")
+        put("second", {"s.yaml": GENTLE.format("gentle", 0).replace("{name:", "{namespace: shop, name:")}, "mail")
+        me.wait(lambda _: "mail/other" in me.policies)
+        assert attempts(me) == 2 and attempts(me, "other") == 1
+        server.put_service("pay", labels={"sinew.dev/policy": "gentle"})
+        me.wait(lambda _: me.services["shop/pay"]["spec"].get("policy") == "gentle")
+        server.delete("configmaps", "policies")
+        me.wait(lambda _: not attempts(me) and "shop/other" not in me.policies)
+        assert "mail/other" in me.policies
