@@ -54,6 +54,14 @@ def test_kernel_events_come_as_lines(start):
     assert line["latencySeconds"] == 0.000024 and line["time"].endswith("Z")
 
 
+def test_a_stream_without_connects_tells_the_rest(start):
+    fake = start(services=20, events=2000)
+    with Subscriber(fake, "?connects=false") as one:
+        fake.put("/v1/sources/x", as_list(service("a")))
+        assert one.lines(1)[0]["type"] == "source.changed"
+    fake.ask("GET", "/v1/events?connects=maybe").problem(400)
+
+
 def test_changes_are_told(fake):
     with Subscriber(fake) as one:
         fake.put("/v1/sources/x", as_list(service("a")))

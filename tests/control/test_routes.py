@@ -121,6 +121,34 @@ def test_services_are_sorted_and_carry_status(shared):
     assert one["status"]["endpoints"][2]["state"] == "draining"
 
 
+def test_a_brief_list_is_what_names_lead_to(fake):
+    fake.put("/v1/services/shop/a", service("a", labels={"team": "x"}, policy="default"))
+    fake.put("/v1/services/shop/b", service("b", address="127.200.0.9"))
+    a, b = fake.get("/v1/services?brief=true")["items"]
+    assert set(a) == set(b) == {"apiVersion", "kind", "metadata", "spec"}
+    assert a["metadata"] == {"name": "a", "namespace": "shop"} and a["spec"]["allocated"] is True
+    assert b["spec"]["address"] == "127.200.0.9"
+    assert b["spec"]["ports"] == [{"name": "http", "port": 80, "protocol": "TCP"}]
+
+
+def test_a_brief_list_has_a_tag_that_endpoints_and_traffic_do_not_change(fake):
+    fake.put("/v1/services/shop/a", service("a"))
+    first = fake.ask("GET", "/v1/services?brief=true")
+    fake.put("/v1/services/shop/a", service("a", endpoints=(("10.0.0.7", 1),), labels={"x": "y"}))
+    same = fake.ask("GET", "/v1/services?brief=true", if_none_match=first.etag)
+    assert (same.status, same.body, same.etag) == (304, b"", first.etag)
+    for change in ({"ports": [{"port": 81}]}, {"ports": [{"port": 80, "name": "h", "protocol": "UDP"}]},
+                   {"address": "127.200.0.1"}):
+        fake.put("/v1/services/shop/a", service("a", **change))
+        other = fake.ask("GET", "/v1/services?brief=true", if_none_match=first.etag)
+        assert other.status == 200 and other.etag != first.etag
+        first = other
+    fake.put("/v1/services/shop/b", service("b"))
+    assert fake.ask("GET", "/v1/services?brief=true", if_none_match=first.etag).status == 200
+    assert fake.ask("GET", "/v1/services", if_none_match=first.etag).status == 200  # the long one has none
+    fake.ask("GET", "/v1/services?brief=x").problem(400)
+
+
 def test_pages_cover_everything_once(shared):
     whole = shared.get("/v1/services")
     assert "continue" not in whole["metadata"]

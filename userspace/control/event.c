@@ -25,6 +25,7 @@ struct subscriber {
 	struct bytes queue;
 	size_t sent;
 	bool suspended, ended;
+	bool connects; /* events about single connects, too */
 	uint64_t last_ms;
 	char *namespace, *service; /* NULL: all */
 };
@@ -130,9 +131,9 @@ static int filter_copy(struct subscriber *s, const struct query *query)
 	return 0;
 }
 
-static int recent_answer(struct request *q);
+static int recent_answer(struct request *q, bool connects);
 
-static int subscriber_new(struct request *q, struct subscriber **ret)
+static int subscriber_new(struct request *q, bool connects, struct subscriber **ret)
 {
 	struct control *c = q->control;
 	struct subscriber *s = calloc(1, sizeof(*s));
@@ -146,6 +147,7 @@ static int subscriber_new(struct request *q, struct subscriber **ret)
 		return r;
 	}
 	s->control = c;
+	s->connects = connects;
 	s->door = q->door;
 	s->client = q->client;
 	s->connection = q->connection;
@@ -160,17 +162,35 @@ static int subscriber_new(struct request *q, struct subscriber **ret)
 	return 0;
 }
 
+/* ?connects; -EINVAL: answered. */
+static int connects_read(struct request *q, bool *ret)
+{
+	struct problems problems = {};
+	int r = 0;
+
+	*ret = true;
+	if (query_get(&q->query, "connects"))
+		r = query_bool(&q->query, "connects", &problems, ret);
+	if (r < 0)
+		(void)answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
+	problems_done(&problems);
+	return r;
+}
+
 int event_get(struct request *q)
 {
 	struct subscriber *s;
+	bool connects;
 	int r;
 
+	if (connects_read(q, &connects) < 0)
+		return 0;
 	if (query_get(&q->query, "recent"))
-		return recent_answer(q);
+		return recent_answer(q, connects);
 	if (q->control->n_subscribers >= LIMIT_SUBSCRIBERS)
 		return answer_problem(q, 503, "%d event streams are open already",
 				      LIMIT_SUBSCRIBERS);
-	r = subscriber_new(q, &s);
+	r = subscriber_new(q, connects, &s);
 	if (r < 0)
 		return r;
 	(void)MHD_set_connection_option(q->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
@@ -269,9 +289,14 @@ static char *record_write(const struct event_record *r, size_t *ret_length)
 	return text;
 }
 
+static bool is_connect(const struct event_record *r)
+{
+	return !*r->type && sentence_is_connect(r->kernel.type);
+}
+
 static struct event_ring *ring_of(struct control *c, const struct event_record *r)
 {
-	return &c->recent[!*r->type && sentence_is_connect(r->kernel.type) ? 0 : 1];
+	return &c->recent[is_connect(r) ? 0 : 1];
 }
 
 static void record_keep(struct control *c, const struct event_record *r)
@@ -300,7 +325,7 @@ static void record_publish(struct control *c, const struct event_record *r)
 		return;
 	for (struct subscriber *s = c->subscribers; s; s = next) {
 		next = s->next;
-		if (is_about(r, s->namespace, s->service))
+		if (is_about(r, s->namespace, s->service) && (s->connects || !is_connect(r)))
 			subscriber_send(s, text, length);
 	}
 }
@@ -429,17 +454,14 @@ static void recent_write(struct request *q, bool connects, size_t want, struct b
 	}
 }
 
-static int recent_answer(struct request *q)
+static int recent_answer(struct request *q, bool connects)
 {
 	struct query_range range = {1, LIMIT_RECENT};
 	struct problems problems = {};
 	struct bytes out = {};
-	bool connects = true;
 	uint64_t want = 0;
 	int r = query_number(&q->query, "recent", range, &problems, &want);
 
-	if (r >= 0 && query_get(&q->query, "connects"))
-		r = query_bool(&q->query, "connects", &problems, &connects);
 	if (r < 0) {
 		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
 		problems_done(&problems);

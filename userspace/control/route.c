@@ -17,6 +17,7 @@
 #include "model/limits.h"
 
 #define Q_LIST "namespace label* source limit continue"
+#define Q_SERVICES Q_LIST " brief"
 #define Q_WRITE "dryRun verbose"
 #define Q_WRITE_ONE "dryRun verbose source"
 #define SERVICE "/v1/services/{namespace}/{name}"
@@ -43,7 +44,7 @@ static const struct route table[] = {
 	{"GET", REGISTRATION, 0, "", show_registration},
 	{"PUT", REGISTRATION, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_registration},
 	{"DELETE", REGISTRATION, ROUTE_ADMIN, Q_WRITE_ONE, write_registration_delete},
-	{"GET", "/v1/services", 0, Q_LIST, show_services},
+	{"GET", "/v1/services", 0, Q_SERVICES, show_services},
 	{"GET", SERVICE, 0, "", show_service},
 	{"PUT", SERVICE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_ONE, write_service},
 	{"DELETE", SERVICE, ROUTE_ADMIN, Q_WRITE_ONE, write_service_delete},

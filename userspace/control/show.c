@@ -23,6 +23,7 @@ struct filter {
 	const char *namespace, *name, *source;
 	const char *after; /* "namespace/name" of the last item of the page before */
 	uint64_t limit;
+	bool brief;
 };
 
 static bool label_fits(const struct label *labels, size_t n, const char *want)
@@ -90,6 +91,8 @@ static int filter_read(struct request *q, struct filter *ret)
 	struct query_range range = {1, LIMIT_PAGE};
 	int r = query_number(&q->query, "limit", range, &problems, &f.limit);
 
+	if (r >= 0)
+		r = query_bool(&q->query, "brief", &problems, &f.brief);
 	if (r >= 0 && f.after && !strchr(f.after, '/')) {
 		problem_add(&problems, "", "continue is not a token that this API gave out");
 		r = -EINVAL;
@@ -129,27 +132,92 @@ static int policy_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
 	return 0;
 }
 
+/* What its names lead to, and nothing that traffic or a registry's endpoints change. */
+static struct service brief_of(const struct service *s)
+{
+	struct service brief = {.namespace = s->namespace,
+				.name = s->name,
+				.policy = (char *)"default",
+				.n_addresses = s->n_addresses,
+				.allocated = s->allocated,
+				.ports = s->ports,
+				.n_ports = s->n_ports};
+
+	memcpy(brief.address, s->address, sizeof(brief.address));
+	return brief;
+}
+
+static int brief_render(struct listing *l, yyjson_mut_doc *doc, size_t i)
+{
+	const struct service brief = brief_of(l->services[i]);
+
+	yyjson_mut_doc_set_root(doc, codec_encode_service(doc, &brief));
+	return 0;
+}
+
+static uint64_t brief_hash(const struct service *s, uint64_t seed)
+{
+	seed = text_hash(s->namespace, strlen(s->namespace) + 1, seed);
+	seed = text_hash(s->name, strlen(s->name) + 1, seed);
+	seed = text_hash(s->address, s->n_addresses * sizeof(*s->address), seed + s->allocated);
+	for (size_t i = 0; i < s->n_ports; i++) {
+		const struct service_port *p = &s->ports[i];
+
+		seed = text_hash(p->name, strlen(p->name) + 1, seed + p->proto);
+		seed = text_hash(&p->port, sizeof(p->port), seed);
+	}
+	return seed;
+}
+
+static uint64_t listing_hash(const struct listing *l)
+{
+	uint64_t hash = l->n;
+
+	for (size_t i = 0; i < l->n; i++)
+		hash = brief_hash(l->services[i], hash);
+	return hash;
+}
+
+/* Whoever has this very list is told so alone: asking often costs nothing. */
+static int brief_answer(struct request *q, struct listing *l)
+{
+	etag_set(q, listing_hash(l));
+	l->render = brief_render;
+	if (!is_unmodified(q))
+		return answer_stream(q, 200, TYPE_JSON, &l->stream);
+	stream_free(&l->stream);
+	return answer_empty(q, 304);
+}
+
+static void services_take(struct request *q, const struct filter *f, struct listing *l)
+{
+	size_t n, i;
+	struct service *const *all = store_services(q->control->ops.store(q->control->ops.arg), &n);
+
+	for (i = 0; i < n && l->n < f->limit; i++)
+		if ((!f->after || is_after(f->after, all[i]->namespace, all[i]->name)) &&
+		    service_fits(f, all[i]))
+			l->services[l->n++] = service_ref(all[i]);
+	if (i < n && l->n)
+		listing_continue(l, l->services[l->n - 1]->namespace, l->services[l->n - 1]->name);
+}
+
 int show_services(struct request *q)
 {
 	struct filter f;
 	struct listing *l;
-	size_t n, i;
-	struct service *const *all = store_services(q->control->ops.store(q->control->ops.arg), &n);
+	size_t n;
 	int r;
 
+	(void)store_services(q->control->ops.store(q->control->ops.arg), &n);
 	r = filter_read(q, &f);
 	if (r < 0 || q->answered)
 		return r;
 	r = listing_new("ServiceList", service_render, n, &l);
 	if (r < 0)
 		return r;
-	for (i = 0; i < n && l->n < f.limit; i++)
-		if ((!f.after || is_after(f.after, all[i]->namespace, all[i]->name)) &&
-		    service_fits(&f, all[i]))
-			l->services[l->n++] = service_ref(all[i]);
-	if (i < n && l->n)
-		listing_continue(l, l->services[l->n - 1]->namespace, l->services[l->n - 1]->name);
-	return answer_stream(q, 200, TYPE_JSON, &l->stream);
+	services_take(q, &f, l);
+	return f.brief ? brief_answer(q, l) : answer_stream(q, 200, TYPE_JSON, &l->stream);
 }
 
 int show_policies(struct request *q)
