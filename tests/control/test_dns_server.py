@@ -75,7 +75,7 @@ def test_the_same_answer_over_udp_and_tcp(server):
     for ask in (dns.query.udp, dns.query.tcp):
         answer = ask(query(), HERE, 5, server.port)
         assert [str(rr) for rr in answer.answer] == ["pay.shop.sinew. 5 IN A 127.128.255.1"]
-    assert server.end() == {"udp": 1, "tcp": 1, "dropped": 0, "truncated": 0, "refused": 0}
+    assert {key: n for key, n in server.end().items() if n} == {"udp": 1, "tcp": 1}
 
 
 def test_a_resolver_gets_the_long_answer_over_tcp(server):

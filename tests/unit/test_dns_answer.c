@@ -321,6 +321,36 @@ static void test_what_is_no_query(void **state)
 	dns_answerer_free(forwarding.answerer);
 }
 
+static void test_what_is_passed_on_is_the_question_and_the_wishes(void **state)
+{
+	static const char query[] = "\x12\x34\x01\x30\0\1\0\0\0\0\0\1\7Example\0\0\1\0\1"
+				    "\0\0\x29\x10\0\0\0\x80\0\0\7\0\x0a\0\3abc";
+	static const char want[] = "\0\0\x01\x30\0\1\0\0\0\0\0\1\7Example\0\0\1\0\1"
+				   "\0\0\x29\x04\xd0\0\0\x80\0\0\0";
+	const struct dns_query q = {(const uint8_t *)query, sizeof(query) - 1, 512};
+	struct fixture *f = *state;
+	struct dns_answerer *a = answerer(true, "sinew");
+	static uint8_t buf[DNS_MESSAGE];
+	struct dns_written written;
+
+	assert_int_equal(dns_answer(a, f->table, &q, buf, &written), DNS_FORWARD);
+	assert_int_equal(written.length, sizeof(want) - 1);
+	assert_memory_equal(buf, want, sizeof(want) - 1);
+	assert_int_equal(written.limit, DNS_UDP_PAYLOAD); /* it takes 4,096 */
+	dns_answerer_free(a);
+}
+
+static void test_while_it_is_not_known_no_name_is_denied(void **state)
+{
+	struct fixture *known = *state, unknown = {.answerer = known->answerer};
+
+	assert_string_equal(ask(&unknown, "payments.sinew.", LDNS_RR_TYPE_A), "SERVFAIL");
+	assert_string_equal(ask(&unknown, "nobody.sinew.", LDNS_RR_TYPE_A), "SERVFAIL");
+	assert_string_equal(ask(&unknown, "nobody.service.consul.", LDNS_RR_TYPE_A), "SERVFAIL");
+	assert_string_equal(ask(&unknown, "example.org.", LDNS_RR_TYPE_A), "REFUSED");
+	assert_string_equal(ask(&unknown, "10.0.96.10.in-addr.arpa.", LDNS_RR_TYPE_PTR), "REFUSED");
+}
+
 static void test_settings(void **state)
 {
 	struct dns_names names = {};
@@ -345,6 +375,8 @@ int main(void)
 		cmocka_unit_test(test_edns),
 		cmocka_unit_test(test_what_does_not_fit_says_so_and_fits_over_tcp),
 		cmocka_unit_test(test_what_is_no_query),
+		cmocka_unit_test(test_what_is_passed_on_is_the_question_and_the_wishes),
+		cmocka_unit_test(test_while_it_is_not_known_no_name_is_denied),
 		cmocka_unit_test(test_settings),
 	};
 

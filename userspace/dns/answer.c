@@ -17,6 +17,7 @@
 struct dns_answerer {
 	struct dns_settings settings;
 	ldns_rr *soa; /* its owner is the zone */
+	struct dns_table *nothing;
 	ldns_buffer *buffer;
 };
 
@@ -25,6 +26,7 @@ struct dns_answerer *dns_answerer_free(struct dns_answerer *a)
 	if (!a)
 		return NULL;
 	ldns_rr_free(a->soa);
+	dns_table_free(a->nothing);
 	if (a->buffer)
 		ldns_buffer_free(a->buffer);
 	free(a);
@@ -47,6 +49,8 @@ int dns_answerer_new(const struct dns_settings *settings, struct dns_answerer **
 		return -ENOMEM;
 	if (ldns_rr_new_frm_str(&a->soa, text, 0, NULL, NULL) != LDNS_STATUS_OK)
 		return -EINVAL;
+	if (dns_table_new(NULL, 0, &a->nothing) < 0)
+		return -ENOMEM;
 	*ret = TAKE_PTR(a);
 	return 0;
 }
@@ -228,7 +232,7 @@ static enum dns_verdict answer_bare(const uint8_t *query, unsigned int rcode, ui
 	memcpy(buf, query, 3);
 	buf[2] = (uint8_t)(0x80 | (query[2] & 0x79)); /* QR; opcode and RD as asked */
 	buf[3] = (uint8_t)rcode;
-	*ret = (struct dns_written){HEADER, rcode, false};
+	*ret = (struct dns_written){.length = HEADER, .rcode = rcode};
 	return DNS_SEND;
 }
 
@@ -333,8 +337,10 @@ static bool reply_fill(struct reply *r, const ldns_pkt *query)
 		ldns_pkt_set_rcode(r->pkt, LDNS_RCODE_FORMERR);
 		return false;
 	}
-	dns_name_read(&r->a->settings.names, r->table, text, &meaning);
-	if (meaning.kind != DNS_FOREIGN)
+	dns_name_read(&r->a->settings.names, r->table ?: r->a->nothing, text, &meaning);
+	if (meaning.kind != DNS_FOREIGN && !r->table)
+		ldns_pkt_set_rcode(r->pkt, LDNS_RCODE_SERVFAIL);
+	else if (meaning.kind != DNS_FOREIGN)
 		add_meaning(r, &meaning);
 	else if (r->a->settings.forwards)
 		return true;
@@ -343,17 +349,29 @@ static bool reply_fill(struct reply *r, const ldns_pkt *query)
 	return false;
 }
 
+/* What the reply was to be becomes the query to a resolver. */
+static int reply_forward(struct reply *r, const ldns_pkt *query, uint8_t *buf,
+			 struct dns_written *ret)
+{
+	ldns_pkt_set_id(r->pkt, 0);
+	ldns_pkt_set_qr(r->pkt, false);
+	ldns_pkt_set_ra(r->pkt, false);
+	ldns_pkt_set_ad(r->pkt, ldns_pkt_ad(query));
+	return reply_encode(r, DNS_MESSAGE, buf, ret) < 0 ? -ENOMEM : DNS_FORWARD;
+}
+
 /* An enum dns_verdict, or -ENOMEM. */
 static int answer_query(struct reply *r, const ldns_pkt *query, size_t limit, uint8_t *buf,
 			struct dns_written *ret)
 {
 	if (reply_init(r, query) < 0)
 		return -ENOMEM;
+	ret->limit = reply_limit(query, limit);
 	if (reply_fill(r, query))
-		return DNS_FORWARD;
+		return reply_forward(r, query, buf, ret);
 	if (r->no_memory)
 		return -ENOMEM;
-	return reply_encode(r, reply_limit(query, limit), buf, ret);
+	return reply_encode(r, ret->limit, buf, ret);
 }
 
 enum dns_verdict dns_answer(struct dns_answerer *a, const struct dns_table *t,

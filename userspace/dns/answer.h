@@ -2,7 +2,8 @@
 /*
  * One query in, one answer out (RFC 1035, 2308, 2782, 3596, 6891, 8482); ldns knows the wire.
  * Answers are virtual addresses, which stay with their service: a cache that keeps one too long is
- * still right. Pure: no socket, no clock.
+ * still right. Until it is known what there is, nobody is told that a name is not: no table is
+ * SERVFAIL. Pure: no socket, no clock.
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 struct dns_settings {
 	struct dns_names names;
 	uint32_t ttl;       /* seconds */
-	bool forwards;      /* names of others are for a server behind us; otherwise REFUSED */
+	bool forwards;      /* names of others are for a resolver behind us; otherwise REFUSED */
 	struct sn_addr own; /* where we listen: the zone's own address */
 };
 
@@ -30,7 +31,7 @@ DEFINE_CLEANUP(struct dns_answerer *, dns_answerer_free);
 enum dns_verdict {
 	DNS_SEND,    /* what was written to buf */
 	DNS_DROP,    /* no query: too short, or an answer itself */
-	DNS_FORWARD, /* a well-formed query for a name of somebody else */
+	DNS_FORWARD, /* a query for a name of somebody else: what to ask was written to buf */
 };
 
 struct dns_query {
@@ -42,10 +43,15 @@ struct dns_query {
 
 struct dns_written {
 	size_t length;
+	size_t limit;       /* bytes of an answer that the asker takes */
 	unsigned int rcode; /* of the header */
 	bool truncated;
 };
 
-/* `buf` holds DNS_MESSAGE bytes. */
+/*
+ * `buf` holds DNS_MESSAGE bytes; `t` NULL: what there is is not known yet. What is to be forwarded
+ * is the question with the asker's wishes (RD, CD, AD, DO) and, if the asker has EDNS, an OPT
+ * record of our own: that of the asker is between the two of us (RFC 6891, 6.2.4). Its id is 0.
+ */
 enum dns_verdict dns_answer(struct dns_answerer *a, const struct dns_table *t,
 			    const struct dns_query *query, uint8_t *buf, struct dns_written *ret);

@@ -2,7 +2,7 @@
 /*
  * See server.h. A datagram is answered within its callback; a stream is a queue of one: a client's
  * next query is read when its answer was written, so that no client makes us hold more than one
- * answer.
+ * answer. What a forward is asked waits in a list, which that bounds.
  */
 #include "dns/server.h"
 
@@ -11,10 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/address.h"
-
 #define BATCH 16 /* datagrams of one recvmmsg */
 #define HANDLES 2
+
+/* Somebody else's name, asked of a resolver; for a stream, or for the sender of a datagram. */
+struct pending {
+	struct pending *next, **at;
+	struct dns_server *server;
+	struct dns_asked *asked;
+	struct stream *stream; /* NULL: a datagram */
+	struct sockaddr_storage peer;
+	struct dns_upstream_asker asker;
+};
 
 struct stream {
 	struct stream *next, **at;
@@ -22,8 +30,9 @@ struct stream {
 	uv_tcp_t tcp;
 	uv_timer_t idle;
 	uv_write_t write;
-	unsigned int open; /* handles not yet closed */
-	bool closing, writing;
+	unsigned int open;  /* handles not yet closed */
+	bool closing, busy; /* busy: an answer is awaited, or written */
+	struct pending *pending;
 	size_t used;
 	uint8_t in[2 + 4096]; /* a query is short; one that does not fit is none */
 	uint8_t out[2 + DNS_MESSAGE];
@@ -35,6 +44,8 @@ struct dns_server {
 	uv_tcp_t tcp;
 	struct dns_answerer *answerer;
 	struct dns_table *table;
+	struct dns_forward *forward;
+	struct pending *pending;
 	struct dns_counts counts;
 	struct stream *streams;
 	size_t n_streams;
@@ -62,19 +73,97 @@ static void server_free_when_done(struct dns_server *s)
 }
 
 static enum dns_verdict server_answer(struct dns_server *s, const struct dns_query *query,
-				      uint8_t *out, size_t *ret_n)
+				      uint8_t *out, struct dns_written *ret)
 {
-	struct dns_written written;
-	enum dns_verdict verdict = dns_answer(s->answerer, s->table, query, out, &written);
+	enum dns_verdict verdict = dns_answer(s->answerer, s->table, query, out, ret);
 
-	if (verdict != DNS_SEND) {
+	if (verdict == DNS_DROP)
 		s->counts.dropped++;
+	if (verdict != DNS_SEND)
 		return verdict;
-	}
-	s->counts.rcodes[written.rcode % DNS_RCODES]++;
-	s->counts.truncated += written.truncated;
-	*ret_n = written.length;
+	s->counts.rcodes[ret->rcode % DNS_RCODES]++;
+	s->counts.truncated += ret->truncated;
 	return verdict;
+}
+
+/* --- names of others ---------------------------------------------------------------------- */
+
+static void pending_free(struct pending *p)
+{
+	*p->at = p->next;
+	if (p->next)
+		p->next->at = p->at;
+	if (p->stream)
+		p->stream->pending = NULL;
+	dns_forward_cancel(p->asked);
+	free(p);
+}
+
+static void stream_send(struct stream *c, size_t length);
+static void datagram_send(struct dns_server *s, const uint8_t *data, size_t n,
+			  const struct sockaddr *peer);
+
+static void on_forwarded(void *arg, const struct dns_upstream *u, uint8_t *answer, size_t n)
+{
+	struct pending *p = arg;
+	struct dns_server *s = p->server;
+	struct stream *c = p->stream;
+	size_t length = n ? dns_upstream_finish(u, &p->asker, answer, n)
+			  : dns_upstream_fail(u, p->asker.id, answer);
+
+	p->asked = NULL;
+	s->counts.forwarded++;
+	s->counts.truncated += length < n;
+	if (c)
+		memcpy(c->out + 2, answer, length);
+	else
+		datagram_send(s, answer, length, (const struct sockaddr *)&p->peer);
+	pending_free(p);
+	if (c)
+		stream_send(c, length);
+}
+
+/* Whoever did not wait asks again; one of each question is enough. */
+static bool is_asked(const struct dns_server *s, const struct sockaddr_storage *peer, uint16_t id)
+{
+	for (const struct pending *p = s->pending; p; p = p->next)
+		if (!p->stream && p->asker.id == id && !memcmp(&p->peer, peer, sizeof(*peer)))
+			return true;
+	return false;
+}
+
+static struct pending *pending_new(struct dns_server *s, const struct dns_query *query,
+				   size_t limit)
+{
+	struct pending *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->server = s;
+	p->asker = (struct dns_upstream_asker){(uint16_t)(query->data[0] << 8 | query->data[1]),
+					       limit};
+	p->next = s->pending;
+	p->at = &s->pending;
+	if (p->next)
+		p->next->at = &p->next;
+	s->pending = p;
+	return p;
+}
+
+/* `out` holds what is to be asked. Not asked: it holds the answer that says so, of *ret_n bytes. */
+static int pending_begin(struct pending *p, uint8_t *out, size_t n, size_t *ret_n)
+{
+	const struct dns_question question = {
+		.query = out, .length = n, .on_done = on_forwarded, .arg = p};
+	struct dns_server *s = p->server;
+	struct dns_upstream u;
+	int r = dns_forward_begin(s->forward, &question, &p->asked);
+
+	if (r >= 0)
+		return r;
+	*ret_n = dns_upstream_make(out, n, 0, &u) < 0 ? 0 : dns_upstream_fail(&u, p->asker.id, out);
+	pending_free(p);
+	return r;
 }
 
 /* --- UDP ---------------------------------------------------------------------------------- */
@@ -86,13 +175,43 @@ static void on_udp_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 	*ret = uv_buf_init(s->in, sizeof(s->in));
 }
 
+static void datagram_send(struct dns_server *s, const uint8_t *data, size_t n,
+			  const struct sockaddr *peer)
+{
+	uv_buf_t out = uv_buf_init((char *)data, (unsigned int)n);
+
+	if (uv_udp_try_send(&s->udp, &out, 1, peer) < 0)
+		s->counts.dropped++;
+}
+
+static void datagram_forward(struct dns_server *s, const struct dns_query *query,
+			     const struct dns_written *w, const struct sockaddr *peer)
+{
+	struct sockaddr_storage name = {};
+	struct pending *p;
+	size_t n;
+
+	memcpy(&name, peer,
+	       peer->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+					  : sizeof(struct sockaddr_in6));
+	if (is_asked(s, &name, (uint16_t)(query->data[0] << 8 | query->data[1])))
+		return;
+	p = pending_new(s, query, w->limit);
+	if (!p) {
+		s->counts.dropped++;
+		return;
+	}
+	p->peer = name;
+	if (pending_begin(p, s->out, w->length, &n) < 0 && n)
+		datagram_send(s, s->out, n, peer);
+}
+
 static void on_udp(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf, const struct sockaddr *peer,
 		   unsigned int flags)
 {
 	struct dns_server *s = udp->data;
-	uv_buf_t out = uv_buf_init((char *)s->out, 0);
+	struct dns_written written;
 	struct dns_query query;
-	size_t length;
 
 	if (n <= 0 || !peer)
 		return;
@@ -102,11 +221,16 @@ static void on_udp(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf, const struct s
 		return;
 	}
 	query = (struct dns_query){(const uint8_t *)buf->base, (size_t)n, 512};
-	if (server_answer(s, &query, s->out, &length) != DNS_SEND)
-		return;
-	out.len = length;
-	if (uv_udp_try_send(udp, &out, 1, peer) < 0)
-		s->counts.dropped++;
+	switch (server_answer(s, &query, s->out, &written)) {
+	case DNS_SEND:
+		datagram_send(s, s->out, written.length, peer);
+		break;
+	case DNS_FORWARD:
+		datagram_forward(s, &query, &written, peer);
+		break;
+	case DNS_DROP:
+		break;
+	}
 }
 
 /* --- TCP ---------------------------------------------------------------------------------- */
@@ -132,6 +256,8 @@ static void stream_close(struct stream *c)
 	if (c->closing)
 		return;
 	c->closing = true;
+	if (c->pending)
+		pending_free(c->pending);
 	uv_close((uv_handle_t *)&c->tcp, on_stream_closed);
 	uv_close((uv_handle_t *)&c->idle, on_stream_closed);
 }
@@ -147,7 +273,7 @@ static void on_written(uv_write_t *write, int status)
 {
 	struct stream *c = write->data;
 
-	c->writing = false;
+	c->busy = false;
 	if (c->closing)
 		return;
 	if (status < 0)
@@ -163,9 +289,31 @@ static void stream_send(struct stream *c, size_t length)
 	c->out[0] = (uint8_t)(length >> 8);
 	c->out[1] = (uint8_t)length;
 	c->write.data = c;
-	c->writing = true;
+	c->busy = true;
 	(void)uv_timer_again(&c->idle);
 	if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) < 0)
+		stream_close(c);
+}
+
+/* What is to be asked stands where the answer will. */
+static void stream_forward(struct stream *c, const struct dns_query *query, size_t length)
+{
+	struct dns_server *s = c->server;
+	struct pending *p = pending_new(s, query, DNS_MESSAGE);
+	size_t n;
+
+	if (!p) {
+		stream_close(c);
+		return;
+	}
+	p->stream = c;
+	c->pending = p;
+	c->busy = true;
+	if (pending_begin(p, c->out + 2, length, &n) >= 0)
+		return;
+	if (n)
+		stream_send(c, n);
+	else
 		stream_close(c);
 }
 
@@ -173,8 +321,9 @@ static void stream_send(struct stream *c, size_t length)
 static void stream_next(struct stream *c)
 {
 	struct dns_server *s = c->server;
-	size_t want = c->used < 2 ? 0 : (size_t)c->in[0] << 8 | c->in[1], length;
+	size_t want = c->used < 2 ? 0 : (size_t)c->in[0] << 8 | c->in[1];
 	enum dns_verdict verdict;
+	struct dns_written written;
 	struct dns_query query;
 
 	if (c->used < 2 || (want + 2 <= sizeof(c->in) && c->used < want + 2))
@@ -186,12 +335,14 @@ static void stream_next(struct stream *c)
 		return;
 	}
 	query = (struct dns_query){c->in + 2, want, DNS_MESSAGE};
-	verdict = server_answer(s, &query, c->out + 2, &length);
+	verdict = server_answer(s, &query, c->out + 2, &written);
+	if (verdict == DNS_FORWARD)
+		stream_forward(c, &query, written.length);
 	c->used -= want + 2;
 	memmove(c->in, c->in + want + 2, c->used);
 	if (verdict == DNS_SEND)
-		stream_send(c, length);
-	else
+		stream_send(c, written.length);
+	else if (verdict == DNS_DROP)
 		stream_close(c);
 }
 
@@ -211,7 +362,7 @@ static void on_stream(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		return;
 	}
 	c->used += (size_t)n;
-	if (!c->writing)
+	if (!c->busy)
 		stream_next(c);
 }
 
@@ -268,52 +419,32 @@ void dns_server_close(struct dns_server *s, void (*on_closed)(void *arg), void *
 	s->closed_arg = arg;
 	for (struct stream *c = s->streams; c; c = c->next)
 		stream_close(c);
+	while (s->pending)
+		pending_free(s->pending);
 	uv_close((uv_handle_t *)&s->udp, on_handle_closed);
 	uv_close((uv_handle_t *)&s->tcp, on_handle_closed);
 }
 
-static void make_sockaddr(const struct sn_addr *addr, uint16_t port, struct sockaddr_storage *ret)
+/* Takes the door's sockets, one by one. */
+static int server_listen(struct dns_server *s, struct dns_door *door)
 {
-	struct sockaddr_in *four = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret;
+	int r = uv_udp_open(&s->udp, door->udp);
 
-	memset(ret, 0, sizeof(*ret));
-	if (address_is_v4(addr)) {
-		four->sin_family = AF_INET;
-		four->sin_port = htons(port);
-		memcpy(&four->sin_addr, (const uint8_t *)addr + 12, 4);
-		return;
-	}
-	six->sin6_family = AF_INET6;
-	six->sin6_port = htons(port);
-	memcpy(&six->sin6_addr, addr, 16);
-}
-
-/* TCP takes the port that UDP got, when any will do. */
-static int server_bind(struct dns_server *s, const struct sn_addr *addr)
-{
-	struct sockaddr_storage name;
-	int length = sizeof(name), r;
-
-	make_sockaddr(addr, s->port, &name);
-	r = uv_udp_bind(&s->udp, (struct sockaddr *)&name, 0);
-	if (r >= 0)
-		r = uv_udp_getsockname(&s->udp, (struct sockaddr *)&name, &length);
 	if (r < 0)
 		return r;
-	s->port = ntohs(((struct sockaddr_in *)&name)->sin_port);
-	r = uv_tcp_bind(&s->tcp, (struct sockaddr *)&name, 0);
-	if (r >= 0)
-		r = uv_listen((uv_stream_t *)&s->tcp, DNS_CONNECTIONS, on_connection);
+	door->udp = -1;
+	r = uv_tcp_open(&s->tcp, door->tcp);
+	if (r < 0)
+		return r;
+	door->tcp = -1;
+	r = uv_listen((uv_stream_t *)&s->tcp, DNS_CONNECTIONS, on_connection);
 	return r < 0 ? r : uv_udp_recv_start(&s->udp, on_udp_alloc, on_udp);
 }
 
 static int server_init(struct dns_server *s)
 {
-	int r = dns_table_new(NULL, 0, &s->table);
+	int r = uv_udp_init_ex(s->loop, &s->udp, AF_UNSPEC | UV_UDP_RECVMMSG);
 
-	if (r >= 0)
-		r = uv_udp_init_ex(s->loop, &s->udp, AF_UNSPEC | UV_UDP_RECVMMSG);
 	if (r < 0)
 		return r;
 	s->udp.data = s;
@@ -337,23 +468,24 @@ static void server_undo(struct dns_server *s)
 		server_free_when_done(s);
 }
 
-int dns_server_open(uv_loop_t *loop, const struct dns_settings *settings, uint16_t port,
-		    struct dns_server **ret)
+int dns_server_open(uv_loop_t *loop, const struct dns_settings *settings, struct dns_door *door,
+		    struct dns_forward *forward, struct dns_server **ret)
 {
 	struct dns_server *s = calloc(1, sizeof(*s));
-	int r;
+	int r = s ? dns_answerer_new(settings, &s->answerer) : -ENOMEM;
 
-	if (!s)
-		return -ENOMEM;
-	s->loop = loop;
-	s->port = port;
-	r = dns_answerer_new(settings, &s->answerer);
-	if (r >= 0)
+	if (r >= 0) {
+		s->loop = loop;
+		s->port = door->port;
+		s->forward = forward;
 		r = server_init(s);
+	}
 	if (r >= 0)
-		r = server_bind(s, &settings->own);
+		r = server_listen(s, door);
+	dns_door_close(door);
 	if (r < 0) {
-		server_undo(s);
+		if (s)
+			server_undo(s);
 		return r;
 	}
 	*ret = s;
