@@ -42,8 +42,9 @@ class Ctl:
 
     def environment(self, extra):
         env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": self.folder}
+        env["SINEW_AGENT_CONFIG"] = os.path.join(self.folder, "agent.yaml")
         if self.socket:
-            env["SINEW_SOCKET"] = self.socket
+            env["SINEW_SOCKET"] = env["SINEW_AGENT_SOCKET"] = self.socket
         return {**env, **(extra or {})}
 
     def __call__(self, *words, text=None, env=None, seconds=20):

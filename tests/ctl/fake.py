@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A control socket that answers what a test put into it. HTTP over a unix socket, in a thread; it
+"""A control socket, and the agent's, that answers what a test put into it. HTTP over a unix socket, in a thread; it
 knows the API's shapes and none of its meaning. conftest.py makes one for each test."""
 
 import http.server
@@ -126,6 +126,26 @@ POLICIES = [
 ]
 
 
+REGISTRIES = [
+    {"name": "dc1", "type": "consul", "state": "ok", "services": 12, "policies": 1, "endpoints": 40, "suspect": 0,
+     "refused": 0, "skipped": 0, "lastContact": "2026-01-02T03:04:05.000Z", "lastChange": "2026-01-01T03:04:05.000Z",
+     "latencySeconds": 0.0021, "errors": {"unreachable": 2, "forbidden": 0}},
+    {"name": "production", "type": "kubernetes", "state": "stale", "services": 1, "policies": 0, "endpoints": 2, "suspect": 3,
+     "refused": 4, "skipped": 1, "lastSkipped": "service shop/Odd: no RFC 1123 label",
+     "lastContact": "2026-01-02T03:04:05.000Z", "lastChange": "2026-01-01T03:04:05.000Z", "latencySeconds": 0.012,
+     "lastError": {"reason": "forbidden", "text": "403 on list endpointslices (discovery.k8s.io) as "
+                   "system:serviceaccount:sinew:agent", "hint": "kubectl create clusterrole sinew-agent --verb=get,list,watch "
+                   "--resource=services,endpointslices"},
+     "errors": {"unreachable": 0, "forbidden": 7}},
+    {"name": "old", "type": "eureka", "state": "connecting", "services": 0, "policies": 0, "endpoints": 0, "suspect": 0,
+     "refused": 0, "skipped": 0, "latencySeconds": 0.0, "errors": {"unreachable": 0, "forbidden": 0}},
+]
+
+
+def registries(items, **daemon):
+    return {**list_of("RegistryList", items), "daemon": {"refused": [], "synced": True, **daemon}}
+
+
 def list_of(kind, items):
     return {"apiVersion": "sinew/v1", "kind": kind, "items": items}
 
@@ -242,6 +262,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         for r in REGISTRATIONS:
             self.on("GET", "/v1/registrations/%s/%s" % (r["metadata"]["namespace"], r["metadata"]["name"]), (200, r))
         self.on("GET", "/v1/sources", (200, list_of("SourceList", STATUS["sources"])))
+        self.on("GET", "/v1/registries", (200, registries(REGISTRIES)))
         self.on("GET", "/v1/workloads", (200, list_of("WorkloadList", [
             {"cgroup": "/sys/fs/cgroup/a.slice", "id": 8123, "bypass": True}])))
         self.on("GET", "/v1/flows", (200, list_of("FlowList", [

@@ -20,10 +20,13 @@ VERBS = {
     "explain": (("explain", "10.0.0.1:80"), "GET", "/v1/explain"),
     "status": (("status",), "GET", "/v1/status"),
     "doctor": (("doctor",), "GET", "/v1/doctor"),
+    "registries": (("get", "registries"), "GET", "/v1/registries"),
+    "confirm": (("confirm", "registry", "dc1"), "POST", "/v1/registries/dc1/confirm"),
     "config": (("config", "show"), "GET", "/v1/config"),
     "version": (("version",), "GET", "/v1/status"),
     "events": (("events", "--for", "5s"), "GET", "/v1/events"),
 }
+OF_THE_AGENT = ("registries", "confirm")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
 
 
@@ -47,11 +50,12 @@ def problem_of(result):
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_nobody_listens(alone, verb):
     words = VERBS[verb][0]
-    told(alone(*words, text=SERVICE), 3, alone.socket, "No such file or directory", "is sinewd running?")
+    program, who = ("sinew-agent", "agent") if verb in OF_THE_AGENT else ("sinewd", "daemon")
+    told(alone(*words, text=SERVICE), 3, alone.socket, "No such file or directory", f"is {program} running?")
     fakes.unbound_socket(alone.socket)
     told(alone(*words, text=SERVICE), 3, "Connection refused")
     value = problem_of(alone(*words, "-o", "json", text=SERVICE))
-    assert value["exitCode"] == 3 and value["title"] == "daemon unreachable"
+    assert value["exitCode"] == 3 and value["title"] == f"{who} unreachable"
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
@@ -85,7 +89,8 @@ def test_status_500_with_and_without_words(ctl, fake, verb):
     for body in (b"", b"<html>Internal Server Error</html>", b"[]", b'"text"', b"null", b'{"detail": 7}'):
         fake.on(method, path, (500, body))
         shown = ctl(*words, text=SERVICE)
-        assert shown.code == 1 and "the daemon answered with status 500" in shown.err, (body, shown)
+        who = "agent" if verb in OF_THE_AGENT else "daemon"
+        assert shown.code == 1 and f"the {who} answered with status 500" in shown.err, (body, shown)
         problem_of(ctl(*words, "-o", "json", text=SERVICE))
 
 
@@ -126,6 +131,7 @@ SHAPES = {
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"events"}))
 def test_json_of_another_shape(ctl, fake, verb, shape):
     words, method, path = VERBS[verb]
+    fake.on("GET", "/v1/registries", (200, fakes.registries([])))
     fake.on(method, path, (200, SHAPES[shape]))
     for form in ((), ("-o", "json"), ("-o", "yaml")):
         shown = ctl(*words, *form, text=SERVICE)

@@ -10,7 +10,7 @@ import fake as fakes
 
 NOUNS = {
     "services": ("service", "svc"), "endpoints": ("endpoint", "ep", "backends"), "policies": ("policy", "pol"),
-    "sources": ("source", "src", "registries"), "workloads": ("workload", "wl"), "flows": ("flow", "fl"),
+    "registries": ("registry",), "sources": ("source", "src"), "workloads": ("workload", "wl"), "flows": ("flow", "fl"),
     "registrations": ("registration", "reg"),
 }
 EVERY = sorted(NOUNS)

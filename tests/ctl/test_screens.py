@@ -13,7 +13,7 @@ import yaml
 
 import fake as fakes
 
-VERBS = ("get", "describe", "apply", "delete", "backend", "explain", "events", "status", "doctor", "config", "version",
+VERBS = ("get", "describe", "apply", "delete", "backend", "confirm", "explain", "events", "status", "doctor", "config", "version",
          "uninstall", "completion", "help")
 LINES = ["shop/payments is 10.96.0.10:80, TCP, from source manifest, policy gentle",
          "10.0.0.5:8080 usable, weight 100 (100%), active 0, failed 0", "would pick 10.0.0.5:8080"]
@@ -50,7 +50,7 @@ def test_an_unknown_verb_gets_a_suggestion(ctl, typed, meant):
 
 @pytest.mark.parametrize("words, said", [
     (("frobnicate",), 'unknown command "frobnicate"'), (("get",), "get"), (("get", "servises"), 'mean "services"?'),
-    (("get", "xyzzy"), "nouns are services, endpoints, policies, sources, workloads, flows and registrations"),
+    (("get", "xyzzy"), "nouns are services, endpoints, policies, registries, sources, workloads, flows and registrations"),
     (("get", "services", "--outptu", "json"), "--output"), (("get", "services", "-o"), "-o"),
     (("get", "services", "-t", "5"), "--timeout"), (("get", "services", "-t", "0s"), "--timeout"),
     (("status", "stray"), "status takes no operands"), (("explain",), "explain"), (("explain", "a", "b", "c"), "explain"),
@@ -99,16 +99,19 @@ def test_status_as_data_is_what_the_daemon_said(ctl):
 
 
 def test_doctor_lines_up_and_fails_only_when_a_check_failed(ctl, fake):
+    fake.on("GET", "/v1/registries", (200, fakes.registries([])))
     shown = ctl("doctor")
     assert shown.code == 0
     assert shown.lines == ["ok    kernel        6.12.38: everything is there",
                            "warn  order         cilium also translates at connect4",
-                           "                    see sinewd(8)", "1 of 2 needs attention"]
+                           "                    see sinewd(8)",
+                           "ok    agent         follows 0 registries, and sinewd has what they say",
+                           "1 of 3 needs attention"]
     fake.on("GET", "/v1/doctor", (200, fakes.list_of("CheckList", [
         {"name": "state", "level": "fail", "text": "disk full", "hint": "make room"}])))
     assert ctl("doctor").code == 1 and ctl("doctor", "-o", "json").code == 1
     fake.on("GET", "/v1/doctor", (200, fakes.list_of("CheckList", [{"name": "a", "level": "ok", "text": "b"}])))
-    assert ctl("doctor").lines[-1] == "all 1 are well"
+    assert ctl("doctor").lines[-1] == "all 2 are well"
 
 
 def test_config_shows_where_a_value_came_from(ctl):

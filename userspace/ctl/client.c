@@ -63,38 +63,57 @@ void client_path_query(struct client_path *p, const char *key, const char *value
 	add_encoded(p, value);
 }
 
+void client_turn(struct ctl *c, enum ctl_peer peer)
+{
+	if (c->peer == peer)
+		return;
+	c->http = http_close(c->http);
+	c->peer = peer;
+}
+
+static const char *program_of(const struct ctl *c)
+{
+	return c->peer == PEER_AGENT ? "sinew-agent" : "sinewd";
+}
+
+static const char *option_of(const struct ctl *c)
+{
+	return c->peer == PEER_AGENT ? "--agent-socket" : "--socket";
+}
+
+static const char *socket_of(const struct ctl *c)
+{
+	if (c->peer == PEER_AGENT)
+		return c->o.agent_socket ?: CTL_AGENT_SOCKET_DEFAULT;
+	return c->o.socket ?: CTL_SOCKET_DEFAULT;
+}
+
 static int connect_to(struct ctl *c, const char *socket)
 {
-	int r;
-
 	c->http = http_close(c->http);
 	c->socket = socket;
-	r = http_open(socket, &c->http);
-	if (r == -ENAMETOOLONG)
-		return report_usage(c, "--socket %s: longer than a unix socket's name may be",
-				    socket);
-	if (r < 0)
-		return report_error(c, r, "%s", strerror(-r));
-	return 0;
+	return http_open(socket, &c->http);
 }
 
 /* Nobody answered: which socket, what the kernel said, what to do about it. */
 static int report_unreachable(struct ctl *c, int r)
 {
 	switch (r) {
+	case -ENAMETOOLONG:
+		return report_usage(c, "%s %s: longer than a unix socket's name may be",
+				    option_of(c), c->socket);
 	case -EACCES:
 	case -EPERM:
 		return report_error(
-			c, -EACCES,
-			"%s: permission denied; be root or in group sinew (to look only: "
-			"group sinew-view)",
-			c->socket);
+			c, -EACCES, "%s: permission denied; be root or in group sinew%s", c->socket,
+			c->peer == PEER_AGENT ? "" : " (to look only: group sinew-view)");
 	case -ETIMEDOUT:
 		return report_error(
 			c, -ETIMEDOUT,
 			"%s: no answer within %llu ms; ask for longer with --timeout, or "
-			"see what sinewd is doing: journalctl -u sinewd",
-			c->socket, (unsigned long long)c->o.timeout_ms);
+			"see what %s is doing: journalctl -u %s",
+			c->socket, (unsigned long long)c->o.timeout_ms, program_of(c),
+			program_of(c));
 	case -EMSGSIZE:
 		return report_error(c, -EIO, "%s: the answer is larger than this program reads",
 				    c->socket);
@@ -103,18 +122,18 @@ static int report_unreachable(struct ctl *c, int r)
 				    c->socket);
 	case -ECONNRESET:
 	case -EPIPE:
-		return report_error(
-			c, -ENOTCONN,
-			"%s: the daemon went away in the middle of the answer; what was "
-			"asked may have happened",
-			c->socket);
+		return report_error(c, -ENOTCONN,
+				    "%s: %s went away in the middle of the answer; what was "
+				    "asked may have happened",
+				    c->socket, c->peer == PEER_AGENT ? "the agent" : "the daemon");
 	case -ENOENT:
 	case -ECONNREFUSED:
 	case -ENOTSOCK:
 		return report_error(c, -ENOTCONN,
-				    "%s: %s; is sinewd running? start it with \"systemctl start "
-				    "sinewd\", or name another socket with --socket",
-				    c->socket, strerror(-r));
+				    "%s: %s; is %s running? start it with \"systemctl start "
+				    "%s\", or name another socket with %s",
+				    c->socket, strerror(-r), program_of(c), program_of(c),
+				    option_of(c));
 	default:
 		return report_error(c, r == -EINVAL ? -EIO : -ENOTCONN, "%s: %s", c->socket,
 				    strerror(-r));
@@ -124,25 +143,28 @@ static int report_unreachable(struct ctl *c, int r)
 /* Only the built-in choice of socket may be replaced, and only for reads. */
 static bool may_fall_back(const struct ctl *c, const struct http_request *q, int r)
 {
-	return (r == -EACCES || r == -EPERM) && !c->o.socket && strcmp(q->method, "GET") == 0 &&
-	       strcmp(c->socket, CTL_SOCKET_DEFAULT) == 0;
+	return (r == -EACCES || r == -EPERM) && c->peer == PEER_DAEMON && !c->o.socket &&
+	       strcmp(q->method, "GET") == 0 && strcmp(c->socket, CTL_SOCKET_DEFAULT) == 0;
 }
 
-static int exchange(struct ctl *c, const struct http_request *q, struct http_response *ret)
+static int try_exchange(struct ctl *c, const struct http_request *q, struct http_response *ret)
 {
 	int r = 0;
 
 	if (!c->http)
-		r = connect_to(c, c->o.socket ? c->o.socket : CTL_SOCKET_DEFAULT);
-	if (r < 0)
-		return r;
-	r = http_send(c->http, q, ret);
-	if (may_fall_back(c, q, r)) {
-		r = connect_to(c, CTL_STATUS_SOCKET_DEFAULT);
-		if (r < 0)
-			return r;
+		r = connect_to(c, socket_of(c));
+	if (r >= 0)
 		r = http_send(c->http, q, ret);
-	}
+	if (!may_fall_back(c, q, r))
+		return r;
+	r = connect_to(c, CTL_STATUS_SOCKET_DEFAULT);
+	return r < 0 ? r : http_send(c->http, q, ret);
+}
+
+static int exchange(struct ctl *c, const struct http_request *q, struct http_response *ret)
+{
+	int r = try_exchange(c, q, ret);
+
 	if (r == -ECANCELED ||
 	    (r == -ETIMEDOUT && q->on_data)) /* the end of a stream, as asked for */
 		return -ECANCELED;
@@ -183,6 +205,14 @@ int client_exchange(struct ctl *c, const struct client_change *change, struct ht
 	return exchange(c, &q, ret);
 }
 
+int client_try(struct ctl *c, const struct client_path *path, struct http_response *ret)
+{
+	const struct http_request q = {
+		.method = "GET", .path = path->text, .timeout_ms = c->o.timeout_ms};
+
+	return path->too_long ? -EINVAL : try_exchange(c, &q, ret);
+}
+
 int client_send(struct ctl *c, const struct client_change *change, yyjson_doc **ret)
 {
 	struct http_response response = {0};
@@ -209,7 +239,7 @@ int client_get(struct ctl *c, const struct client_path *path, const char *subjec
 	if (r < 0)
 		return r;
 	if (!doc)
-		return report_error(c, -EIO, "%s: the daemon's answer was empty", c->socket);
+		return report_error(c, -EIO, "%s: the answer was empty", c->socket);
 	*ret = doc;
 	return 0;
 }

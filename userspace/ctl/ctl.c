@@ -51,7 +51,7 @@ static unsigned int terminal_width(FILE *out)
 static void init(struct ctl *c, FILE *out, FILE *err)
 {
 	const char *no_color = getenv("NO_COLOR");
-	const char *socket = getenv("SINEW_SOCKET");
+	const char *socket = getenv("SINEW_SOCKET"), *agent = getenv("SINEW_AGENT_SOCKET");
 
 	*c = (struct ctl){.program = ctl_program(), .out = out, .err = err};
 	c->terminal = fileno(out) >= 0 && isatty(fileno(out));
@@ -61,6 +61,7 @@ static void init(struct ctl *c, FILE *out, FILE *err)
 	c->o.interval_ms = 2000;
 	c->o.limit = 1000;
 	c->o.socket = socket && *socket ? socket : NULL;
+	c->o.agent_socket = agent && *agent ? agent : NULL;
 }
 
 /* Mistakes in the command line are told in JSON, too, when JSON was asked for anywhere in it. */

@@ -16,6 +16,7 @@
 
 #define CTL_SOCKET_DEFAULT "/run/sinew/control.sock"
 #define CTL_STATUS_SOCKET_DEFAULT "/run/sinew/status.sock"
+#define CTL_AGENT_SOCKET_DEFAULT "/run/sinew/agent.sock"
 
 enum ctl_format {
 	FORMAT_TABLE,
@@ -26,8 +27,11 @@ enum ctl_format {
 	FORMAT_DIFF,
 };
 
+/* Who is asked: sinewd, or sinew-agent about what it follows. */
+enum ctl_peer { PEER_DAEMON, PEER_AGENT };
+
 struct ctl_options {
-	const char *socket;
+	const char *socket, *agent_socket; /* NULL: nobody named one */
 	uint64_t timeout_ms;
 	unsigned int format; /* enum ctl_format */
 	const char *namespace;
@@ -66,6 +70,7 @@ struct ctl {
 	unsigned int width; /* columns that a table may take */
 	struct http *http;  /* opened by the first request; owned */
 	const char *socket; /* the one that http uses */
+	enum ctl_peer peer; /* of http, and of what is asked next */
 };
 
 /* The exit code for a verb's result: 0 ok; -EINVAL 2 usage, -ENOTCONN 3 unreachable, -ENOENT 4 not

@@ -10,16 +10,17 @@
 #include "ctl/print.h"
 #include "ctl/units.h"
 
-static const struct noun *const nouns[] = {&noun_service,     &noun_endpoint, &noun_policy,
-					   &noun_source,      &noun_workload, &noun_flow,
-					   &noun_registration};
+static const struct noun *const nouns[] = {&noun_service,  &noun_endpoint,    &noun_policy,
+					   &noun_registry, &noun_source,      &noun_workload,
+					   &noun_flow,     &noun_registration};
 
-const char *const noun_words[] = {"services",  "endpoints", "policies",      "sources",
-				  "workloads", "flows",     "registrations", NULL};
-const char *const noun_spellings[] = {"services",  "service",       "endpoints",    "endpoint",
-				      "policies",  "policy",        "sources",      "source",
-				      "workloads", "workload",      "flows",        "flow",
-				      "backends",  "registrations", "registration", NULL};
+const char *const noun_words[] = {"services",   "endpoints",     "policies",
+				  "registries", "sources",       "workloads",
+				  "flows",      "registrations", NULL};
+const char *const noun_spellings[] = {
+	"services",   "service",  "endpoints", "endpoint",      "policies",     "policy",
+	"registries", "registry", "sources",   "source",        "workloads",    "workload",
+	"flows",      "flow",     "backends",  "registrations", "registration", NULL};
 
 static bool has_word(const char *words, const char *word)
 {

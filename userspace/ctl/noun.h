@@ -26,7 +26,8 @@ struct noun {
 	const char *path;         /* "/v1/services" */
 	const char *namespace_at; /* JSON pointers into an item; NULL: not in a namespace */
 	const char *name_at;
-	bool has_one; /* path/NAMESPACE/NAME (or path/NAME) can be fetched */
+	enum ctl_peer peer; /* who has it */
+	bool has_one;       /* path/NAMESPACE/NAME (or path/NAME) can be fetched */
 	bool can_delete;
 	bool has_rates;                                /* a row needs two looks */
 	bool (*is_same)(yyjson_val *a, yyjson_val *b); /* besides the name; NULL: that is enough */
@@ -46,8 +47,8 @@ extern const char *const noun_words[], *const noun_spellings[];
 const char *noun_name(const struct noun *n, yyjson_val *item);
 const char *noun_namespace(const struct noun *n, yyjson_val *item);
 
-extern const struct noun noun_service, noun_endpoint, noun_policy, noun_source, noun_workload,
-	noun_flow, noun_registration;
+extern const struct noun noun_service, noun_endpoint, noun_policy, noun_registry, noun_source,
+	noun_workload, noun_flow, noun_registration;
 /* Rows of a service's endpoints, below its description. */
 int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints);
 /* Lines of a description: "Name        value", nothing when the value is empty; labels; and counts

@@ -47,7 +47,7 @@ static int source_describe(struct ctl *c, const struct noun_item *item)
 const struct noun noun_source = {
 	.name = "sources",
 	.singular = "source",
-	.aliases = "src registries registry",
+	.aliases = "src",
 	.path = "/v1/sources",
 	.name_at = "/name",
 	.has_one = true,

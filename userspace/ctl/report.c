@@ -12,13 +12,13 @@
 #include "ctl/print.h"
 #include "ctl/report.h"
 
-static const char *title_of(int r)
+static const char *title_of(const struct ctl *c, int r)
 {
 	switch (r) {
 	case -EINVAL:
 		return "usage";
 	case -ENOTCONN:
-		return "daemon unreachable";
+		return c->peer == PEER_AGENT ? "agent unreachable" : "daemon unreachable";
 	case -ENOENT:
 		return "not found";
 	case -EACCES:
@@ -60,7 +60,7 @@ static void write_problem(const struct ctl *c, int r, const char *detail)
 	if (root) {
 		yyjson_mut_doc_set_root(doc, root);
 		(void)yyjson_mut_obj_add_str(doc, root, "type", "about:blank");
-		(void)yyjson_mut_obj_add_str(doc, root, "title", title_of(r));
+		(void)yyjson_mut_obj_add_str(doc, root, "title", title_of(c, r));
 		(void)yyjson_mut_obj_add_int(doc, root, "exitCode", ctl_exit_code(r));
 		(void)yyjson_mut_obj_add_str(doc, root, "detail", detail);
 		text = yyjson_mut_write(doc, YYJSON_WRITE_ESCAPE_UNICODE, NULL);
@@ -150,6 +150,11 @@ static void print_faults(const struct ctl *c, yyjson_val *problem)
 	}
 }
 
+static const char *who(const struct ctl *c)
+{
+	return c->peer == PEER_AGENT ? "the agent" : "the daemon";
+}
+
 static void print_problem(const struct ctl *c, yyjson_val *problem, unsigned int status,
 			  const char *subject)
 {
@@ -165,7 +170,7 @@ static void print_problem(const struct ctl *c, yyjson_val *problem, unsigned int
 	if (*detail)
 		(void)print_text(c->err, detail);
 	else
-		fprintf(c->err, "the daemon answered with status %u", status);
+		fprintf(c->err, "%s answered with status %u", who(c), status);
 	fputc('\n', c->err);
 	print_faults(c, problem);
 }
@@ -190,7 +195,7 @@ int report_response(const struct ctl *c, const struct http_response *response, c
 
 		fprintf(c->err, "%s\n", text ? text : "{}");
 	} else {
-		(void)report_error(c, r, "the daemon answered with status %u", response->status);
+		(void)report_error(c, r, "%s answered with status %u", who(c), response->status);
 	}
 	yyjson_doc_free(doc);
 	return r;

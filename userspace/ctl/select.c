@@ -34,7 +34,7 @@ static int find_noun(struct ctl *c, const char *word, const struct noun **ret)
 		return report_usage(c, "unknown noun \"%s\"; did you mean \"%s\"?", word, near);
 	return report_usage(c,
 			    "unknown noun \"%s\"; nouns are services, endpoints, policies, "
-			    "sources, workloads, flows and registrations",
+			    "registries, sources, workloads, flows and registrations",
 			    word);
 }
 
@@ -241,6 +241,7 @@ int select_fetch(struct ctl *c, const struct select *s, yyjson_doc **ret)
 	yyjson_doc *doc = NULL;
 	int r;
 
+	client_turn(c, s->noun->peer);
 	r = fetch_pages(c, s, &list, seen);
 	if (r >= 0)
 		r = check_seen(c, s, seen);

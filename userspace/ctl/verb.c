@@ -14,6 +14,7 @@ static const char *const protocols[] = {"tcp", "udp", NULL};
 static const char *const shells[] = {"bash", "zsh", "fish", NULL};
 static const char *const holds[] = {"eject", "restore", "drain", NULL};
 static const char *const show[] = {"show", NULL};
+static const char *const confirmed[] = {"registry", NULL};
 
 #define OPTION_OUTPUT                                                                              \
 	{                                                                                          \
@@ -31,6 +32,9 @@ static const char *const show[] = {"show", NULL};
 static const struct option_item common[] = {
 	{"socket", 's', OPTION_TEXT, "PATH",
 	 "control socket (default $SINEW_SOCKET, else " CTL_SOCKET_DEFAULT ")", AT(socket)},
+	{"agent-socket", 0, OPTION_TEXT, "PATH",
+	 "socket of sinew-agent (default $SINEW_AGENT_SOCKET, else " CTL_AGENT_SOCKET_DEFAULT ")",
+	 AT(agent_socket)},
 	{"timeout", 't', OPTION_DURATION, "DURATION", "longest wait for an answer (default 10s)",
 	 .minimum = 1, .maximum = 86400000, AT(timeout_ms)},
 	{"help", 'h', OPTION_FLAG, NULL, "this help", AT(help)},
@@ -186,6 +190,21 @@ static const struct option_command verbs[] = {
 		 "sinewctl backend eject shop/payments 10.0.0.5 --for 1h --reason \"leaks memory\"\n"
 		 "sinewctl backend drain shop/payments 10.0.0.5:8080\n"
 		 "sinewctl backend restore shop/payments 10.0.0.5"},
+	{.name = "confirm",
+	 .operands = "registry NAME",
+	 .summary = "believe a registry that took endpoints back",
+	 ITEMS(output_items),
+	 .words = confirmed,
+	 .complete = COMPLETE_NAMES,
+	 .min_operands = 1,
+	 .max_operands = 2,
+	 .run = verb_confirm_run,
+	 .description =
+		 "When a registry takes many endpoints back at once, sinew-agent keeps them as "
+		 "suspect, until the registry says it again or names them again. One that lost its "
+		 "data is not believed however often it says so. This lets go what is held of it: "
+		 "those endpoints leave their services at once.",
+	 .examples = "sinewctl get registries\nsinewctl confirm registry dc1"},
 	{.name = "explain",
 	 .aliases = "why",
 	 .operands = "[WORKLOAD] DESTINATION",
@@ -221,8 +240,10 @@ static const struct option_command verbs[] = {
 	 .summary = "check this host, and say what to do",
 	 ITEMS(output_items),
 	 .run = verb_doctor_run,
-	 .description = "Prints one line for each check of the daemon, with what to do about those "
-			"that need attention. Exits with 1 when a check failed."},
+	 .description =
+		 "Prints one line for each check of the daemon, of sinew-agent and of each registry "
+		 "that it follows, with what to do about those that need attention. Exits with 1 "
+		 "when a check failed. No agent is a failure only where there is an agent.yaml."},
 	{.name = "config",
 	 .operands = "[show]",
 	 .summary = "the daemon's settings in force",
@@ -265,7 +286,8 @@ static const struct option_program program = {
 	.summary =
 		"Looks at and changes the services that sinewd keeps in the kernel of this host.",
 	.notes =
-		"Nouns: services (svc), endpoints (ep), policies (pol), sources, workloads, flows.\n"
+		"Nouns: services (svc), endpoints (ep), policies (pol), registries, registrations (reg), "
+		"sources,\nworkloads, flows.\n"
 		"Exit codes: 0 ok, 1 failed, 2 usage or manifest errors, 3 daemon unreachable, "
 		"4 not found,\n5 not permitted, 6 timed out. NO_COLOR turns colour off.\n"
 		"\"sinewctl help COMMAND\" says more.",

@@ -10,6 +10,7 @@ int verb_describe_run(void *ctl);
 int verb_apply_run(void *ctl);
 int verb_delete_run(void *ctl);
 int verb_backend_run(void *ctl);
+int verb_confirm_run(void *ctl);
 int verb_explain_run(void *ctl);
 int verb_events_run(void *ctl);
 int verb_status_run(void *ctl);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * doctor: the daemon's checks of this host, one line each, with what to do about it below.
+ * doctor: the daemon's checks of this host and those of the agent, one line each, with what to do
+ * about it below.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "ctl/client.h"
+#include "ctl/doctor_agent.h"
 #include "ctl/field.h"
 #include "ctl/output.h"
 #include "ctl/print.h"
@@ -22,6 +24,8 @@ static enum print_style style_of(const char *level)
 {
 	if (strcmp(level, "ok") == 0)
 		return STYLE_GOOD;
+	if (strcmp(level, "note") == 0)
+		return STYLE_DIM;
 	return strcmp(level, "warn") == 0 ? STYLE_WARN : STYLE_BAD;
 }
 
@@ -50,7 +54,7 @@ static void count(yyjson_val *check, struct tally *t)
 {
 	const char *level = field_text(check, "/level");
 
-	t->checks++;
+	t->checks += strcmp(level, "note") != 0;
 	t->warned += strcmp(level, "warn") == 0;
 	t->failed += strcmp(level, "fail") == 0;
 }
@@ -74,18 +78,42 @@ static void print_checks(struct ctl *c, yyjson_val *checks, const struct tally *
 			t->warned + t->failed == 1 ? "s" : "");
 }
 
+/* The daemon's list, and the agent's checks behind it. */
+static int fetch_checks(struct ctl *c, yyjson_doc **ret)
+{
+	struct client_path path;
+	yyjson_mut_doc *all;
+	yyjson_mut_val *items;
+	yyjson_doc *doc = NULL;
+	int r;
+
+	client_path_init(&path, "/v1/doctor");
+	r = client_get(c, &path, NULL, &doc);
+	if (r < 0)
+		return r;
+	all = yyjson_doc_mut_copy(doc, NULL);
+	yyjson_doc_free(doc);
+	items = all ? yyjson_mut_obj_get(yyjson_mut_doc_get_root(all), "items") : NULL;
+	if (yyjson_mut_is_arr(items))
+		doctor_agent_add(c, all, items);
+	doc = all ? yyjson_mut_doc_imut_copy(all, NULL) : NULL;
+	yyjson_mut_doc_free(all);
+	if (!doc)
+		return report_error(c, -ENOMEM, "out of memory");
+	*ret = doc;
+	return 0;
+}
+
 int verb_doctor_run(void *ctl)
 {
 	struct ctl *c = ctl;
-	struct client_path path;
 	struct tally t = {0};
 	yyjson_doc *doc = NULL;
 	yyjson_val *checks, *check;
 	size_t i, n;
 	int r;
 
-	client_path_init(&path, "/v1/doctor");
-	r = client_get(c, &path, NULL, &doc);
+	r = fetch_checks(c, &doc);
 	if (r < 0)
 		return r;
 	checks = field_get(yyjson_doc_get_root(doc), "/items");

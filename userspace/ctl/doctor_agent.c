@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See doctor_agent.h. What the agent says of a registry's last error names the permission or the
+ * file that is missing; it is passed on.
+ */
+#include "ctl/doctor_agent.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "ctl/client.h"
+#include "ctl/field.h"
+#include "ctl/noun.h"
+#include "ctl/units.h"
+
+#define DEFAULT_FILE SINEW_SYSCONFDIR "/sinew/agent.yaml"
+
+struct checks {
+	struct ctl *c;
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *items;
+	const char *file; /* agent.yaml */
+};
+
+struct check {
+	const char *name, *level;
+	struct text_buffer text, hint;
+};
+
+static void check_add(struct checks *k, struct check *check)
+{
+	yyjson_mut_val *o = yyjson_mut_arr_add_obj(k->doc, k->items);
+
+	(void)yyjson_mut_obj_add_strcpy(k->doc, o, "name", check->name);
+	(void)yyjson_mut_obj_add_strcpy(k->doc, o, "level", check->level);
+	(void)yyjson_mut_obj_add_strcpy(k->doc, o, "text", check->text.n ? check->text.data : "");
+	if (check->hint.n)
+		(void)yyjson_mut_obj_add_strcpy(k->doc, o, "hint", check->hint.data);
+	text_done(&check->text);
+	text_done(&check->hint);
+}
+
+/* --- nobody answers ----------------------------------------------------------------------- */
+
+static bool is_wanted(const struct checks *k)
+{
+	return k->c->o.agent_socket || access(k->file, F_OK) == 0;
+}
+
+static void no_agent_add(struct checks *k, int r)
+{
+	struct check check = {.name = "agent", .level = "note"};
+	bool absent = r == -ENOENT || r == -ECONNREFUSED;
+
+	if (absent && !is_wanted(k)) {
+		text_append(&check.text, "sinew-agent does not run: no registry is followed");
+		text_append_format(&check.hint,
+				   "services come from manifests; to follow registries, name "
+				   "them in %s",
+				   k->file);
+		check_add(k, &check);
+		return;
+	}
+	check.level = r == -EACCES || r == -EPERM ? "warn" : "fail";
+	text_append_format(&check.text, "sinew-agent does not answer at %s: %s", k->c->socket,
+			   strerror(-r));
+	if (r == -EACCES || r == -EPERM)
+		text_append(&check.hint, "be root or in group sinew to see registries");
+	else if (absent && !k->c->o.agent_socket)
+		text_append_format(&check.hint,
+				   "%s is there, so it should run: systemctl status sinew-agent; "
+				   "registries are not followed, their services stay as they were",
+				   k->file);
+	else
+		text_append(&check.hint, "systemctl status sinew-agent, journalctl -u sinew-agent");
+	check_add(k, &check);
+}
+
+/* --- the agent itself --------------------------------------------------------------------- */
+
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+/* Whether what the registries say reaches sinewd. */
+static void agent_add(struct checks *k, yyjson_val *list)
+{
+	size_t registries = field_length(list, "/items");
+	size_t refused = field_length(list, "/daemon/refused");
+	const char *error = field_text(list, "/daemon/lastError");
+	yyjson_val *first = field_get(list, "/daemon/refused/0");
+	struct check check = {.name = "agent", .level = "ok"};
+
+	if (*error) {
+		check.level = "fail";
+		text_append_format(&check.text, "sinewd does not take what registries say: %s",
+				   error);
+		text_append(&check.hint, "journalctl -u sinew-agent; sinewd keeps what it has");
+	} else if (!field_flag(list, "/daemon/synced")) {
+		check.level = "warn";
+		text_append(&check.text, "it has not told sinewd anything yet");
+		text_append(&check.hint, "it waits until its registries have answered: see below");
+	} else if (refused) {
+		check.level = "warn";
+		text_append_format(&check.text, "sinewd refused %zu object%s: %s %s: %s", refused,
+				   plural(refused), field_text(first, "/kind"),
+				   field_text(first, "/name"), field_text(first, "/reason"));
+		text_append(&check.hint, "sinewctl get registries -o json lists all of them; the "
+					 "others are in use");
+	} else {
+		text_append_format(&check.text,
+				   "follows %zu registr%s, and sinewd has what they say",
+				   registries, registries == 1 ? "y" : "ies");
+	}
+	check_add(k, &check);
+}
+
+/* --- registries --------------------------------------------------------------------------- */
+
+/* What a person must mend, other than what passes by itself. */
+static bool is_ours(const char *reason)
+{
+	static const char *const reasons[] = {"unauthorized", "forbidden", "tls", "missing",
+					      "config"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+		if (strcmp(reason, reasons[i]) == 0)
+			return true;
+	return false;
+}
+
+static const char *level_of(yyjson_val *item)
+{
+	const char *state = field_text(item, "/state");
+
+	if (strcmp(state, "stale") == 0 || strcmp(state, "failed") == 0)
+		return "fail";
+	if (field_has(item, "/lastError"))
+		return is_ours(field_text(item, "/lastError/reason")) ? "fail" : "warn";
+	if (strcmp(state, "ok") != 0 || field_count(item, "/suspect") ||
+	    field_count(item, "/refused"))
+		return "warn";
+	return "ok";
+}
+
+/* "12 services, 40 endpoints, heard 3s ago": what is kept, and how old it is. */
+static void kept_append(struct text_buffer *b, yyjson_val *item)
+{
+	uint64_t services = field_count(item, "/services"), clock_ms = (uint64_t)time(NULL) * 1000;
+	uint64_t endpoints = field_count(item, "/endpoints") + field_count(item, "/suspect");
+	char a[UNITS_TEXT];
+
+	text_append_format(b, "%llu service%s, ", (unsigned long long)services, plural(services));
+	text_append_format(b, "%llu endpoint%s, ", (unsigned long long)endpoints,
+			   plural(endpoints));
+	if (field_has(item, "/lastContact"))
+		text_append_format(b, "heard %s",
+				   noun_ago(field_text(item, "/lastContact"), clock_ms, a));
+	else
+		text_append(b, "never heard");
+}
+
+/* What it suffers from, the gravest first; nothing when it is well. */
+static void trouble_append(struct check *check, yyjson_val *item)
+{
+	uint64_t suspect = field_count(item, "/suspect"), refused = field_count(item, "/refused");
+	const char *hint = field_text(item, "/lastError/hint");
+
+	if (field_has(item, "/lastError"))
+		text_append_format(&check->text, "%s: %s; ", field_text(item, "/lastError/reason"),
+				   field_text(item, "/lastError/text"));
+	else if (suspect)
+		text_append_format(&check->text, "%llu endpoint%s suspect, ",
+				   (unsigned long long)suspect, suspect == 1 ? " is" : "s are");
+	else if (refused)
+		text_append_format(&check->text, "%llu object%s did not fit, ",
+				   (unsigned long long)refused, plural(refused));
+	if (*hint)
+		text_append(&check->hint, hint);
+	else if (!field_has(item, "/lastError") && suspect)
+		text_append_format(&check->hint,
+				   "it no longer names them; if it is right: sinewctl confirm "
+				   "registry %s",
+				   field_text(item, "/name"));
+}
+
+static void registry_add(struct checks *k, yyjson_val *item)
+{
+	struct check check = {.name = "registry", .level = level_of(item)};
+
+	text_append_format(&check.text, "%s/%s: ", field_text(item, "/type"),
+			   field_text(item, "/name"));
+	if (strcmp(field_text(item, "/state"), "stale") == 0)
+		text_append(&check.text, "stale, ");
+	trouble_append(&check, item);
+	kept_append(&check.text, item);
+	check_add(k, &check);
+}
+
+static void answer_add(struct checks *k, const struct http_response *response)
+{
+	yyjson_doc *doc = yyjson_read(response->body, response->length, 0);
+	yyjson_val *list = yyjson_doc_get_root(doc), *items = field_get(list, "/items"), *item;
+	struct check check = {.name = "agent", .level = "fail"};
+	size_t i, n;
+
+	if (response->status == 200 && yyjson_is_arr(items)) {
+		agent_add(k, list);
+		yyjson_arr_foreach (items, i, n, item)
+			registry_add(k, item);
+	} else {
+		text_append_format(&check.text, "%s: whoever answers there is no sinew-agent",
+				   k->c->socket);
+		check_add(k, &check);
+	}
+	yyjson_doc_free(doc);
+}
+
+void doctor_agent_add(struct ctl *c, yyjson_mut_doc *doc, yyjson_mut_val *items)
+{
+	const char *file = getenv("SINEW_AGENT_CONFIG");
+	struct checks k = {
+		.c = c, .doc = doc, .items = items, .file = file && *file ? file : DEFAULT_FILE};
+	struct http_response response = {0};
+	struct client_path path;
+	int r;
+
+	client_turn(c, PEER_AGENT);
+	client_path_init(&path, "/v1/registries");
+	r = client_try(c, &path, &response);
+	if (r < 0)
+		no_agent_add(&k, r);
+	else
+		answer_add(&k, &response);
+	http_response_done(&response);
+}
