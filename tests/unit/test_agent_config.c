@@ -70,6 +70,10 @@ static void test_two_lines_follow_a_registry_with_defaults(void **state)
 	assert_string_equal(c.control_socket, "/run/sinew/control.sock");
 	assert_string_equal(c.metrics, "127.0.0.1:9464");
 	assert_int_equal(c.coalesce_ms, 50);
+	assert_string_equal(c.dns_address, "");
+	assert_int_equal(c.n_dns_aliases, 0);
+	assert_int_equal(c.n_dns_forward, 1);
+	assert_string_equal(c.dns_forward[0], "refuse");
 	assert_int_equal(agent_config_level(&c), LOG_INFO);
 	agent_config_done(&c);
 }
@@ -86,6 +90,9 @@ static void test_every_key_arrives(void **state)
 			      "metrics: {address: \"\"}\n"
 			      "log: {level: debug, format: json}\n"
 			      "coalesce: 0\n"
+			      "dns: {address: \"127.0.0.153:53\", domain: svc, ttl: 30s}\n"
+			      "dns.aliases: [\"*.service.consul\", \"*.x\"]\n"
+			      "dns.forward: [10.0.0.2, \"[fd00::1]:5353\"]\n"
 			      "registries:\n"
 			      "- {name: z, type: consul}\n"
 			      "- name: a\n"
@@ -116,6 +123,13 @@ static void test_every_key_arrives(void **state)
 	assert_string_equal(c.metrics, "");
 	assert_int_equal(agent_config_level(&c), LOG_DEBUG);
 	assert_int_equal(c.coalesce_ms, 0);
+	assert_string_equal(c.dns_address, "127.0.0.153:53");
+	assert_string_equal(c.dns_domain, "svc");
+	assert_int_equal(c.dns_ttl_ms, 30000);
+	assert_int_equal(c.n_dns_aliases, 2);
+	assert_string_equal(c.dns_aliases[1], "*.x");
+	assert_int_equal(c.n_dns_forward, 2);
+	assert_string_equal(c.dns_forward[1], "[fd00::1]:5353");
 	assert_int_equal(c.n_registries, 2);
 	assert_int_equal(c.registries[0].precedence, 0);
 	assert_int_equal(c.registries[1].precedence, 1);
@@ -161,13 +175,16 @@ static void test_mistakes_are_told_with_their_place(void **state)
 		{"registries:\n- {name: a, type: consul, caFile: x}\n",
 		 "caFile is \"x\", expected an absolute path"},
 		{"registries:\n- {name: a, type: consul, select: pay}\n",
-		 "select must be a list of names"},
+		 "select must be a list of texts"},
 		{"registries:\n- {name: a, type: consul, external: no}\n",
 		 "external is \"no\", expected true or false"},
 		{"registries:\n- {name: a, type: consul, address: {a: b}}\n",
 		 "address must be one value"},
 		{"registries:\n- consul\n", "a registry is written {name: ..., type: ...}"},
 		{"registries: consul\n", ":1:13: registries must be a list"},
+		{"dns.aliases: x\n", "dns.aliases must be a list of texts"},
+		{"dns.forward: [{a: b}]\n", "dns.forward holds up to 1024 texts"},
+		{"dns: {forward: {a: b}}\n", "dns.forward must be a list of texts"},
 		{"log.level: loud\n",
 		 ":1:12: log.level is \"loud\", expected one of error warning"},
 		{"coalesce: 5\n", "coalesce is \"5\", expected a duration"},
@@ -219,6 +236,9 @@ static void test_the_command_line_is_over_the_file(void **state)
 	assert_int_equal(agent_config_set(&c, "coalesce=2s", "--set"), 0);
 	assert_int_equal(c.coalesce_ms, 2000);
 	folder_listen();
+	assert_int_equal(agent_config_set(&c, "dns.forward=10.0.0.2,[::1]:53", "--set"), 0);
+	assert_int_equal(c.n_dns_forward, 2);
+	assert_string_equal(c.dns_forward[1], "[::1]:53");
 	assert_int_equal(agent_config_set(&c, "coalesc=2s", "--set"), -EINVAL);
 	assert_non_null(strstr(folder_heard(), "did you mean \"coalesce\"?"));
 	folder_listen();

@@ -202,7 +202,7 @@ static void on_tick(uv_timer_t *timer)
 
 bool agent_is_ready(const struct agent *a)
 {
-	return push_status(a->push)->synced;
+	return push_status(a->push)->synced && (!a->names || names_is_known(a->names));
 }
 
 int agent_confirm(struct agent *a, const char *name)
@@ -342,6 +342,11 @@ int agent_start(struct agent *a)
 	if (mkdir(a->config.state, 0700) < 0 && errno != EEXIST)
 		(void)log_warn_r(-errno, "cannot make %s", a->config.state);
 	r = open_core(a);
+	if (r >= 0 && a->dns.wanted) {
+		r = names_open(&a->loop, a->fetcher, &a->config, &a->dns, &a->names);
+		if (r < 0)
+			(void)log_err_r(r, "no DNS");
+	}
 	if (r >= 0)
 		r = open_server(a);
 	if (r >= 0)
@@ -389,6 +394,7 @@ void agent_done(struct agent *a)
 	while (a->n_open && uv_run(&a->loop, UV_RUN_ONCE))
 		; /* sources close what they have open; none waits for the network */
 	agent_show_stop(a);
+	names_close(a->names);
 	serve_close(a->serve);
 	push_close(a->push);
 	fetcher_close(a->fetcher);

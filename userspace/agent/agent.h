@@ -6,6 +6,7 @@
 #pragma once
 
 #include "agent/config.h"
+#include "agent/names.h"
 #include "agent/push.h"
 #include "export/serve.h"
 #include "registry/merge.h"
@@ -32,6 +33,8 @@ struct agent {
 	struct fetcher *fetcher;
 	struct merge *merge;
 	struct push *push;
+	struct names_config dns; /* read and bound before agent_start() */
+	struct names *names;     /* NULL: no DNS is wanted */
 	struct serve *serve;
 	struct agent_registry *registries; /* config.n_registries */
 	size_t n_open;
@@ -50,7 +53,7 @@ void agent_done(struct agent *a);
 
 /* An operator believes what a registry says: what is held is let go. Number let go; -ENOENT. */
 int agent_confirm(struct agent *a, const char *name);
-/* Whether what the registries say is in sinewd. */
+/* Whether what the registries say is in sinewd, and names are known. */
 bool agent_is_ready(const struct agent *a);
 
 /* Answers one request of the HTTP server (show.c). */

@@ -16,7 +16,7 @@
 #include "model/limits.h"
 
 #define FILE_MAX_BYTES (1u << 20)
-#define SELECT_MAX 1024 /* patterns of one registry */
+#define LIST_MAX 1024 /* texts of one list: patterns of a registry */
 
 enum key_type {
 	KEY_TEXT,
@@ -26,7 +26,8 @@ enum key_type {
 	KEY_DURATION,
 	KEY_WORD,
 	KEY_BOOL,
-	KEY_LIST
+	KEY_LIST,       /* char **, and behind it size_t */
+	KEY_LIST_OR_ONE /* one text without brackets will do, too */
 };
 
 struct key {
@@ -50,6 +51,11 @@ static const struct key settings[] = {
 	{"log.level", KEY_WORD, SETTING(log_level), "info", levels},
 	{"log.format", KEY_WORD, SETTING(log_format), "auto", formats},
 	{"coalesce", KEY_DURATION, SETTING(coalesce_ms), "50ms"},
+	{"dns.address", KEY_TEXT, SETTING(dns_address), ""},
+	{"dns.domain", KEY_TEXT, SETTING(dns_domain), "sinew"},
+	{"dns.ttl", KEY_DURATION, SETTING(dns_ttl_ms), "5s"},
+	{"dns.aliases", KEY_LIST, SETTING(dns_aliases), ""},
+	{"dns.forward", KEY_LIST_OR_ONE, SETTING(dns_forward), "refuse"},
 };
 
 #define REGISTRY(m) offsetof(struct registry_config, m)
@@ -75,6 +81,10 @@ static const struct key keys[] = {
 	{"staleAfter", KEY_DURATION, REGISTRY(stale_ms)},
 	{"external", KEY_BOOL, REGISTRY(external)},
 };
+
+_Static_assert(REGISTRY(n_select) == REGISTRY(select) + sizeof(char **), "a list and its length");
+_Static_assert(SETTING(n_dns_aliases) == SETTING(dns_aliases) + sizeof(char **), "the same");
+_Static_assert(SETTING(n_dns_forward) == SETTING(dns_forward) + sizeof(char **), "the same");
 
 #define MESSAGE 300
 
@@ -144,6 +154,55 @@ static int set_word(void *target, const struct key *k, const char *text, char *m
 	return bad(message, k->name, text, expected);
 }
 
+/* A list stands as "char **items; size_t n" in its struct. */
+static size_t *list_count(char ***at)
+{
+	return (size_t *)(at + 1);
+}
+
+static void list_done(char ***at)
+{
+	for (size_t i = 0; i < *list_count(at); i++)
+		free((*at)[i]);
+	free(*at);
+	*at = NULL;
+	*list_count(at) = 0;
+}
+
+/* -E2BIG: there are too many. */
+static int list_add(char ***at, const char *text, size_t length)
+{
+	size_t *n = list_count(at);
+	char **grown, *copy;
+
+	if (*n == LIST_MAX)
+		return -E2BIG;
+	grown = reallocarray(*at, *n + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	*at = grown;
+	copy = strndup(text, length);
+	if (!copy)
+		return -ENOMEM;
+	grown[(*n)++] = copy;
+	return 0;
+}
+
+/* With commas between, as on a command line. */
+static int set_list(char ***at, const struct key *k, const char *text, char *message)
+{
+	int r = 0;
+
+	list_done(at);
+	while (r >= 0 && *text) {
+		size_t length = strcspn(text, ",");
+
+		r = list_add(at, text, length);
+		text += length + (text[length] == ',');
+	}
+	return r == -E2BIG ? bad(message, k->name, "...", "a shorter list") : r;
+}
+
 static int set_value(void *target, const struct key *k, const char *text, char *message)
 {
 	void *at = (char *)target + k->offset;
@@ -161,7 +220,8 @@ static int set_value(void *target, const struct key *k, const char *text, char *
 			       ? 0
 			       : bad(message, k->name, text, "true or false");
 	case KEY_LIST:
-		return bad(message, k->name, text, "a list");
+	case KEY_LIST_OR_ONE:
+		return set_list(at, k, text, message);
 	default:
 		return set_text(target, k, text, message);
 	}
@@ -194,37 +254,30 @@ static const char *key_of(const struct yaml_node *node, char *buf, size_t size)
 	return buf;
 }
 
-static int add_select(struct reading *in, struct registry_config *r, const struct yaml_node *node)
+static int read_list(struct reading *in, const struct key *k, char ***at,
+		     const struct yaml_node *node)
 {
 	char buf[32];
 
+	list_done(at);
+	if (!yyjson_mut_is_arr(node->value)) {
+		error_add(&in->errors, node->place, "%s must be a list of texts", k->name);
+		return 0;
+	}
 	for (const struct yaml_node *item = node + 1; item < node + node->size;
 	     item += item->size) {
 		const char *text = scalar(item->value, buf);
+		int r = text && *text ? list_add(at, text, strlen(text)) : -E2BIG;
 
-		if (!text || !*text || r->n_select >= SELECT_MAX) {
-			error_add(&in->errors, item->place,
-				  "select holds up to %d names, with * and ?", SELECT_MAX);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0) {
+			error_add(&in->errors, item->place, "%s holds up to %d texts", k->name,
+				  LIST_MAX);
 			return 0;
 		}
-		r->select[r->n_select] = strdup(text);
-		if (!r->select[r->n_select])
-			return -ENOMEM;
-		r->n_select++;
 	}
 	return 0;
-}
-
-static int read_list(struct reading *in, void *target, const struct yaml_node *node)
-{
-	struct registry_config *r = target;
-
-	if (!yyjson_mut_is_arr(node->value)) {
-		error_add(&in->errors, node->place, "select must be a list of names");
-		return 0;
-	}
-	r->select = calloc(SELECT_MAX, sizeof(*r->select));
-	return r->select ? add_select(in, r, node) : -ENOMEM;
 }
 
 static int read_key(struct reading *in, void *target, const struct key *k,
@@ -234,8 +287,8 @@ static int read_key(struct reading *in, void *target, const struct key *k,
 	const char *text = scalar(node->value, buf);
 	int r;
 
-	if (k->type == KEY_LIST)
-		return read_list(in, target, node);
+	if (k->type == KEY_LIST || (k->type == KEY_LIST_OR_ONE && !text))
+		return read_list(in, k, (void *)((char *)target + k->offset), node);
 	if (!text) {
 		error_add(&in->errors, node->place, "%s must be one value", k->name);
 		return 0;
@@ -497,9 +550,7 @@ static void registry_done(struct registry_config *r)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (keys[i].type <= KEY_PATH_OR_NONE)
 			free(*(char **)((char *)r + keys[i].offset));
-	for (size_t i = 0; i < r->n_select; i++)
-		free(r->select[i]);
-	free(r->select);
+	list_done(&r->select);
 }
 
 void agent_config_done(struct agent_config *c)
@@ -510,6 +561,8 @@ void agent_config_done(struct agent_config *c)
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		if (settings[i].type <= KEY_PATH_OR_NONE)
 			free(*(char **)((char *)c + settings[i].offset));
+		else if (settings[i].type >= KEY_LIST)
+			list_done((void *)((char *)c + settings[i].offset));
 	*c = (struct agent_config){};
 }
 

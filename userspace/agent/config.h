@@ -15,6 +15,13 @@ struct agent_config {
 	char *metrics;                      /* "127.0.0.1:9464"; "": none */
 	unsigned int log_level, log_format; /* as they stand in the lists of words */
 	uint64_t coalesce_ms;
+	char *dns_address; /* "127.0.0.153:53"; "": none */
+	char *dns_domain;
+	uint64_t dns_ttl_ms;
+	char **dns_aliases; /* "*.service.consul"; what these lists hold is for names.c to judge */
+	size_t n_dns_aliases;
+	char **dns_forward; /* "refuse", or resolvers; none: as "refuse" */
+	size_t n_dns_forward;
 	struct registry_config *registries; /* in order of precedence */
 	size_t n_registries;
 };

@@ -61,13 +61,18 @@ static int load(struct agent *a, const struct arguments *args)
 	if (r >= 0)
 		log_init("sinew-agent", agent_config_level(&a->config),
 			 (enum log_format)a->config.log_format);
-	return r;
+	return r < 0 ? r : names_read(&a->config, &a->dns);
 }
 
 static int run(struct agent *a)
 {
-	int r = agent_sandbox();
+	int r = names_bind(&a->dns); /* it may take a capability, which goes now */
 
+	if (r < 0) {
+		agent_config_done(&a->config);
+		return r;
+	}
+	r = agent_sandbox();
 	if (r < 0)
 		(void)log_warn_r(r, "cannot give up what is not needed");
 	r = agent_start(a);

@@ -264,6 +264,9 @@ static void show_ready(struct agent *a, struct serve_request *q)
 			   *s->error   ? s->error
 			   : s->synced ? "ok"
 				       : "waiting for registries");
+	if (a->names)
+		text_append_format(&b, "[%c]dns %zu services\n",
+				   names_is_known(a->names) ? '+' : '-', names_count(a->names));
 	text_append(&b, ready ? "ok\n" : "not ready\n");
 	n = b.n;
 	serve_reply(q, ready ? 200 : 503, TEXT, text_take(&b), n);
