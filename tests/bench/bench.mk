@@ -21,9 +21,11 @@ $(BENCH_BIN): $(O)/tests/bench/%: $(O)/tests/bench/%.o
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(shell $(PKG_CONFIG) --libs libbpf) -o $@
 
-.PHONY: bench bench-tools bench-readme
+.PHONY: bench bench-names bench-tools bench-readme
 bench-tools: $(BENCH_BIN)
 bench: all bench-tools ## (root) Sinew beside direct, nftables, iptables, HAProxy, nginx, Envoy: tests/bench/run
 	@SINEW_BUILD=$(abspath $(O)) tests/bench/run $(BENCH_ARGS)
+bench-names: all ## (root) how many questions sinew-agent answers a second, and how fast: tests/bench/names.py
+	@SINEW_BUILD=$(abspath $(O)) tests/bench/names.py $(BENCH_ARGS)
 bench-readme: ## write the README's table from tests/bench/latest.json
 	@tests/bench/readme.py
