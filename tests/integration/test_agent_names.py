@@ -145,7 +145,7 @@ def test_a_program_of_python_reaches_a_backend(agent, client):
     assert client(RESOLV, "/usr/bin/python3", "-c", code).strip() in ("10.1.0.1", "10.1.0.2")
 
 
-def test_p80_names_lead_where_they_led_while_sinewd_is_away(make, daemon, ask):
+def test_names_lead_where_they_led_while_sinewd_is_away(make, daemon, ask):
     agent = make()
     agent.wait_ready()
     time.sleep(3.5)  # it keeps what it knows in a file every three seconds
@@ -171,7 +171,7 @@ def not_ready(agent):
         yield str(error).replace("\\n", "\n").encode()
 
 
-def test_p81_what_is_not_known_yet_is_not_denied(make, daemon, ask):
+def test_what_is_not_known_yet_is_not_denied(make, daemon, ask):
     """A denial would be remembered by whoever asked."""
     daemon.kill()
     try:
