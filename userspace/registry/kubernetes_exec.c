@@ -6,10 +6,13 @@
 #include "registry/kubernetes_exec.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -208,8 +211,13 @@ static int spawn(struct kubernetes_exec *e, uv_loop_t *loop, const struct kubern
 		.stdio = stdio,
 		.stdio_count = 3,
 	};
-	int r = env ? uv_spawn(loop, &e->process, &options) : -ENOMEM;
+	int r = -ENOMEM;
 
+	/* What libraries opened (libcurl's sockets) is nobody's to inherit, either. */
+	if (env && close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0)
+		r = -errno;
+	else if (env)
+		r = uv_spawn(loop, &e->process, &options);
 	free_env(env, own);
 	return r;
 }
