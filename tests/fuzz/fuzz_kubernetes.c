@@ -42,6 +42,14 @@ static void check_list(const char *text, size_t size, enum kubernetes_kind kind)
 	kubernetes_list_done(&list);
 }
 
+static void check_identity(const char *text, size_t size, enum kubernetes_kind kind)
+{
+	struct kubernetes_identity identity;
+	int r = kubernetes_decode_identity(text, size, kind, &identity);
+
+	REQUIRE(r == 0 || r == -EBADMSG);
+}
+
 static void check_event(const char *line, size_t size, enum kubernetes_kind kind)
 {
 	struct kubernetes_event e;
@@ -97,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const char *line = text;
 
 		check_list(text, size, (enum kubernetes_kind)kind);
+		check_identity(text, size, (enum kubernetes_kind)kind);
 		for (size_t left = size, n; left; left -= n, line += n) {
 			const char *end = memchr(line, '\n', left);
 

@@ -25,9 +25,11 @@ class Request:
         split = urllib.parse.urlsplit(target)
         self.path = split.path
         self.query = {key: values[0] for key, values in urllib.parse.parse_qs(split.query, True).items()}
-        word = next((part for part in reversed(split.path.split("/")) if part in KINDS), None)
+        parts = split.path.split("/")
+        word = next((part for part in reversed(parts) if part in KINDS), None)
         self.kind = word or "discovery"
-        self.verb = "watch" if "watch" in self.query else "list" if word else "get"
+        self.name = parts[-1] if word and parts[-1] != word else None
+        self.verb = "watch" if "watch" in self.query else "list" if word and not self.name else "get"
         self.initial = self.query.get("sendInitialEvents") == "true"
 
 
@@ -228,6 +230,14 @@ class FakeKubernetes:
     def answer(self, request, connection):
         if request.kind == "discovery":
             self.discover(request, connection)
+        elif request.verb == "get":
+            with self.changed:
+                found = [one for (_, name), one in self.objects[request.kind].items()
+                         if name == request.name and self.is_wanted(request, one)]
+            if found and self.is_served(request):
+                connection.answer(found[0])
+            else:
+                connection.answer({"kind": "Status", "code": 404, "message": "not found"}, 404)
         elif request.verb == "list":
             self.list(request, connection)
         elif request.initial and not self.streaming:

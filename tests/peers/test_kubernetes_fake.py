@@ -162,6 +162,33 @@ def test_p84_a_server_without_its_data_says_so_as_a_whole_list(server):
         me.wait_ends("shop/pay", "10.0.0.7:8080")
 
 
+def test_p84_a_server_with_an_old_state_that_has_caught_up_is_found_out(server):
+    """It got old data back and is beyond our version by now: a watch from there would go on as if nothing were amiss."""
+    fill(server)
+    server.put_slice("pay-2", "pay", ["10.0.0.3"])
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+        server.wait_watched()
+        with server.changed:
+            del server.objects["endpointslices"][("shop", "pay-2")]
+            server.version += 500
+            server.oldest = 0
+        server.cut()
+        me.wait_ends("shop/pay", *ENDS)
+        assert [one.name for one in server.asked("endpointslices", "get")] == ["pay-2"]
+        # One that only was away is not asked for all it has.
+        server.wait_watched()
+        lists = len([one for one in server.requests if one.verb == "list" or one.initial])
+        server.put_slice("pay-3", "pay", ["10.0.0.4"])
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.4:8080")
+        server.cut()
+        server.put_slice("pay-3", "pay", ["10.0.0.5"])
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.5:8080")
+        server.wait_watched()
+        initial = [one.kind for one in server.requests if one.verb == "list" or one.initial][lists:]
+        assert set(initial) <= {"configmaps"}  # there are none, which is soon told
+
+
 @pytest.mark.parametrize("streaming", (True, False))
 @pytest.mark.parametrize("action, error", (
     ("half", "unreachable"), (fake.drop, "unreachable"), (fake.status(500), "failed"), (fake.status(503), "overloaded"),

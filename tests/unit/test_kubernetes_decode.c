@@ -273,6 +273,45 @@ static void test_p84_a_version_that_is_none_of_the_servers(void **state)
 	assert_int_equal(e.refusal.retry_after_s, 1);
 }
 
+static void test_p84_which_object_and_which_state_of_it(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+	} rows[] = {
+		{"{'kind':'Node','metadata':{'name':'a','uid':'u','resourceVersion':'41'}}", 0},
+		{"{'kind':'Service','metadata':{'name':'a','uid':'u','resourceVersion':'41'}}",
+		 -EBADMSG},
+		{"{'kind':'Status','code':404}", -EBADMSG},
+		{"{'kind':'Node'}", -EBADMSG},
+		{"[]", -EBADMSG},
+		{"", -EBADMSG},
+	};
+	struct kubernetes_identity first = {}, other;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text);
+
+		other = (struct kubernetes_identity){};
+		assert_int_equal(kubernetes_decode_identity(text, strlen(text), KUBERNETES_NODE,
+							    i ? &other : &first),
+				 rows[i].r);
+	}
+	assert_int_equal(first.version, 41);
+	assert_true(first.uid);
+	for (int i = 0; i < 3; i++) {
+		static const char *const texts[] = {
+			"{'kind':'Node','metadata':{'name':'a','uid':'v','resourceVersion':'41'}}",
+			"{'kind':'Node','metadata':{'name':'a','uid':'u','resourceVersion':'x'}}",
+			"{'kind':'Node','metadata':{'name':'a','resourceVersion':'41'}}"};
+		_cleanup_free_ char *text = quoted(texts[i]);
+
+		assert_int_equal(
+			kubernetes_decode_identity(text, strlen(text), KUBERNETES_NODE, &other), 0);
+		assert_true(other.uid != first.uid || other.version != first.version);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_the_best_version_of_a_group),
 		cmocka_unit_test(test_a_bookmark_tells_where_a_streamed_list_ends),
 		cmocka_unit_test(test_p84_a_version_that_is_none_of_the_servers),
+		cmocka_unit_test(test_p84_which_object_and_which_state_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

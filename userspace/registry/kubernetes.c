@@ -165,6 +165,12 @@ void kubernetes_on_lost(struct kubernetes_watch *w)
 	}
 }
 
+void kubernetes_on_other_history(struct kubernetes *k)
+{
+	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++)
+		kubernetes_watch_forget(&k->watches[i]);
+}
+
 void kubernetes_go(struct kubernetes *k)
 {
 	if (k->exec || k->stopping)

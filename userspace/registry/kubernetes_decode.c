@@ -219,6 +219,25 @@ int kubernetes_decode_event(const char *text, size_t length, enum kubernetes_kin
 	return 0;
 }
 
+int kubernetes_decode_identity(const char *text, size_t length, enum kubernetes_kind kind,
+			       struct kubernetes_identity *ret)
+{
+	struct kubernetes_object *o;
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	if (!doc)
+		return r;
+	if (!is_kind(yyjson_obj_get(yyjson_doc_get_root(doc), "kind"), kind, ""))
+		return -EBADMSG;
+	r = kubernetes_object_read(yyjson_doc_get_root(doc), kind, &o);
+	if (r < 0)
+		return r == -ENOMEM ? r : -EBADMSG;
+	*ret = (struct kubernetes_identity){o->uid, o->version};
+	kubernetes_object_free(o);
+	return 0;
+}
+
 /* "34", and "34+" of those who build their own. */
 static int read_number(yyjson_val *value, unsigned int *ret)
 {

@@ -54,7 +54,9 @@ struct kubernetes_object {
 	uint32_t service;            /* slice: whose it is; "": nobody's */
 	uint32_t zone;               /* node */
 	uint32_t policy;             /* service: of what name; "": it says none */
-	uint64_t revision;           /* of its uid and resource version; 0: it has none */
+	uint64_t uid;                /* a hash of it; 0: it has none */
+	uint64_t version;            /* as a number; 0: it is none */
+	uint64_t revision;           /* of uid and version; 0: it has none */
 	bool external;               /* service: a name elsewhere (type ExternalName) */
 	bool unusable;               /* slice: of names, not of addresses */
 	struct sn_addr addresses[2]; /* service: cluster addresses, one a family; none: headless */
@@ -125,5 +127,12 @@ int kubernetes_decode_release(const char *text, size_t length, struct kubernetes
 /* The best version of a group that it serves and we know, of its APIGroup: "v1"; NULL: none.
  * -EBADMSG: it is no APIGroup. */
 int kubernetes_decode_group(const char *text, size_t length, const char **ret);
+/* Which object, and which state of it, an answer shows: uid and version as in an object. -EBADMSG:
+ * it is none of that kind. */
+struct kubernetes_identity {
+	uint64_t uid, version;
+};
+int kubernetes_decode_identity(const char *text, size_t length, enum kubernetes_kind kind,
+			       struct kubernetes_identity *ret);
 /* The Status in the body of an answer that is no 2xx; anything else leaves *ret empty. */
 void kubernetes_decode_refusal(const char *text, size_t length, struct kubernetes_refusal *ret);

@@ -22,9 +22,10 @@ struct build {
 	struct text_buffer text;
 };
 
-static bool is_key(yyjson_val *key, const char *name)
+/* In line, the length of `name` is known to the compiler: a slice has thousands of keys. */
+__attribute__((always_inline)) static inline bool is_key(yyjson_val *key, const char *name)
 {
-	return yyjson_equals_str(key, name);
+	return yyjson_equals_strn(key, name, strlen(name));
 }
 
 /* The offset of a string in the object's text; 0 of what is no string, or too long. */
@@ -45,7 +46,11 @@ static uint32_t keep(struct build *b, yyjson_val *value, size_t max)
 /* As keep(), but again the same as `last` if it is: many endpoints of a slice share a node. */
 static uint32_t keep_again(struct build *b, yyjson_val *value, uint32_t last, size_t max)
 {
-	if (last && !b->text.no_memory && yyjson_equals_str(value, b->text.data + last))
+	size_t n = yyjson_get_len(value);
+
+	/* The NUL is compared, too: `last` is no longer than that. */
+	if (last && n && !b->text.no_memory && yyjson_is_str(value) && last + n < b->text.n &&
+	    !memcmp(yyjson_get_str(value), b->text.data + last, n + 1))
 		return last;
 	return keep(b, value, max);
 }
@@ -299,16 +304,22 @@ static int read_config_map(struct build *b, yyjson_val *root)
 	return 0;
 }
 
-/* The same only for the same object as it was: a uid is given once, a version once for a uid. */
-static uint64_t read_revision(yyjson_val *meta)
+/* What tells one state of one object from all others: a uid is given once, a version once for a
+ * uid. Versions are numbers that grow. */
+static void read_revision(struct kubernetes_object *o, yyjson_val *meta)
 {
 	yyjson_val *uid = yyjson_obj_get(meta, "uid"),
 		   *version = yyjson_obj_get(meta, "resourceVersion");
+	const char *text = yyjson_get_str(version);
+	char *end;
 
-	if (!yyjson_is_str(uid) || !yyjson_is_str(version))
-		return 0;
-	return text_hash(yyjson_get_str(version), yyjson_get_len(version),
-			 text_hash(yyjson_get_str(uid), yyjson_get_len(uid), 1));
+	if (!yyjson_is_str(uid) || !text || *text < '0' || *text > '9')
+		return;
+	o->uid = text_hash(yyjson_get_str(uid), yyjson_get_len(uid), 1);
+	o->revision = text_hash(text, yyjson_get_len(version), o->uid);
+	o->version = strtoull(text, &end, 10);
+	if (*end)
+		o->version = 0;
 }
 
 static int read_object(struct build *b, yyjson_val *root)
@@ -320,7 +331,7 @@ static int read_object(struct build *b, yyjson_val *root)
 	labels = yyjson_obj_get(meta, "labels");
 	o->name = keep(b, yyjson_obj_get(meta, "name"), KUBERNETES_NAME);
 	o->namespace = keep(b, yyjson_obj_get(meta, "namespace"), LIMIT_NAME);
-	o->revision = read_revision(meta);
+	read_revision(o, meta);
 	if (!o->name || (!o->namespace && o->kind != KUBERNETES_NODE))
 		return -EINVAL;
 	if (o->kind == KUBERNETES_SERVICE)

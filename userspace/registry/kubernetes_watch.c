@@ -15,7 +15,7 @@
 #define WATCH_S 240 /* and up to WATCH_MORE_S by chance */
 #define WATCH_MORE_S 60
 #define WATCH_LEAST_S 5
-#define PROBE_S 1      /* after a failure: whether it answers again is soon known */
+#define CHECK_MS 10000
 #define LATE_MS 15000  /* how much longer than asked for a watch may take to end */
 #define STREAMS_MOST 2 /* that break before they are whole; then pages are asked for */
 #define SOON_US 500000 /* a watch that ends within it is a failure */
@@ -41,7 +41,7 @@ static const char *resource(const struct kubernetes_watch *w)
 
 static const char *verb(const struct kubernetes_watch *w)
 {
-	return w->step == KUBERNETES_LIST ? "list" : "watch";
+	return w->step == KUBERNETES_LIST ? "list" : w->step == KUBERNETES_CHECK ? "get" : "watch";
 }
 
 /* Without these all but a little is known. */
@@ -73,8 +73,6 @@ static unsigned int watch_seconds(const struct kubernetes_watch *w)
 	uint64_t half = w->k->r->config->stale_ms / 2000,
 		 most = WATCH_S + (uv_hrtime() >> 10) % WATCH_MORE_S;
 
-	if (w->failing && w->step == KUBERNETES_WATCH)
-		return PROBE_S;
 	if (w->kind != KUBERNETES_SLICE || half > most)
 		return (unsigned int)most;
 	return half < WATCH_LEAST_S ? WATCH_LEAST_S : (unsigned int)half;
@@ -82,7 +80,8 @@ static unsigned int watch_seconds(const struct kubernetes_watch *w)
 
 static void append_path(struct text_buffer *b, const struct kubernetes_watch *w)
 {
-	const char *only = w->k->r->config->remote_namespace;
+	const char *only = w->step == KUBERNETES_CHECK ? w->newest.namespace
+						       : w->k->r->config->remote_namespace;
 
 	if (w->kind == KUBERNETES_SLICE)
 		text_append_format(b, "/apis/discovery.k8s.io/%s/", w->k->slices);
@@ -101,6 +100,11 @@ static char *make_url(const struct kubernetes_watch *w, unsigned int seconds)
 	struct text_buffer b = {};
 
 	append_path(&b, w);
+	if (w->step == KUBERNETES_CHECK) {
+		text_append(&b, "/");
+		append_escaped(&b, w->newest.name);
+		return text_take(&b);
+	}
 	if (w->step == KUBERNETES_LIST)
 		text_append_format(&b, "?limit=%u%s", w->page, *w->next ? "&continue=" : "");
 	else
@@ -132,23 +136,37 @@ static void retry(struct kubernetes_watch *w, uint64_t at_least_ms)
 	(void)uv_timer_start(&w->timer, on_timer, wait, 0);
 }
 
+/* A list is to be made from its beginning. */
+static void forget_version(struct kubernetes_watch *w)
+{
+	w->step = KUBERNETES_LIST;
+	*w->version = *w->next = '\0';
+}
+
 /* As a list is begun. */
 static enum kubernetes_step first_step(const struct kubernetes_watch *w)
 {
 	return w->k->streams && w->streams < STREAMS_MOST ? KUBERNETES_STREAM : KUBERNETES_LIST;
 }
 
+static bool is_stream(const struct kubernetes_watch *w)
+{
+	return w->step == KUBERNETES_STREAM || w->step == KUBERNETES_WATCH;
+}
+
 static int begin(struct kubernetes_watch *w)
 {
 	unsigned int seconds = watch_seconds(w);
 	_cleanup_free_ char *url = make_url(w, seconds);
-	bool list = w->step == KUBERNETES_LIST;
+	bool stream = is_stream(w);
 	/* However slowly it comes, it ends. */
 	struct fetch_request request = {
 		.url = url,
-		.timeout_ms = list ? LIST_MS : seconds * 1000 + LATE_MS,
-		.silence_ms = list ? LIST_SILENCE_MS : 0,
-		.on_data = list ? NULL : on_data,
+		.timeout_ms = stream                        ? seconds * 1000 + LATE_MS
+			      : w->step == KUBERNETES_CHECK ? CHECK_MS
+							    : LIST_MS,
+		.silence_ms = stream ? 0 : LIST_SILENCE_MS,
+		.on_data = stream ? on_data : NULL,
 		.on_done = on_done,
 		.arg = w,
 	};
@@ -156,14 +174,30 @@ static int begin(struct kubernetes_watch *w)
 	return url ? kubernetes_ask(w->k, &request, &w->fetch) : -ENOMEM;
 }
 
+/*
+ * A server that comes back may have lost what it had, or have an old state again, and by now be
+ * beyond our version: then it would go on from there as if nothing were amiss. So after a failure
+ * the newest object that we know is looked at before its watch is taken up; without one the list
+ * is made anew.
+ */
+static void choose_step(struct kubernetes_watch *w)
+{
+	if (w->failing && w->step == KUBERNETES_WATCH && w->newest.identity.version)
+		w->step = KUBERNETES_CHECK;
+	else if (w->failing && w->step == KUBERNETES_WATCH)
+		forget_version(w);
+	if ((w->step == KUBERNETES_LIST || w->step == KUBERNETES_STREAM) && !*w->next) {
+		w->step = first_step(w);
+		w->newest = (struct kubernetes_mark){};
+		kubernetes_join_begin(w->k->join, w->kind);
+	}
+}
+
 void kubernetes_watch_begin(struct kubernetes_watch *w)
 {
 	int r;
 
-	if (w->step != KUBERNETES_WATCH && !*w->next) {
-		w->step = first_step(w);
-		kubernetes_join_begin(w->k->join, w->kind);
-	}
+	choose_step(w);
 	text_done(&w->line);
 	w->is_gone = w->is_bad = w->waits = false;
 	w->refusal = (struct kubernetes_refusal){};
@@ -201,7 +235,33 @@ void kubernetes_watch_doubt(struct kubernetes_watch *w)
 	kubernetes_watch_begin(w);
 }
 
+void kubernetes_watch_forget(struct kubernetes_watch *w)
+{
+	if (!w->listed || w->denied)
+		return;
+	kubernetes_watch_stop(w);
+	forget_version(w);
+	kubernetes_watch_begin(w);
+}
+
 /* --- objects --------------------------------------------------------------------------------- */
+
+static void note_newest(struct kubernetes_watch *w, const struct kubernetes_object *o)
+{
+	struct kubernetes_mark *m = &w->newest;
+
+	if (o->version <= m->identity.version)
+		return;
+	m->identity = (struct kubernetes_identity){o->uid, o->version};
+	(void)snprintf(m->namespace, sizeof(m->namespace), "%s", kubernetes_text(o, o->namespace));
+	(void)snprintf(m->name, sizeof(m->name), "%s", kubernetes_text(o, o->name));
+}
+
+static void note_deleted(struct kubernetes_watch *w, const struct kubernetes_object *o)
+{
+	if (o->uid == w->newest.identity.uid)
+		w->newest = (struct kubernetes_mark){};
+}
 
 /* Takes o. Services that are not selected are as good as gone. */
 static int put(struct kubernetes_watch *w, struct kubernetes_object *o)
@@ -209,6 +269,7 @@ static int put(struct kubernetes_watch *w, struct kubernetes_object *o)
 	const char *of = kubernetes_text(o, o->kind == KUBERNETES_SLICE ? o->service : o->name);
 	int r;
 
+	note_newest(w, o);
 	if (o->kind == KUBERNETES_NODE || registry_is_selected(w->k->r, of)) {
 		r = kubernetes_join_put(w->k->join, o, now_ms(w));
 		return r == -E2BIG ? 0 : r;
@@ -258,6 +319,7 @@ static int on_event(struct kubernetes_watch *w, struct kubernetes_event *e)
 	if (e->type == KUBERNETES_BOOKMARK)
 		return on_bookmark(w, e);
 	if (e->type == KUBERNETES_DELETED && e->object) {
+		note_deleted(w, e->object);
 		kubernetes_join_delete(w->k->join, e->object, now_ms(w));
 		kubernetes_object_free(e->object);
 	} else if (e->object) {
@@ -330,13 +392,6 @@ static int on_data(void *arg, const char *data, size_t length)
 }
 
 /* --- answers --------------------------------------------------------------------------------- */
-
-/* A list is to be made from its beginning. */
-static void forget_version(struct kubernetes_watch *w)
-{
-	w->step = KUBERNETES_LIST;
-	*w->version = *w->next = '\0';
-}
 
 static void say_failure(struct kubernetes_watch *w, const struct fetch_result *result,
 			enum registry_error error)
@@ -433,6 +488,22 @@ static void on_page(struct kubernetes_watch *w, const struct fetch_result *resul
 	kubernetes_watch_begin(w);
 }
 
+/* It is the server that we know, and has all that we have seen; or it is another one. */
+static void on_check(struct kubernetes_watch *w, const struct fetch_result *result)
+{
+	const struct kubernetes_identity *known = &w->newest.identity;
+	struct kubernetes_identity now = {};
+	int r = kubernetes_decode_identity(result->body, result->length, w->kind, &now);
+
+	kubernetes_on_contact(w, result->elapsed_us);
+	if (r < 0 || now.uid != known->uid || now.version < known->version) {
+		kubernetes_on_other_history(w->k);
+		return;
+	}
+	w->step = KUBERNETES_WATCH;
+	kubernetes_watch_begin(w);
+}
+
 static void say_refusal(struct kubernetes_watch *w)
 {
 	unsigned int code = w->refusal.code;
@@ -474,13 +545,17 @@ static void on_done(void *arg, const struct fetch_result *result)
 {
 	struct kubernetes_watch *w = arg;
 	enum registry_error error = registry_error_of(result);
-	bool list = w->step == KUBERNETES_LIST;
 
 	w->fetch = NULL;
-	if (!list && (w->is_gone || w->is_bad || w->refusal.code || error == REGISTRY_OK))
+	if (is_stream(w) && (w->is_gone || w->is_bad || w->refusal.code || error == REGISTRY_OK))
 		on_stream_end(w, result);
+	else if (w->step == KUBERNETES_CHECK &&
+		 (error == REGISTRY_FORBIDDEN || error == REGISTRY_MISSING))
+		kubernetes_on_other_history(w->k);
 	else if (error != REGISTRY_OK)
 		on_failure(w, result, error);
+	else if (w->step == KUBERNETES_CHECK)
+		on_check(w, result);
 	else
 		on_page(w, result);
 }

@@ -5,8 +5,8 @@
  *   kubernetes_access: who we are, and requests    kubernetes_discover: what the server offers
  *   kubernetes_watch: list and watch of one kind   kubernetes: what comes of it, and life
  *
- *   list, page by page, or as a stream -> watch from its version -> (lost: watch again) -> (410:
- * list again)
+ *   list, page by page, or as a stream -> watch from its version -> (lost: check, watch again) ->
+ * (410, or another history: list again)
  */
 #pragma once
 
@@ -22,11 +22,21 @@
 
 struct kubernetes;
 
+struct kubernetes_mark {
+	char namespace[64], name[KUBERNETES_NAME + 1];
+	struct kubernetes_identity identity; /* version 0: none is known */
+};
+
 struct kubernetes_watch {
 	struct kubernetes *k;
 	enum kubernetes_kind kind;
 	/* What the next request is. */
-	enum kubernetes_step { KUBERNETES_LIST, KUBERNETES_STREAM, KUBERNETES_WATCH } step;
+	enum kubernetes_step {
+		KUBERNETES_LIST,
+		KUBERNETES_STREAM,
+		KUBERNETES_CHECK,
+		KUBERNETES_WATCH
+	} step;
 	bool waits;   /* for kubernetes_go() */
 	bool listed;  /* whole, at least once */
 	bool denied;  /* nodes, ConfigMaps: we may not read them, and do without */
@@ -37,7 +47,8 @@ struct kubernetes_watch {
 	unsigned int streams;              /* that ended before they were whole */
 	unsigned int page;                 /* objects of one */
 	char version[KUBERNETES_VERSION], next[KUBERNETES_CONTINUE];
-	struct text_buffer line; /* of a stream: the beginning of one */
+	struct kubernetes_mark newest; /* what a server that lost its last changes does not have */
+	struct text_buffer line;       /* of a stream: the beginning of one */
 	struct fetch *fetch;
 	uint64_t heard_ms; /* loop time */
 	uv_timer_t timer;  /* until the next try */
@@ -92,8 +103,10 @@ void kubernetes_discover(struct kubernetes *k);
 void kubernetes_watch_begin(struct kubernetes_watch *w);
 /* Ends its request; the timer is the caller's to close. */
 void kubernetes_watch_stop(struct kubernetes_watch *w);
-/* Its connection may be as dead as another's: what is silent is asked anew. */
+/* Its connection may be as dead as another's: it is asked anew. */
 void kubernetes_watch_doubt(struct kubernetes_watch *w);
+/* The server has another history than the one that it knows: it lists anew. */
+void kubernetes_watch_forget(struct kubernetes_watch *w);
 
 /* --- kubernetes.c ----------------------------------------------------------------------------- */
 
@@ -107,3 +120,5 @@ void kubernetes_on_change(struct kubernetes *k);
 void kubernetes_on_contact(struct kubernetes_watch *w, uint64_t latency_us);
 /* The connection of a watch was lost, or is dead. */
 void kubernetes_on_lost(struct kubernetes_watch *w);
+/* The server lost its data, or got old ones back. */
+void kubernetes_on_other_history(struct kubernetes *k);
