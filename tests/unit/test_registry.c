@@ -136,6 +136,29 @@ static void test_a_partly_good_answer_is_contact_and_error(void **state)
 	assert_int_equal(heard.statuses, 1);
 }
 
+static void test_an_error_that_stands_is_not_cleared_by_what_else_answers(void **state)
+{
+	struct heard heard = {};
+	const struct registry_host host = {.arg = &heard, .status = on_status};
+	struct registry r = {.host = &host};
+
+	registry_say_error(&r, REGISTRY_FORBIDDEN, "", "403 on one of many");
+	registry_say_heard(&r);
+	assert_true(r.status.contact_ms);
+	assert_int_equal(r.status.error, REGISTRY_FORBIDDEN);
+	assert_int_equal(heard.statuses, 1);
+}
+
+static void test_each_of_several_has_its_own_backoff(void **state)
+{
+	uint64_t one = 0, other = 0;
+
+	for (int i = 0; i < 10; i++)
+		(void)registry_backoff_of(&one, 0);
+	assert_in_range(registry_backoff_of(&one, 0), 2000, 4000);
+	assert_in_range(registry_backoff_of(&other, 0), 50, 100);
+}
+
 static void test_only_another_snapshot_is_a_change(void **state)
 {
 	static const char *const text =
@@ -232,6 +255,8 @@ int main(void)
 		cmocka_unit_test(test_each_failure_has_its_class),
 		cmocka_unit_test(test_status_is_counted_shown_and_cleared),
 		cmocka_unit_test(test_a_partly_good_answer_is_contact_and_error),
+		cmocka_unit_test(test_an_error_that_stands_is_not_cleared_by_what_else_answers),
+		cmocka_unit_test(test_each_of_several_has_its_own_backoff),
 		cmocka_unit_test(test_only_another_snapshot_is_a_change),
 		cmocka_unit_test(test_secrets_are_read_whole_or_not_at_all),
 		cmocka_unit_test(test_names_are_selected_by_pattern),

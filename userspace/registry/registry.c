@@ -218,6 +218,11 @@ void registry_say_contact(struct registry *r, uint64_t latency_us)
 		r->host->status(r->host->arg, r);
 }
 
+void registry_say_heard(struct registry *r)
+{
+	r->status.contact_ms = now_ms();
+}
+
 /* A text for people may hold what a server sent. */
 static void make_printable(char *text)
 {
@@ -319,15 +324,20 @@ static uint64_t random_up_to(uint64_t max)
 	return number % (max + 1);
 }
 
-uint64_t registry_backoff(struct registry *r, uint64_t retry_after_ms)
+uint64_t registry_backoff_of(uint64_t *wait_ms, uint64_t retry_after_ms)
 {
-	uint64_t wait = r->wait_ms ? r->wait_ms * 2 : BACKOFF_FIRST_MS, least;
+	uint64_t wait = *wait_ms ? *wait_ms * 2 : BACKOFF_FIRST_MS, least;
 
-	r->wait_ms = wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
-	least = r->wait_ms / 2;
+	*wait_ms = wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
+	least = *wait_ms / 2;
 	if (retry_after_ms > RETRY_AFTER_MAX_MS)
 		retry_after_ms = RETRY_AFTER_MAX_MS;
-	return (retry_after_ms > least ? retry_after_ms : least) + random_up_to(r->wait_ms / 2);
+	return (retry_after_ms > least ? retry_after_ms : least) + random_up_to(*wait_ms / 2);
+}
+
+uint64_t registry_backoff(struct registry *r, uint64_t retry_after_ms)
+{
+	return registry_backoff_of(&r->wait_ms, retry_after_ms);
 }
 
 /* At most `max` bytes; -E2BIG for more. Returns how many. */

@@ -136,6 +136,8 @@ void registry_say_remove(struct registry *r, enum object_kind kind, const char *
 			 const char *name);
 /* It answered, changed or not; latency 0: a long poll, not to be told. Resets the back-off. */
 void registry_say_contact(struct registry *r, uint64_t latency_us);
+/* It answered, while an earlier error still stands: it is not stale, and not well. */
+void registry_say_heard(struct registry *r);
 /* It did not; text and hint are for people. Counts, and shows. */
 __attribute__((format(printf, 4, 5))) void registry_say_error(struct registry *r,
 							      enum registry_error error,
@@ -154,6 +156,9 @@ __attribute__((format(printf, 2, 3))) void registry_say_skipped(struct registry 
 /* How long to wait before the next try: 100 ms, doubled each time up to 4 s, half of it by chance
  * (equal jitter); at least retry_after_ms. */
 uint64_t registry_backoff(struct registry *r, uint64_t retry_after_ms);
+/* The same for one of several things that a source asks for; *wait_ms is 0 at first, and again once
+ * it was answered. */
+uint64_t registry_backoff_of(uint64_t *wait_ms, uint64_t retry_after_ms);
 /* A credential of a file, without its line end, read anew each time; caller frees with
  * registry_forget(). -errno of open, -E2BIG over 64 KiB, -EINVAL with a control byte in it. */
 int registry_read_secret(const char *path, char **ret);
