@@ -110,6 +110,46 @@ static void test_p84_restarted_empty_registry_is_waited_for(void **state)
 	say_done(&s);
 }
 
+/* It has one service, and lost it: as a small one that comes back with nothing, or an old copy. */
+static void test_p84_who_was_away_is_not_believed_by_repeating_itself(void **state)
+{
+	struct say s;
+
+	say_init(&s);
+	(void)say_snapshot(&s, 0, 0, "pay:80 10.0.0.1 10.0.0.2 10.0.0.3; cart:80 10.0.0.9");
+	s.now_ms += 5000;
+	merge_set_away(s.m, 0, true, s.now_ms);
+	say_remove(&s, 9000, 0, "cart"); /* its words may come before the word that it is back */
+	merge_set_away(s.m, 0, false, s.now_ms);
+	say_upsert(&s, 10, 0, "pay:80 10.0.0.1");
+	for (int i = 0; i < 8; i++) {
+		say_remove(&s, 5000, 0, "cart");
+		say_upsert(&s, 5000, 0, "pay:80 10.0.0.1");
+		pass(&s, 0);
+		SEES(&s, "cart:80 10.0.0.9@a?; pay:80 10.0.0.1@a 10.0.0.2@a? 10.0.0.3@a?");
+	}
+	say_upsert(&s, 1000, 0,
+		   "pay:80 10.0.0.1 10.0.0.2"); /* what it names again is well at once */
+	SEES(&s, "cart:80 10.0.0.9@a?; pay:80 10.0.0.1@a 10.0.0.2@a 10.0.0.3@a?");
+	pass(&s, GUARD_RETURN_MS);
+	SEES(&s, "pay:80 10.0.0.1@a 10.0.0.2@a");
+	say_done(&s);
+}
+
+/* A little that goes while it was away is nothing to wonder about. */
+static void test_p84_who_was_away_may_take_back_a_few(void **state)
+{
+	struct say s;
+
+	say_init(&s);
+	(void)say_snapshot(&s, 0, 0, "pay:80 10.0.0.1 10.0.0.2 10.0.0.3");
+	merge_set_away(s.m, 0, true, s.now_ms);
+	merge_set_away(s.m, 0, false, s.now_ms + 9000);
+	(void)say_snapshot(&s, 9010, 0, "pay:80 10.0.0.1 10.0.0.2");
+	SEES(&s, "pay:80 10.0.0.1@a 10.0.0.2@a");
+	say_done(&s);
+}
+
 static void test_p84_other_ports_and_nobody_there(void **state)
 {
 	struct say s;
@@ -421,6 +461,8 @@ int main(void)
 		cmocka_unit_test(test_p84_empty_answer_wipes_no_only_service),
 		cmocka_unit_test(test_p84_empty_services_wipe_nothing),
 		cmocka_unit_test(test_p84_restarted_empty_registry_is_waited_for),
+		cmocka_unit_test(test_p84_who_was_away_is_not_believed_by_repeating_itself),
+		cmocka_unit_test(test_p84_who_was_away_may_take_back_a_few),
 		cmocka_unit_test(test_p84_other_ports_and_nobody_there),
 		cmocka_unit_test(test_p84_policies_stay_with_a_broken_answer),
 		cmocka_unit_test(test_p82_slice_move_is_no_moment_without_the_backend),

@@ -86,8 +86,10 @@ static void on_snapshot(void *arg, struct registry *r, struct object *objects, s
 
 	if (!g->spoken)
 		log_info("%s: %zu services and policies", g->tag, n);
-	if (error >= 0)
+	if (error >= 0) {
 		g->heard = g->spoken = true;
+		merge_set_away(a->merge, index_of(g), false, uv_now(&a->loop));
+	}
 	said(g, error);
 	start_push(a);
 }
@@ -149,11 +151,18 @@ static void hear(struct agent_registry *g, const struct registry_status *s)
 		poke(g->agent);
 }
 
+/* Whoever says no is there, and knows what it knew. */
+static bool is_away(enum registry_error e)
+{
+	return e != REGISTRY_OK && e != REGISTRY_UNAUTHORIZED && e != REGISTRY_FORBIDDEN;
+}
+
 static void on_status(void *arg, struct registry *r)
 {
 	struct agent_registry *g = find(arg, r);
 	const struct registry_status *s = &r->status;
 
+	merge_set_away(g->agent->merge, index_of(g), is_away(s->error), uv_now(&g->agent->loop));
 	hear(g, s);
 	if (s->error != g->told) {
 		g->told = s->error;
@@ -237,6 +246,8 @@ static void read_file(struct agent_registry *g)
 				   (struct merge_objects){objects, n}, uv_now(&a->loop));
 	if (r >= 0) {
 		g->heard = true;
+		/* Until it has spoken itself: who knows what happened to it meanwhile. */
+		merge_set_away(a->merge, index_of(g), n > 0, uv_now(&a->loop));
 		log_info("%s: %zu services and policies of before", g->tag, n);
 	} else if (r != -ENOENT && r != -EBADMSG) {
 		(void)log_warn_r(r, "%s: its last good state cannot be read", g->tag);

@@ -62,6 +62,11 @@ bool guard_is_settled(uint64_t held_ms, uint64_t contact_ms)
 	return contact_ms >= held_ms + GUARD_SETTLE_MS;
 }
 
+bool guard_is_back(uint64_t back_ms, uint64_t now_ms)
+{
+	return !back_ms || now_ms >= back_ms + GUARD_RETURN_MS;
+}
+
 bool guard_is_sane(size_t services, size_t emptied)
 {
 	return emptied <= 1 || emptied * 100 <= services * GUARD_SANE_PERCENT;

@@ -19,6 +19,10 @@
  *              the service, and is sane;
  *   by hand    an operator says so.
  *
+ * Returned. One that was away (nobody there, no sense in its answers) may have lost what it knew,
+ * and gets it back as services say anew that they are there: with their next heartbeat. For
+ * GUARD_RETURN_MS after that nothing is confirmed and nothing settles, however small the registry.
+ *
  * A service is emptied when nothing but suspects is left of it. From how many are, at once:
  *   sane       one is emptied, or at most GUARD_SANE_PERCENT of the registry's services;
  *   dark       more than one, and more than hold_percent of them, until it is sane again: it lost
@@ -36,6 +40,9 @@
 
 #define GUARD_CONFIRM_MS 1000
 #define GUARD_SETTLE_MS 30000
+#define GUARD_RETURN_MS                                                                            \
+	90000 /* three heartbeats of Eureka; Consul's agents tell all each minute                  \
+	       */
 #define GUARD_SANE_PERCENT 20
 #define GUARD_PASSES 8
 
@@ -67,6 +74,10 @@ bool guard_holds(struct guard *g, const struct guard_settings *settings,
 bool guard_is_confirmed(uint64_t held_ms, uint64_t now_ms);
 /* Whether a service whose last hold was then has settled, by when its registry was last heard. */
 bool guard_is_settled(uint64_t held_ms, uint64_t contact_ms);
+
+/* Whether what a registry takes back counts, that was back then from being away; 0: it never was.
+ */
+bool guard_is_back(uint64_t back_ms, uint64_t now_ms);
 
 /* Of a registry with so many services, so many of which are emptied. */
 bool guard_is_sane(size_t services, size_t emptied);

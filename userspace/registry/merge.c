@@ -346,6 +346,15 @@ void merge_contact(struct merge *m, unsigned int source, uint64_t now_ms)
 	m->sources[source].contact_ms = now_ms;
 }
 
+void merge_set_away(struct merge *m, unsigned int source, bool away, uint64_t now_ms)
+{
+	struct merge_source *s = &m->sources[source];
+
+	if (s->away && !away)
+		s->back_ms = now_ms ? now_ms : 1;
+	s->away = away;
+}
+
 int merge_set_stale(struct merge *m, unsigned int source, enum registry_on_stale how)
 {
 	struct merge_node *node, *tmp;
@@ -390,7 +399,8 @@ size_t merge_confirm(struct merge *m, unsigned int source, const char *namespace
 /* Nothing of a source settles that lost much, or everything. */
 static bool may_settle(const struct merge_source *s)
 {
-	return s->held && !s->blank && !s->dark && guard_is_sane(s->services, s->emptied);
+	return s->held && !s->blank && !s->dark && !s->away &&
+	       guard_is_back(s->back_ms, s->contact_ms) && guard_is_sane(s->services, s->emptied);
 }
 
 static bool has_settled(const struct merge *m, const struct merge_part *p)

@@ -37,6 +37,9 @@ int merge_remove(struct merge *m, unsigned int source, const struct object_name 
 /* The registry answered, changed or not: what it took back and said once may settle (guard.h). Its
  * words do that, too. */
 void merge_contact(struct merge *m, unsigned int source, uint64_t now_ms);
+/* The registry does not answer, or without sense; or does again. It may have lost its data then:
+ * what it takes back is doubted for longer (guard.h). */
+void merge_set_away(struct merge *m, unsigned int source, bool away, uint64_t now_ms);
 /* What becomes of a stale registry's endpoints: STALE_KEEP takes earlier words back; STALE_DRAIN:
  * weight 0; STALE_FAIL: as if it had none. */
 int merge_set_stale(struct merge *m, unsigned int source, enum registry_on_stale how);

@@ -50,8 +50,8 @@ struct merge_node {
 struct merge_source {
 	char tag[LIMIT_SOURCE + 1];
 	enum registry_on_stale stale;
-	bool dark, blank; /* see guard.h */
-	uint64_t contact_ms;
+	bool dark, blank, away; /* see guard.h */
+	uint64_t contact_ms, back_ms;
 	size_t services, emptied, policies, named, held;
 	uint64_t held_total, released_total, refused;
 };

@@ -186,7 +186,7 @@ static void judge(struct merge *m, struct merge_part *p, const struct guard_loss
 {
 	const struct merge_source *s = &m->sources[p->source];
 	bool hold = guard_holds(&p->next.guard, &m->settings, loss, now_ms);
-	bool may_confirm = !s->dark && !s->blank;
+	bool may_confirm = !s->dark && !s->blank && !s->away && guard_is_back(s->back_ms, now_ms);
 
 	for (size_t i = 0; i < m->join.n; i++) {
 		struct join_item *item = &m->join.items[i];
