@@ -150,14 +150,18 @@ install: all ## install below DESTDIR/PREFIX
 	@for m in $(MAN); do s=$${m##*.}; \
 		install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s/$${m##*/} || exit 1; done
 	install -d -m 0755 $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/sinewd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sinewd.service
+	@for u in sinewd sinew-agent; do sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/$$u.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service || exit 1; done
+	install -D -m 0644 deploy/systemd/sinew.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/sinew.conf
+	install -D -m 0644 deploy/systemd/sinew.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/sinew.conf
 	install -d -m 0755 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(O)/sinewctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sinewctl
 
 uninstall: ## remove what install put there (first: sinewctl uninstall)
 	rm -f $(DESTDIR)$(PREFIX)/sbin/sinewd $(DESTDIR)$(PREFIX)/bin/sinewctl $(DESTDIR)$(PREFIX)/sbin/sinew-agent \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sinewctl \
-		$(DESTDIR)$(PREFIX)/lib/systemd/system/sinewd.service
+		$(addprefix $(DESTDIR)$(PREFIX)/lib/,systemd/system/sinewd.service systemd/system/sinew-agent.service \
+		sysusers.d/sinew.conf tmpfiles.d/sinew.conf)
 	@for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
 
 clean: ## remove build/

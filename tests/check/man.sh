@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The manuals tell of everything that there is, and of nothing else: sinewd(8) of each setting, sinewctl(1) of
-# each command with its operands and options, sinew.yaml(5) of each key that the codec reads. And mandoc has
+# each command with its operands and options, sinew.yaml(5) of each key that the codec reads, agent.yaml(5) of each
+# key of an agent's settings and registries, and of each type of registry. And mandoc has
 # nothing to say about them. Argument: the tree to check; environment: O, the build folder.
 set -uo pipefail
 cd "${1:-$(dirname "$0")/../..}" || exit 2
@@ -95,9 +96,38 @@ policy() {
 		<(sed -n '/^# TRAFFICPOLICY/,/^# [A-SU-Z]/p' "$page" | grep -oE '^\*[a-zA-Z.]+\*' | tr -d '*'))
 }
 
+# The keys of a table of agent/config.c
+table_keys() { sed -n "/^static const struct key $2\[\]/,/^};/s/^\t{\"\([^\"]*\)\",.*/\1/p" "$1"; }
+
+# The keys that begin the lines of a section, several in a line, too
+page_keys() { sed -n "/^# $2\$/,/^# /p" "$1" | grep -E '^\*[a-zA-Z.]+\*( \(|,)' | grep -oE '\*[a-zA-Z.]+\*' | tr -d '*'; }
+
+agent_keys() {
+	local page=$pages/agent.yaml.5.scd table=userspace/agent/config.c line part
+	[[ -e $page && -e $table ]] || return
+	for part in 'settings SETTINGS' 'keys REGISTRIES'; do
+		while read -r line; do
+			case $line in
+			'< '*) say "$page:1: does not tell of ${line#< } under ${part#* }" ;;
+			'> '*) say "$page:1: tells of ${line#> } under ${part#* }, which is not there" ;;
+			esac
+		done < <(diff <(table_keys "$table" "${part% *}" | sort) <(page_keys "$page" "${part#* }" | sort))
+	done
+}
+
+agent_types() {
+	local page=$pages/agent.yaml.5.scd table=userspace/registry/registry.c name
+	[[ -e $page && -e $table ]] || return
+	while read -r name; do
+		sed -n '/^# TYPES$/,$p' "$page" | grep -qxF "*$name*" || say "$page:1: does not tell of the type $name"
+	done < <(sed -n '/kinds\[\] = {/,/^};/s/.*&registry_\([a-z]*\),.*/\1/p' "$table")
+}
+
 lint
 settings
 commands
+agent_keys
+agent_types
 keys
 policy
 exit $bad

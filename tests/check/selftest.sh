@@ -194,6 +194,14 @@ printf '{"log.level", "SINEWD_LOG_LEVEL"}\n' >"$root/userspace/daemon/setting.c"
 printf '*log.form* (auto)\n' >"$root/userspace/man/sinewd.8.scd"
 expect man.sh 'does not tell of the setting log.level'
 expect man.sh 'tells of the setting log.form, which does not exist'
+rm "$root/userspace/man/sinewd.8.scd"
+put userspace/agent/config.c <<<$'static const struct key settings[] = {\n\t{"coalesce", 1},\n};\nstatic const struct key keys[] = {\n\t{"name", 1},\n};'
+printf '# SETTINGS\n\n*coalesc* (1)\n\n# REGISTRIES\n\n*name*, *zone* (x)\n\n# TYPES\n\n*files*\n' >"$root/userspace/man/agent.yaml.5.scd"
+expect man.sh 'does not tell of coalesce under SETTINGS'
+expect man.sh 'tells of coalesc under SETTINGS, which is not there'
+expect man.sh 'tells of zone under REGISTRIES, which is not there'
+put userspace/registry/registry.c <<<$'static const struct registry_kind *const kinds[] = {\n\t&registry_srv,\n\tNULL,\n};'
+expect man.sh 'does not tell of the type srv'
 O=$real
 
 # A padded key loads without complaint and misses every look-up.

@@ -13,7 +13,7 @@ import fake as fakes
 from conftest import Ctl
 
 NO_AGENT = {"SINEW_AGENT_SOCKET": ""}
-ABSENT = "/run/sinew/agent.sock"
+ABSENT = "/run/sinew-agent/agent.sock"
 
 
 def ageless(line):

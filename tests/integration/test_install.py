@@ -49,9 +49,10 @@ def test_install_puts_everything_in_place(installed):
                if name.endswith(".scd")]
     assert files_below(installed) == sorted(
         ["usr/local/sbin/sinew-agent", "usr/local/sbin/sinewd", "usr/local/bin/sinewctl",
-         "usr/local/lib/systemd/system/sinewd.service",
+         "usr/local/lib/systemd/system/sinewd.service", "usr/local/lib/systemd/system/sinew-agent.service",
+         "usr/local/lib/sysusers.d/sinew.conf", "usr/local/lib/tmpfiles.d/sinew.conf",
          "usr/local/share/bash-completion/completions/sinewctl", *(f"usr/local/share/man/{one}" for one in manuals)])
-    for program in ("usr/local/sbin/sinewd", "usr/local/bin/sinewctl"):
+    for program in ("usr/local/sbin/sinewd", "usr/local/sbin/sinew-agent", "usr/local/bin/sinewctl"):
         assert os.access(os.path.join(installed, program), os.X_OK)
 
 
@@ -62,18 +63,44 @@ def test_uninstall_removes_what_install_put(sandbox):
     assert files_below(destination) == []
 
 
-def test_the_unit_starts_what_was_installed(sandbox, installed):
-    with open(os.path.join(installed, "usr/local/lib/systemd/system/sinewd.service"), encoding="utf-8") as f:
+@pytest.mark.parametrize("name,kind", [("sinewd", "notify"), ("sinew-agent", "exec")])
+def test_the_unit_starts_what_was_installed(sandbox, installed, name, kind):
+    with open(os.path.join(installed, f"usr/local/lib/systemd/system/{name}.service"), encoding="utf-8") as f:
         unit = f.read()
     start = re.search(r"^ExecStart=(\S+)$", unit, re.MULTILINE).group(1)
     assert os.access(installed + start, os.X_OK)
-    assert re.search(r"^Type=notify$", unit, re.MULTILINE)
+    assert re.search(rf"^Type={kind}$", unit, re.MULTILINE)
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze here to judge the unit")
     judged = subprocess.run(["systemd-analyze", "verify", "--man=no",
-                             sandbox.write("sinewd.service", unit.replace(start, installed + start))],
+                             sandbox.write(f"{name}.service", unit.replace(start, installed + start))],
                             capture_output=True, text=True, timeout=60, check=False)
-    assert [line for line in judged.stderr.splitlines() if "sinewd.service" in line] == [], judged.stderr
+    assert [line for line in judged.stderr.splitlines() if f"{name}.service" in line] == [], judged.stderr
+
+
+def test_the_agents_unit_leaves_it_little(sandbox, installed):
+    """By systemd's own measure: 10 is everything, below 2.5 is what it calls OK."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here to judge the unit")
+    said = subprocess.run(["systemd-analyze", "security", "--offline=true",
+                           os.path.join(installed, "usr/local/lib/systemd/system/sinew-agent.service")],
+                          capture_output=True, text=True, timeout=60, check=False).stdout
+    assert float(re.search(r"exposure level for sinew-agent.service: ([\d.]+)", said).group(1)) <= 2.5
+
+
+def test_who_the_agent_is_can_be_made(sandbox, installed):
+    """systemd-sysusers in a root of its own: the user, and the groups of both sockets."""
+    if not shutil.which("systemd-sysusers"):
+        pytest.skip("no systemd-sysusers here")
+    root = sandbox.path("users")
+    os.makedirs(os.path.join(root, "etc"))
+    subprocess.run(["systemd-sysusers", f"--root={root}", os.path.join(installed, "usr/local/lib/sysusers.d/sinew.conf")],
+                   capture_output=True, timeout=60, check=True)
+    with open(os.path.join(root, "etc/group"), encoding="ascii") as f:
+        assert {line.split(":")[0] for line in f} == {"sinew", "sinew-view", "sinew-agent"}
+    with open(os.path.join(root, "etc/passwd"), encoding="ascii") as f:
+        user = f.read().split(":")
+    assert user[0] == "sinew-agent" and user[5] == "/var/lib/sinew-agent" and "nologin" in user[6]
 
 
 def test_a_running_daemon_says_which_commit_it_is(daemon):

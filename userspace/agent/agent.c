@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "agent/lastgood.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "model/limits.h"
 
@@ -297,12 +298,28 @@ static void on_signal(uv_signal_t *handle, int number)
 	uv_stop(handle->loop);
 }
 
+/* The socket's file says who may: its folder lets everybody through. */
+static void make_socket_folder(const char *path)
+{
+	_cleanup_free_ char *folder = strdup(path);
+	char *slash = folder ? strrchr(folder, '/') : NULL;
+
+	if (!slash || slash == folder)
+		return;
+	*slash = '\0';
+	if (mkdir(folder, 0755) == 0)
+		(void)chmod(folder, 0755); /* whatever the mask is; without a folder bind() tells */
+}
+
 static int open_server(struct agent *a)
 {
 	const struct serve_config config = {
 		.tcp = a->config.metrics, .socket = a->config.agent_socket, .group = "sinew"};
 	const struct serve_ops ops = {.arg = a, .on_request = agent_show};
-	int r = serve_open(&a->loop, &config, &ops, &a->serve);
+	int r;
+
+	make_socket_folder(a->config.agent_socket);
+	r = serve_open(&a->loop, &config, &ops, &a->serve);
 
 	if (r < 0)
 		return log_err_r(r,

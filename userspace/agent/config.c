@@ -45,7 +45,7 @@ static const char *const stales[] = {"keep", "drain", "fail", NULL};
 #define SETTING(m) offsetof(struct agent_config, m)
 static const struct key settings[] = {
 	{"control.socket", KEY_PATH, SETTING(control_socket), "/run/sinew/control.sock"},
-	{"agent.socket", KEY_PATH, SETTING(agent_socket), "/run/sinew/agent.sock"},
+	{"agent.socket", KEY_PATH, SETTING(agent_socket), "/run/sinew-agent/agent.sock"},
 	{"state.dir", KEY_PATH, SETTING(state), "/var/lib/sinew-agent"},
 	{"metrics.address", KEY_TEXT, SETTING(metrics), "127.0.0.1:9464"},
 	{"log.level", KEY_WORD, SETTING(log_level), "info", levels},
@@ -535,7 +535,7 @@ int agent_config_set(struct agent_config *c, const char *assignment, const char 
 		k = find(settings, ARRAY_SIZE(settings), name);
 	if (!k) {
 		near = suggest(settings, ARRAY_SIZE(settings), name);
-		log_err("%s %s: expected KEY=VALUE with a setting of sinew-agent(8)%s%s%s", origin,
+		log_err("%s %s: expected KEY=VALUE with a setting of agent.yaml(5)%s%s%s", origin,
 			assignment, near ? "; did you mean \"" : "", near ?: "", near ? "\"?" : "");
 		return -EINVAL;
 	}

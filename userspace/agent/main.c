@@ -27,7 +27,7 @@ struct arguments {
 static const struct option_item items[] = {
 	{"config", 'c', OPTION_TEXT, "FILE", "settings, default " DEFAULT_FILE,
 	 .offset = MEMBER(config)},
-	{"set", 's', OPTION_LIST, "KEY=VALUE", "any setting of sinew-agent(8)",
+	{"set", 's', OPTION_LIST, "KEY=VALUE", "any setting of agent.yaml(5)",
 	 .offset = MEMBER(set)},
 	{"check", 0, OPTION_FLAG, NULL, "read the settings, tell what is wrong with them, and exit",
 	 .offset = MEMBER(check)},

@@ -16,7 +16,7 @@
 
 #define CTL_SOCKET_DEFAULT "/run/sinew/control.sock"
 #define CTL_STATUS_SOCKET_DEFAULT "/run/sinew/status.sock"
-#define CTL_AGENT_SOCKET_DEFAULT "/run/sinew/agent.sock"
+#define CTL_AGENT_SOCKET_DEFAULT "/run/sinew-agent/agent.sock"
 
 enum ctl_format {
 	FORMAT_TABLE,
