@@ -36,6 +36,7 @@ static const struct {
 	{"datacenter", offsetof(struct registry_config, datacenter)},
 	{"remoteNamespace", offsetof(struct registry_config, remote_namespace)},
 	{"zone", offsetof(struct registry_config, zone)},
+	{"nodeAddress", offsetof(struct registry_config, node_address)},
 	{"tokenFile", offsetof(struct registry_config, token_file)},
 	{"username", offsetof(struct registry_config, username)},
 	{"passwordFile", offsetof(struct registry_config, password_file)},

@@ -113,6 +113,7 @@ static void test_every_key_arrives(void **state)
 			      "  datacenter: D_1\n"
 			      "  remoteNamespace: r\n"
 			      "  zone: z1\n"
+			      "  nodeAddress: 10.0.0.9\n"
 			      "  external: true\n",
 			      &said),
 			 0);
@@ -142,6 +143,7 @@ static void test_every_key_arrives(void **state)
 	assert_string_equal(c.registries[1].select[0], "pay*");
 	assert_string_equal(c.registries[1].path, "");
 	assert_string_equal(c.registries[1].datacenter, "D_1");
+	assert_string_equal(c.registries[1].node_address, "10.0.0.9");
 	assert_true(c.registries[1].external);
 	agent_config_done(&c);
 }

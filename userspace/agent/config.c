@@ -79,6 +79,7 @@ static const struct key keys[] = {
 	{"interval", KEY_DURATION, REGISTRY(interval_ms)},
 	{"onStale", KEY_WORD, REGISTRY(on_stale), NULL, stales},
 	{"staleAfter", KEY_DURATION, REGISTRY(stale_ms)},
+	{"nodeAddress", KEY_TEXT, REGISTRY(node_address)},
 	{"external", KEY_BOOL, REGISTRY(external)},
 };
 

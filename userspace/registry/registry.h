@@ -39,8 +39,9 @@ struct registry_config {
 	size_t n_select;
 	uint64_t interval_ms; /* of those that are polled; 0: the kind's default */
 	enum registry_on_stale { STALE_KEEP, STALE_DRAIN, STALE_FAIL } on_stale;
-	uint64_t stale_ms; /* without contact for so long it is stale; default 60,000 */
-	bool external;     /* kubernetes: NodePorts and external addresses, too */
+	uint64_t stale_ms;  /* without contact for so long it is stale; default 60,000 */
+	char *node_address; /* docker: of containers in the host's network; NULL: found out */
+	bool external;      /* kubernetes: NodePorts and external addresses, too */
 };
 
 enum registry_error {
