@@ -65,7 +65,7 @@ static inline int endpoint_parse(const char *text, struct endpoint *ret)
 	long port;
 	int v6 = *text == '[';
 
-	if (!colon || number_parse(colon + 1, 1, 65535, &port) < 0)
+	if (!colon || number_parse(colon + 1, 0, 65535, &port) < 0)
 		return -EINVAL;
 	len = (size_t)(colon - text) - (v6 ? 2 : 0);
 	if (colon - text < (v6 ? 3 : 1) || len >= sizeof(host) || (v6 && colon[-1] != ']'))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From measurements to rows, and from rows to a terminal.
 
-Before it: measure.py, control.py, past.py, dying.py and refusing.py. After it: JSON, which readme.py turns into the README's tables. A row tells
+Before it: measure.py, control.py, past.py, dying.py, refusing.py and registries.py. After it: JSON, which readme.py turns into the README's tables. A row tells
 what, the figure, the target, the spread, and whether it held; it must never fail a run: a timed figure is no test.
 """
 import datetime
@@ -114,9 +114,10 @@ def machine():
 
 
 def assemble(measure, control, parts, arguments):
-    past, dying, refusing = parts
+    past, dying, refusing, registries = parts
     labels = {s.name: s.label for s in measure.field.subjects.values()}
-    rows = ratio_rows(measure) + past.rows() + refusing.rows() + dying.rows() + control_rows(control.figures if control else {})
+    rows = (ratio_rows(measure) + past.rows() + refusing.rows() + dying.rows() +
+            control_rows(control.figures if control else {}) + registries.rows())
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "mode": "quick" if arguments.quick else "full",
@@ -129,8 +130,9 @@ def assemble(measure, control, parts, arguments):
         "dying": dying.figures(),
         "past_us": past.figures(),
         "control": {k: [round(x, 4) for x in v] for k, v in control.figures.items()} if control else {},
+        "registries": {k: [round(x, 4) for x in v] for k, v in registries.figures.items()},
         "absent": measure.field.absent,
-        "errors": measure.errors() + past.errors + (control.errors if control else []),
+        "errors": measure.errors() + past.errors + registries.errors + (control.errors if control else []),
     }
 
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * From the API call to the kernel's map: changes one service again and again through the control
- * socket and looks at the mapped memory of sn_services until the change is there.
+ * socket and looks at the mapped memory of sn_services until the change is there. With --look it
+ * changes nothing itself: it prints when (CLOCK_MONOTONIC, ns) others' changes are there.
  *
  * Before it: tests/bench/run has a sinewd with the service. After it: one line of JSON. It must
  * never write to a map, and it must never wait without a bound.
@@ -29,12 +30,15 @@
 #define BODY_MAX 65536
 #define ANSWER_MAX 65536
 #define VISIBLE_WITHIN_NS 2000000000ull
+#define LOOK_WITHIN_NS 600000000000ull
+#define LOOK_EVERY_US 100
 
 struct watch {
 	const char *pin, *socket, *path;
 	struct endpoint frontend;
 	long changes;
 	bool yield; /* one processor for the daemon and for us */
+	bool look;
 	char request[2][BODY_MAX + 512];
 	size_t request_len[2];
 
@@ -179,14 +183,38 @@ static int change_once(struct watch *w, int which)
 	return r;
 }
 
+/* Until whoever started it ends it, or nothing more is to be expected. */
+static int look(const struct watch *w)
+{
+	uint64_t begin = now_ns();
+	__u32 before = w->service->set;
+
+	(void)puts("ready");
+	while (now_ns() - begin < LOOK_WITHIN_NS && fflush(stdout) == 0) {
+		__u32 set = w->service->set;
+
+		if (set != before)
+			(void)printf("%lu\n", (unsigned long)now_ns());
+		else
+			(void)usleep(LOOK_EVERY_US);
+		before = set;
+	}
+	return 0;
+}
+
 static int parse_options(struct watch *w, int argc, char **argv, const char **ret_bodies)
 {
-	enum { PIN, SOCKET, PATH, FRONTEND, CHANGES, CPU, YIELD };
+	enum { PIN, SOCKET, PATH, FRONTEND, CHANGES, CPU, YIELD, LOOK };
 	static const struct option options[] = {
-		{"pin", 1, NULL, PIN},         {"socket", 1, NULL, SOCKET},
-		{"path", 1, NULL, PATH},       {"frontend", 1, NULL, FRONTEND},
-		{"changes", 1, NULL, CHANGES}, {"cpu", 1, NULL, CPU},
-		{"yield", 0, NULL, YIELD},     {},
+		{"pin", 1, NULL, PIN},
+		{"socket", 1, NULL, SOCKET},
+		{"path", 1, NULL, PATH},
+		{"frontend", 1, NULL, FRONTEND},
+		{"changes", 1, NULL, CHANGES},
+		{"cpu", 1, NULL, CPU},
+		{"yield", 0, NULL, YIELD},
+		{"look", 0, NULL, LOOK},
+		{},
 	};
 	long cpu = -1;
 	int option, r = 0;
@@ -206,9 +234,13 @@ static int parse_options(struct watch *w, int argc, char **argv, const char **re
 			r = number_parse(optarg, 0, CPU_SETSIZE - 1, &cpu);
 		else if (option == YIELD)
 			w->yield = true;
+		else if (option == LOOK)
+			w->look = true;
 		else
 			r = -EINVAL;
 	}
+	if (w->look && r >= 0 && argc == optind && w->pin && w->frontend.len)
+		return cpu >= 0 ? pin_cpu((int)cpu) : 0;
 	if (r < 0 || argc - optind != 2 || !w->pin || !w->socket || !w->path || !w->frontend.len)
 		return -EINVAL;
 	ret_bodies[0] = argv[optind];
@@ -235,13 +267,21 @@ int main(int argc, char **argv)
 	if (r < 0) {
 		fprintf(stderr,
 			"usage: watch --pin MAP --socket SOCKET --path PATH --frontend ADDRESS:PORT\n"
-			"             [--changes N] [--cpu N] [--yield] BODY OTHER-BODY\n");
+			"             [--changes N] [--cpu N] [--yield] BODY OTHER-BODY\n"
+			"       watch --look --pin MAP --frontend ADDRESS:PORT [--cpu N]\n");
 		return 2;
 	}
-	for (int i = 0; i < 2 && r >= 0; i++)
+	for (int i = 0; i < 2 && r >= 0 && !w.look; i++)
 		r = read_body(&w, i, bodies[i]);
 	if (r >= 0)
 		r = find_service(&w);
+	if (w.look) {
+		if (r >= 0)
+			r = look(&w);
+		if (r < 0)
+			fprintf(stderr, "watch: %s\n", strerror(-r));
+		return r < 0;
+	}
 	if (r >= 0)
 		r = connect_control(&w);
 	for (long i = 0; i < w.changes && r >= 0; i++)
