@@ -120,7 +120,7 @@ agent_types() {
 	[[ -e $page && -e $table ]] || return
 	while read -r name; do
 		sed -n '/^# TYPES$/,$p' "$page" | grep -qxF "*$name*" || say "$page:1: does not tell of the type $name"
-	done < <(sed -n '/kinds\[\] = {/,/^};/s/.*&registry_\([a-z]*\),.*/\1/p' "$table")
+	done < <(sed -n '/kinds\[\] = {/,/^};/p' "$table" | grep -oE '&registry_[a-z]+' | sed 's/&registry_//')
 }
 
 lint

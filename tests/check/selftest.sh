@@ -200,8 +200,9 @@ printf '# SETTINGS\n\n*coalesc* (1)\n\n# REGISTRIES\n\n*name*, *zone* (x)\n\n# T
 expect man.sh 'does not tell of coalesce under SETTINGS'
 expect man.sh 'tells of coalesc under SETTINGS, which is not there'
 expect man.sh 'tells of zone under REGISTRIES, which is not there'
-put userspace/registry/registry.c <<<$'static const struct registry_kind *const kinds[] = {\n\t&registry_srv,\n\tNULL,\n};'
+put userspace/registry/registry.c <<<$'static const struct registry_kind *const kinds[] = {\n\t&registry_srv, &registry_etcd,\n\tNULL,\n};'
 expect man.sh 'does not tell of the type srv'
+expect man.sh 'does not tell of the type etcd'
 O=$real
 
 # A padded key loads without complaint and misses every look-up.
