@@ -14,41 +14,16 @@ import time
 
 import pytest
 
-from harness.agent import Agent
 from harness.certificate import Authority
+from harness.confined import USER, Confined
 from harness.fake_eureka import FakeEureka
 from harness.fake_kubernetes import FakeKubernetes
 from harness.fixtures import BUILD
 from harness.peer_server import free_ports
 from harness.sandbox import Namespace, SandboxError
 
-USER, GROUP = 64999, 64998  # neither has a name; the group is that of the control socket here
 SECRET = "hunter2-not-to-be-seen"
 ENDS = ["10.0.0.1:8080", "10.0.0.2:8080"]
-
-
-class Confined(Agent):
-    """As User=, SupplementaryGroups= and CapabilityBoundingSet= make it; `bind` as AmbientCapabilities= does besides."""
-
-    def __init__(self, *words, bind=False, **more):
-        self.bind = bind
-        super().__init__(*words, start=False, **more)
-        os.chown(self.folder, USER, USER)
-        os.chown(self.control, -1, GROUP)
-        self.start()
-
-    def command(self):
-        kept = "+net_bind_service" if self.bind else "-all"
-        return ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--groups", str(GROUP),
-                "--bounding-set", "-all,+net_bind_service" if self.bind else "-all", "--inh-caps", kept,
-                "--ambient-caps", kept, *super().command()]
-
-    def threads(self):
-        """The lines of status of each of its threads, as dicts."""
-        folder = f"/proc/{self.child.pid}/task"
-        for thread in os.listdir(folder):
-            with open(os.path.join(folder, thread, "status"), encoding="utf-8") as f:
-                yield dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
 
 
 @pytest.fixture(name="confine")

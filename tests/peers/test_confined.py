@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent as its unit runs it, beside real registries: TLS with a client certificate and a token, unix sockets that only a
+group may use; and nothing of a credential anywhere but in its memory."""
+import contextlib
+import os
+
+import pytest
+
+from harness.confined import GROUP, USER, Confined
+from harness.fake_docker import FakeDocker, container
+from harness.fixtures import BUILD
+from harness.peer_consul import Consul
+from harness.sandbox import SandboxError
+
+
+@pytest.fixture(name="confine")
+def make_confined(sandbox, daemon, request):
+    """confine(registries, ...) -> a Confined."""
+    made = []
+    with contextlib.suppress(SandboxError):  # of the test before
+        daemon.request("DELETE", "/v1/sources/agent")
+
+    def confine(registries, **more):
+        made.append(Confined(sandbox, BUILD, daemon, registries, name=f"{request.node.name[5:40]}.{len(made)}", **more))
+        return made[-1]
+    yield confine
+    for agent in made:
+        if agent.child.poll() is None:
+            assert agent.stop() == 0, agent.log()
+
+
+def own(path, mode=0o400):
+    os.chown(path, USER, USER)
+    os.chmod(path, mode)
+    return path
+
+
+def seen(agent):
+    """What others may see of it: {where: bytes}."""
+    found = {"log": agent.log().encode(), "registries": agent.request("GET", "/v1/registries"),
+             "metrics": agent.request("GET", "/metrics")}
+    for name in ("cmdline", "environ"):
+        with open(f"/proc/{agent.child.pid}/{name}", "rb") as f:
+            found[name] = f.read()
+    for folder, _, names in os.walk(agent.folder):
+        for path in (os.path.join(folder, name) for name in names if name != "agent.sock"):
+            with open(path, "rb") as f:
+                found[path] = f.read()
+    return found
+
+
+def test_consul_over_tls_with_a_token(confine, sandbox):
+    server = Consul(sandbox, acl=True, tls=True)
+    server.register("pay", "10.0.0.1", 8080)
+    token = own(sandbox.write("token", server.management + "\n"))
+    pair = [own(path) for path in server.pair]
+    agent = confine([{"name": "dc1", "type": "consul", "address": f"https://localhost:{server.port}", "tokenFile": token,
+                      "caFile": server.authority.certificate, "certFile": pair[0], "keyFile": pair[1]}])
+    agent.wait_endpoints("pay", ["10.0.0.1:8080"])
+    server.register("pay", "10.0.0.2", 8080)
+    agent.wait_endpoints("pay", ["10.0.0.1:8080", "10.0.0.2:8080"])
+    with open(pair[1], encoding="ascii") as f:
+        key = f.read().splitlines()[1]
+    for where, text in seen(agent).items():
+        assert server.management.encode() not in text and key.encode() not in text, where
+    server.stop()
+
+
+def test_consul_by_its_unix_socket(confine, sandbox):
+    server = Consul(sandbox, unix=True)
+    server.register("pay", "10.0.0.3", 8080)
+    os.chown(server.unix_path, -1, GROUP)
+    os.chmod(server.unix_path, 0o660)
+    agent = confine([{"name": "dc1", "type": "consul", "address": f"unix://{server.unix_path}"}])
+    agent.wait_endpoints("pay", ["10.0.0.3:8080"])
+    server.stop()
+
+
+def test_docker_by_its_unix_socket(confine, sandbox):
+    with contextlib.closing(FakeDocker(sandbox.tmp)) as engine:
+        engine.containers = [container("one", 8080)]
+        os.chown(engine.socket, -1, GROUP)
+        os.chmod(engine.socket, 0o600)
+        agent = confine([{"name": "engine", "type": "docker", "address": f"unix://{engine.socket}",
+                          "nodeAddress": "10.0.0.4"}])
+        assert "group of the socket" in agent.wait_error("engine", "unreachable")["hint"]
+        os.chmod(engine.socket, 0o660)
+        agent.wait_endpoints("pay", ["10.0.0.4:8080"])
