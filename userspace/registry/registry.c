@@ -28,8 +28,13 @@
 
 /* One line for each kind that there is. */
 static const struct registry_kind *const kinds[] = {
-	&registry_consul,     &registry_files,  &registry_eureka,
-	&registry_kubernetes, &registry_docker, NULL,
+	&registry_consul,
+	&registry_files,
+	&registry_eureka,
+	&registry_kubernetes,
+	&registry_docker,
+	&registry_etcd,
+	NULL,
 };
 
 const struct registry_kind *registry_kind_find(const char *type)
