@@ -230,6 +230,14 @@ def test_a_port_that_is_taken_is_told(make, agent):
         assert f"cannot answer DNS at {HERE}:53: Address already in use" in f.read()
 
 
+def test_it_answers_at_the_other_loopback_address_as_well(make, namespace):
+    make({"dns.address": "[::1]:53"}).wait_ready()
+    with in_namespace(namespace):
+        for name, kind, want in (("payments.sinew", "A", "10.96.0.10"), ("sinew", "AAAA", "::1")):
+            assert words(dns.query.udp(dns.message.make_query(name, kind), "::1", 5)) == [want]
+            assert words(dns.query.tcp(dns.message.make_query(name, kind), "::1", 5)) == [want]
+
+
 def test_it_closes_all_that_it_opened(make):
     agent = make({"dns.forward": ["10.1.0.3"]})
     agent.wait_ready()

@@ -67,6 +67,14 @@ def test_no_metric_and_no_series_is_there_twice(http):
     assert len(heads) == len(set(heads)) and len(series) == len(set(series))
 
 
+def test_the_manual_names_each_of_the_agents(http):
+    with open(os.path.join(os.path.dirname(__file__), "../../userspace/man/sinew-agent.8.scd"), encoding="utf-8") as f:
+        told = set(re.findall(r"^(sinew_[a-z_]+)\b", f.read(), re.MULTILINE))
+    there = set(re.findall(r"^# TYPE (sinew_(?:agent|registry|registration|dns)_[a-z_]+)", http.get("/metrics").decode(),
+                           re.MULTILINE))
+    assert told == there
+
+
 def test_it_is_alive_and_ready_and_says_why(http):
     assert http.get("/livez") == b"ok\n" and http.get("/readyz") == b"ok\n"
     said = http.get("/readyz?verbose").decode()
