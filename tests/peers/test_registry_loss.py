@@ -16,7 +16,8 @@ from harness.sandbox import SandboxError
 from harness.service import connect_errno, serve_tcp
 
 KNOWN = {"a": ("10.1.0.1", 8080), "b": ("10.1.0.2", 8080), "c": ("10.1.0.3", 8080), "d": ("10.1.0.4", 8080)}
-GONE_SECONDS = 60 if FULL else 6
+GONE_SECONDS = 60 if FULL else 3
+STALE_SECONDS = 2
 HEALED_SECONDS = 5
 
 
@@ -42,7 +43,7 @@ class Case:
         self.proxy = Proxy(self.publisher.server.port, namespace)
         self.publisher.publish("a")
         self.old = hasattr(self.publisher.server, "save") and kind != "eureka"
-        follow = {"name": "here", "staleAfter": "5s", **self.publisher.follow(self.proxy.port)}
+        follow = {"name": "here", "staleAfter": f"{STALE_SECONDS}s", **self.publisher.follow(self.proxy.port)}
         if self.old:  # only a was there then
             self.publisher.server.save()
             self.publisher.server.start()
@@ -122,7 +123,7 @@ def test_p84_a_broken_registry_changes_nothing_and_is_believed_when_it_is_well(c
 def test_p84_a_server_that_is_killed_and_started(case):
     def killed():
         case.publisher.server.kill()
-        time.sleep(GONE_SECONDS / 2)
+        time.sleep(GONE_SECONDS)
         case.publisher.server.start()
         if case.publisher.KIND == "eureka":
             case.publisher.has_only()
