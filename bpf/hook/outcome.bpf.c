@@ -115,16 +115,11 @@ static __always_inline void sn_on_established(struct bpf_sock_ops *ops, struct s
 					      __u64 cookie)
 {
 	__u64 now = bpf_ktime_get_ns();
-	struct sn_health *health;
 
 	if (sn_failover && flow->flags & SN_FLOW_CLAIMED)
 		sn_flow_settle(flow);
-	if (!sn_flow_move(flow, SN_FLOW_CONNECTING, SN_FLOW_ESTABLISHED))
+	if (!sn_flow_answer(flow, now))
 		return;
-	health = sn_flow_health(flow);
-	if (health)
-		sn_outcome_connected(flow->backend, health, now - flow->start_ns, now);
-	sn_flow_arrive(flow);
 	if (sn_failover && flow->flags & SN_FLOW_CLAIMED)
 		sn_on_answer(ops, flow, cookie, now);
 	if (!(flow->cookie & sn_sample))

@@ -232,3 +232,19 @@ static __always_inline void sn_flow_arrive(struct sn_flow *flow)
 	if (flow->flags & SN_FLOW_PENDING && __sync_fetch_and_and(sn_flow_word(flow), ~bit) & bit)
 		sn_flow_give(flow, SN_FLOW_PENDING);
 }
+
+/* The backend answered, and it is booked. 0: the flow has ended, or is being changed. When it began
+ * is read first: who ends it at the same moment leaves something else there. */
+static __always_inline int sn_flow_answer(struct sn_flow *flow, __u64 now)
+{
+	__u64 begun = *(volatile __u64 *)&flow->start_ns;
+	struct sn_health *health;
+
+	if (!sn_flow_move(flow, SN_FLOW_CONNECTING, SN_FLOW_ESTABLISHED))
+		return 0;
+	health = sn_flow_health(flow);
+	if (health)
+		sn_outcome_connected(flow->backend, health, now - begun, now);
+	sn_flow_arrive(flow);
+	return 1;
+}

@@ -64,14 +64,7 @@ static __always_inline int door_syn(struct sn_flow *flow, __u64 now)
 
 static __noinline int door_answer(struct sn_flow *flow, __u64 now)
 {
-	struct sn_health *health;
-
-	if (!sn_flow_move(flow, SN_FLOW_CONNECTING, SN_FLOW_ESTABLISHED))
-		return 0;
-	health = sn_flow_health(flow);
-	if (health)
-		sn_outcome_connected(flow->backend, health, now - flow->start_ns, now);
-	sn_flow_arrive(flow);
+	sn_flow_answer(flow, now);
 	return 0;
 }
 
