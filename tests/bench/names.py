@@ -16,6 +16,7 @@ import random
 import re
 import statistics
 import sys
+import threading
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -82,8 +83,28 @@ class Bench:
         return {"asked_per_second": len(took) / self.arguments.seconds,
                 **{f"p{share}_ms": took[int(len(took) * share / 100)] for share in (50, 99, 99.9)}}
 
+    def change(self, stop):
+        """A name more, twice a second: the agent reads the whole list again."""
+        number = 0
+        while not stop.wait(0.5):
+            number += 1
+            self.daemon.put(f"/v1/services/more/name-{number}", {
+                "apiVersion": "sinew/v1", "kind": "Service", "metadata": {"namespace": "more", "name": f"name-{number}"},
+                "spec": {"ports": [{"port": 80}]}})
+
+    def churn(self):
+        stop = threading.Event()
+        changer = threading.Thread(target=self.change, args=(stop,))
+        changer.start()
+        try:
+            took = self.latency()
+        finally:
+            stop.set()
+            changer.join()
+        return {"p99_ms_while_names_change": took["p99_ms"]}
+
     def run(self):
-        rounds = [{**self.rate(), **self.latency()} for _ in range(self.arguments.repetitions)]
+        rounds = [{**self.rate(), **self.latency(), **self.churn()} for _ in range(self.arguments.repetitions)]
         figures = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
         return {**figures, "services": SERVICES, "agent_pss_mib": self.agent.pss_bytes() / 2**20}
 
@@ -106,7 +127,7 @@ def main():
         target = TARGETS.get(key)
         held = "" if target is None else f"target {target:g}: " + \
             ("held" if (value <= target if key.endswith("ms") else value >= target) else "not held")
-        print(f"{key:24}{value:14,.3f}  {held}")
+        print(f"{key:28}{value:14,.3f}  {held}")
     print(json.dumps({key: round(value, 4) for key, value in figures.items()}))
     return 0
 

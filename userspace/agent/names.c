@@ -2,8 +2,9 @@
 /*
  * See names.h. Before: sinewd's control socket. After: dns/server.h. The list of services is asked
  * for when an event says that one came, changed or went, and every two seconds in case an event was
- * lost; its tag makes the answer empty nearly always. Must never take a name away because sinewd is
- * silent.
+ * lost; its tag makes the answer empty nearly always. A list is read by a thread, since ten
+ * thousand services take some 20 ms and a question must not wait for that. Must never take a name
+ * away because sinewd is silent.
  */
 #include "agent/names.h"
 
@@ -29,6 +30,17 @@
 #define FILE_NAME ".names" /* no registry has such a name */
 #define LINE 256           /* bytes of an event's line that are looked at */
 
+/* A list that becomes a table; the thread's between begin_reading() and on_read(). */
+struct reading {
+	uv_work_t work;
+	struct names *names;
+	char *text;
+	size_t length;
+	char etag[80];
+	struct dns_table *table;
+	char error[200]; /* "": a table, or no memory */
+};
+
 struct names {
 	uv_loop_t *loop;
 	struct fetcher *fetcher;
@@ -37,8 +49,10 @@ struct names {
 	struct dns_forward *forward;
 	uv_timer_t timer;
 	struct fetch *list, *events;
-	bool news;    /* an event came while the list was under way */
-	bool failing; /* it was told */
+	struct reading *reading;
+	bool closing, closed; /* closed: all handles are */
+	bool news;            /* an event came while the list was under way */
+	bool failing;         /* it was told */
 	bool known;
 	size_t n; /* services in the table */
 	char etag[80];
@@ -67,58 +81,62 @@ static int make_table(struct object *objects, size_t n, struct dns_table **ret)
 	return r;
 }
 
-/* A list of services, as sinewd writes it, becomes what is answered with. -EBADMSG, logged;
- * -ENOMEM. */
-static int use(struct names *n, const char *text, size_t length, const char *origin)
+/* A list of services, as sinewd writes it. NULL, ret_error "": no memory. */
+static struct dns_table *decode(const char *text, size_t length, char ret_error[static 200])
 {
 	struct problems problems = {};
 	struct object *objects = NULL;
-	struct dns_table *table;
-	char error[JSON_ERROR];
+	struct dns_table *table = NULL;
+	char error[JSON_ERROR] = "";
 	yyjson_doc *doc = NULL;
-	size_t n_objects = 0;
+	size_t n = 0;
 	int r = json_parse(text, length, LIMIT_DEPTH, &doc, error);
 
-	if (r == -EBADMSG)
-		log_warn("%s: not used: %s", origin, error);
+	(void)snprintf(ret_error, 200, "%s", error);
 	if (r >= 0)
 		r = codec_decode_items(yyjson_obj_get(yyjson_doc_get_root(doc), "items"), "sinewd",
-				       &problems, &objects, &n_objects);
+				       &problems, &objects, &n);
 	if (r == -EINVAL)
-		log_warn("%s: not used: %s: %s", origin,
-			 problems.n ? problems.items[0].pointer : "",
-			 problems.n ? problems.items[0].message : "no list");
-	if (r >= 0)
-		r = make_table(objects, n_objects, &table);
-	if (r >= 0) {
-		n->n = dns_table_size(table);
-		n->known = true;
-		dns_server_set_table(n->server, table);
-	}
-	object_free_list(objects, n_objects);
+		(void)snprintf(ret_error, 200, "%.60s: %.130s",
+			       problems.n ? problems.items[0].pointer : "",
+			       problems.n ? problems.items[0].message : "no list");
+	if (r < 0 || make_table(objects, n, &table) < 0)
+		table = NULL;
+	object_free_list(objects, n);
 	problems_done(&problems);
 	yyjson_doc_free(doc);
-	return r == -EINVAL ? -EBADMSG : r;
+	return table;
+}
+
+static void use(struct names *n, struct dns_table *table)
+{
+	n->n = dns_table_size(table);
+	n->known = true;
+	dns_server_set_table(n->server, table);
 }
 
 /* --- the file -------------------------------------------------------------------------------- */
 
 static void read_file(struct names *n)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], error[200] = "";
 	_cleanup_free_ char *text = NULL;
+	struct dns_table *table;
 	size_t length = 0;
 	int r;
 
 	if (snprintf(path, sizeof(path), "%s/" FILE_NAME ".json", n->config->state) >= PATH_MAX)
 		return;
 	r = file_read(path, LIMIT_STATE, &text, &length, NULL);
-	if (r >= 0)
-		r = use(n, text, length, path);
-	if (r >= 0)
-		log_info("names: %zu services of before", n->n);
-	else if (r != -ENOENT && r != -EBADMSG)
-		(void)log_warn_r(r, "%s cannot be read", path);
+	if (r == -ENOENT)
+		return;
+	table = r < 0 ? NULL : decode(text, length, error);
+	if (!table) {
+		log_warn("%s: not used: %s", path, r < 0 ? strerror(-r) : error);
+		return;
+	}
+	use(n, table);
+	log_info("names: %zu services of before", n->n);
 }
 
 static void write_file(struct names *n)
@@ -135,13 +153,6 @@ static void write_file(struct names *n)
 	free(n->text);
 	n->text = NULL;
 	n->written_ms = uv_now(n->loop);
-}
-
-static void keep(struct names *n, const char *text, size_t length)
-{
-	free(n->text);
-	n->text = strndup(text, length);
-	n->length = length;
 }
 
 /* --- the list -------------------------------------------------------------------------------- */
@@ -168,21 +179,73 @@ static void fail(struct names *n, const char *text)
 	arm(n, RETRY_MS);
 }
 
-static void take(struct names *n, const struct fetch_result *result)
+static void names_free_when_done(struct names *n)
 {
-	const char *etag = fetch_header(result->fetch, "ETag");
+	if (!n->closed || n->reading)
+		return;
+	free(n->text);
+	free(n);
+}
+
+/* In the thread. */
+static void on_reading(uv_work_t *work)
+{
+	struct reading *job = work->data;
+
+	job->table = decode(job->text, job->length, job->error);
+}
+
+static void take(struct names *n, struct reading *job)
+{
 	bool first = !n->updates;
 
-	if (use(n, result->body, result->length, "sinewd's services") < 0) {
-		fail(n, "its list of services cannot be used");
+	if (!job->table) {
+		fail(n, *job->error ? job->error : "out of memory");
 		return;
 	}
-	(void)snprintf(n->etag, sizeof(n->etag), "%s", etag ?: "");
+	use(n, TAKE_PTR(job->table));
+	memcpy(n->etag, job->etag, sizeof(n->etag));
 	n->updates++;
-	keep(n, result->body, result->length);
+	free(n->text);
+	n->text = TAKE_PTR(job->text);
+	n->length = job->length;
 	if (first)
 		log_info("names: %zu services", n->n);
 	arm(n, n->news ? COALESCE_MS : LOOK_MS);
+}
+
+static void on_read(uv_work_t *work, int status)
+{
+	struct reading *job = work->data;
+	struct names *n = job->names;
+
+	n->reading = NULL;
+	if (!n->closing)
+		take(n, job);
+	dns_table_free(job->table);
+	free(job->text);
+	free(job);
+	names_free_when_done(n);
+}
+
+static void begin_reading(struct names *n, const struct fetch_result *result)
+{
+	const char *etag = fetch_header(result->fetch, "ETag");
+	struct reading *job = calloc(1, sizeof(*job));
+	char *text = job ? strndup(result->body, result->length) : NULL;
+
+	if (!text) {
+		free(job);
+		fail(n, "out of memory");
+		return;
+	}
+	job->work.data = job;
+	job->names = n;
+	job->text = text;
+	job->length = strlen(text);
+	(void)snprintf(job->etag, sizeof(job->etag), "%s", etag ?: "");
+	n->reading = job;
+	(void)uv_queue_work(n->loop, &job->work, on_reading, on_read); /* it has a function */
 }
 
 static void on_list(void *arg, const struct fetch_result *result)
@@ -204,7 +267,7 @@ static void on_list(void *arg, const struct fetch_result *result)
 		log_notice("names: sinewd answers again");
 	n->failing = false;
 	if (result->status == 200)
-		take(n, result);
+		begin_reading(n, result);
 	else
 		arm(n, n->news ? COALESCE_MS : LOOK_MS);
 }
@@ -239,7 +302,7 @@ static void on_line(struct names *n)
 	if (!strstr(n->line, "\"type\":\"service.") && !strstr(n->line, "\"type\":\"source."))
 		return;
 	n->news = true;
-	if (!n->list)
+	if (!n->list && !n->reading)
 		arm(n, COALESCE_MS);
 }
 
@@ -285,7 +348,7 @@ static void turn(struct names *n)
 		write_file(n);
 	if (!n->events)
 		begin_events(n);
-	if (!n->list)
+	if (!n->list && !n->reading)
 		begin_list(n);
 }
 
@@ -293,7 +356,10 @@ static void turn(struct names *n)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct names *n = handle->data;
+
+	n->closed = true;
+	names_free_when_done(n);
 }
 
 static void on_server_closed(void *arg)
@@ -347,6 +413,7 @@ void names_close(struct names *n)
 {
 	if (!n)
 		return;
+	n->closing = true;
 	write_file(n);
 	(void)uv_timer_stop(&n->timer);
 	n->list = fetch_cancel(n->list);
