@@ -15,8 +15,8 @@ ROOMS = {
     "daemon": {"base", "model", "kernel", "control", "daemon"},
     "ctl": {"base", "model", "manifest", "ctl"},
     "net": {"base", "net"},
-    # a folder of manifests is a registry, too
-    "registry": {"base", "model", "manifest", "net", "registry"},
+    # a folder of manifests is a registry, too, and so is the DNS, which is asked as for names of others
+    "registry": {"base", "model", "manifest", "net", "dns", "registry"},
     "dns": {"base", "model", "dns"},
     "export": {"base", "model", "export"},
     "agent": {"base", "model", "manifest", "net", "registry", "dns", "export", "agent"},
@@ -29,7 +29,7 @@ LIBRARIES = {
     r"uv\.h": {"control", "daemon", "net", "registry", "dns", "export", "agent"},
     r"microhttpd\.h": {"control", "export"},
     r"curl/.*": {"base", "net"},
-    r"ldns/.*": {"dns"},
+    r"ldns/.*": {"dns", "registry"},
     r"cap-ng\.h|seccomp\.h": {"daemon", "agent"},
     r"sinew/.*": {"model", "manifest", "control", "kernel", "daemon", "ctl", "registry", "dns", "agent"},
 }

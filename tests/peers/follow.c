@@ -192,6 +192,16 @@ static bool set(char *assignment)
 		return text_parse_duration(equals + 1, &config.interval_ms) >= 0;
 	if (!strcmp(assignment, "staleAfter"))
 		return text_parse_duration(equals + 1, &config.stale_ms) >= 0;
+	if (!strcmp(assignment, "names")) {
+		static char *names[1024];
+		char *rest = equals + 1;
+
+		while (config.n_names < ARRAY_SIZE(names) &&
+		       (names[config.n_names] = strsep(&rest, ",")))
+			config.n_names++;
+		config.names = names;
+		return true;
+	}
 	if (!strcmp(assignment, "select")) {
 		static char *only[1];
 

@@ -114,6 +114,7 @@ static void test_every_key_arrives(void **state)
 			      "  remoteNamespace: r\n"
 			      "  zone: z1\n"
 			      "  nodeAddress: 10.0.0.9\n"
+			      "  names: [a.x, b=_c._tcp.x]\n"
 			      "  external: true\n",
 			      &said),
 			 0);
@@ -144,6 +145,8 @@ static void test_every_key_arrives(void **state)
 	assert_string_equal(c.registries[1].path, "");
 	assert_string_equal(c.registries[1].datacenter, "D_1");
 	assert_string_equal(c.registries[1].node_address, "10.0.0.9");
+	assert_int_equal(c.registries[1].n_names, 2);
+	assert_string_equal(c.registries[1].names[1], "b=_c._tcp.x");
 	assert_true(c.registries[1].external);
 	agent_config_done(&c);
 }

@@ -76,6 +76,7 @@ static const struct key keys[] = {
 	{"certFile", KEY_PATH, REGISTRY(tls.cert_file)},
 	{"keyFile", KEY_PATH, REGISTRY(tls.key_file)},
 	{"select", KEY_LIST, REGISTRY(select)},
+	{"names", KEY_LIST, REGISTRY(names)},
 	{"interval", KEY_DURATION, REGISTRY(interval_ms)},
 	{"onStale", KEY_WORD, REGISTRY(on_stale), NULL, stales},
 	{"staleAfter", KEY_DURATION, REGISTRY(stale_ms)},
@@ -83,6 +84,7 @@ static const struct key keys[] = {
 	{"external", KEY_BOOL, REGISTRY(external)},
 };
 
+_Static_assert(REGISTRY(n_names) == REGISTRY(names) + sizeof(char **), "a list and its length");
 _Static_assert(REGISTRY(n_select) == REGISTRY(select) + sizeof(char **), "a list and its length");
 _Static_assert(SETTING(n_dns_aliases) == SETTING(dns_aliases) + sizeof(char **), "the same");
 _Static_assert(SETTING(n_dns_forward) == SETTING(dns_forward) + sizeof(char **), "the same");
@@ -552,6 +554,7 @@ static void registry_done(struct registry_config *r)
 		if (keys[i].type <= KEY_PATH_OR_NONE)
 			free(*(char **)((char *)r + keys[i].offset));
 	list_done(&r->select);
+	list_done(&r->names);
 }
 
 void agent_config_done(struct agent_config *c)

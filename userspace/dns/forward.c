@@ -134,7 +134,7 @@ static void on_timer(uv_timer_t *timer);
 static void go_on(struct dns_asked *a)
 {
 	try_end(a);
-	a->over_tcp = false;
+	a->over_tcp = a->question.over_tcp;
 	a->tries++;
 	(void)uv_timer_start(&a->timer, on_timer, 0, 0);
 }
@@ -326,7 +326,7 @@ static void on_timer(uv_timer_t *timer)
 
 	if (a->try) { /* it was given its time */
 		try_end(a);
-		a->over_tcp = false;
+		a->over_tcp = a->question.over_tcp;
 		a->tries++;
 	}
 	if (a->tries >= ROUNDS * f->n || now >= a->until_ms) {
@@ -360,6 +360,7 @@ int dns_forward_begin(struct dns_forward *f, const struct dns_question *question
 	}
 	a->forward = f;
 	a->question = *question;
+	a->over_tcp = question->over_tcp;
 	a->until_ms = uv_now(f->loop) + DNS_PATIENCE_MS;
 	a->first = f->preferred;
 	(void)uv_timer_init(f->loop, &a->timer); /* cannot fail */

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <sinew/abi.h>
+#include <stdbool.h>
 #include <uv.h>
 
 #include "dns/upstream.h"
@@ -28,6 +29,7 @@ struct dns_resolver {
 struct dns_question {
 	const uint8_t *query; /* as dns_answer() wrote it; copied */
 	size_t length;
+	bool over_tcp; /* from the first: some cut what they say over UDP, and do not tell */
 	/* Called once, on the loop, never from within dns_forward_begin(), not after
 	 * dns_forward_cancel(). `u` is what was asked, `answer` (which may be written to, and has
 	 * room for DNS_UPSTREAM_QUERY bytes at least) what came back; n 0: nobody answered. */

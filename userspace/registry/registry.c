@@ -28,13 +28,8 @@
 
 /* One line for each kind that there is. */
 static const struct registry_kind *const kinds[] = {
-	&registry_consul,
-	&registry_files,
-	&registry_eureka,
-	&registry_kubernetes,
-	&registry_docker,
-	&registry_etcd,
-	NULL,
+	&registry_consul, &registry_files, &registry_eureka, &registry_kubernetes,
+	&registry_docker, &registry_etcd,  &registry_srv,    NULL,
 };
 
 const struct registry_kind *registry_kind_find(const char *type)

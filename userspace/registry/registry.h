@@ -27,7 +27,8 @@ struct registry_config {
 	char *name;              /* an RFC 1123 label: "dc1" */
 	char *type;              /* of registry_kinds: "consul" */
 	unsigned int precedence; /* of its place in the file; 0 wins */
-	char *address;           /* http://, https://, unix:///path; kinds have a default */
+	char *address;   /* http://, https://, unix:///path, srv: dns://ADDRESS:PORT; kinds have a
+			    default */
 	char *path;      /* files: the folder; kubernetes: a kubeconfig ("": in the cluster) */
 	char *prefix;    /* etcd: of keys; consul: of the KV tree with manifests */
 	char *namespace; /* Sinew's, for services of registries without any; default "default" */
@@ -37,6 +38,8 @@ struct registry_config {
 	struct fetch_tls tls;
 	char **select; /* names of services, with * and ?; none: all */
 	size_t n_select;
+	char **names; /* srv: what is followed; see srv_service.h */
+	size_t n_names;
 	uint64_t interval_ms; /* of those that are polled; 0: the kind's default */
 	enum registry_on_stale { STALE_KEEP, STALE_DRAIN, STALE_FAIL } on_stale;
 	uint64_t stale_ms;  /* without contact for so long it is stale; default 60,000 */
