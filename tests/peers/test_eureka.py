@@ -19,7 +19,7 @@ from harness.peer_server import built
 from harness.service import ask_tcp, serve_tcp
 from test_servers import REGISTER_EUREKA, run_node
 
-CACHE, POLL, SLACK = 1.0, 1.0, 0.5
+CACHE, POLL, SLACK = 1.0, 1.0, 1.0
 
 
 @pytest.fixture(scope="module")

@@ -163,6 +163,7 @@ void etcd_say_refusal(struct etcd *e, const char *what, const struct etcd_refusa
 
 	if (why->code == UNAUTHENTICATED || strstr(why->text, "revision of auth store is old"))
 		e->token = registry_forget(e->token);
+	e->is_open &= !strstr(why->text, "user name is empty"); /* it has users now */
 	if (again)
 		return; /* tokens do not outlive a server: a new one is no news */
 	make_hint(e, error, hint);

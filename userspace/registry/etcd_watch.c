@@ -14,7 +14,6 @@
 #define BEAT_MS 10000u
 #define BEAT_TIMEOUT_MS 5000u
 #define ODD_BEATS 2 /* the first one may have been faster than the watch */
-#define UNAUTHENTICATED 16u
 #define UNAVAILABLE 14u
 #define OUT_OF_RANGE 11u
 #define LIST_EVERY_MS 600000u
@@ -251,7 +250,7 @@ static void on_beat(void *arg, const struct fetch_result *result)
 		if (!result->error)
 			etcd_decode_refusal(result->body, result->length, &why);
 		etcd_say_refusal(e, "count", &why, result);
-		if (why.code == UNAUTHENTICATED) { /* log in, and watch on */
+		if (e->r->config->username && !e->token && !e->is_open) { /* log in, and watch on */
 			etcd_watch_stop(e);
 			etcd_retry(e, 0);
 		}
