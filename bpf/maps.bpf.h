@@ -14,6 +14,7 @@
 #include <sinew/event.h>
 #include <sinew/flow.h>
 #include <sinew/health.h>
+#include <sinew/listener.h>
 #include <sinew/meta.h>
 #include <sinew/policy.h>
 #include <sinew/service.h>
@@ -72,6 +73,10 @@ SN_MAP(sn_spilled, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0);
 
 /* Evicts the least recently used pair when full: SN_R_REVERSE_MISS tells. */
 SN_MAP(sn_reverse, BPF_MAP_TYPE_LRU_HASH, struct sn_reverse_key, struct sn_reverse, 65536, 0);
+
+/* By cookie; see stage/listen.h. User space only takes out what the programs did not see end. Full:
+ * the socket listens as ever, and is not known; SN_R_LISTENER_FULL. */
+SN_MAP(sn_listeners, BPF_MAP_TYPE_HASH, __u64, struct sn_listener, 16384, BPF_F_NO_PREALLOC);
 
 /* SN_NODE_REASONS, index reason - SN_R_SERVICE_MAX. */
 SN_MAP(sn_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, SN_R_NODE_COUNT, 0);

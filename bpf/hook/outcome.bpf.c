@@ -5,10 +5,12 @@
  */
 #include "ctx.bpf.h"
 #include "stage/enlist.h"
+#include "stage/listen.h"
 #include "stage/promise.h"
 #include "stage/timeout.h"
 
 #define SN_AF_INET 2
+#define SN_SOCK_STREAM 1
 
 static __always_inline struct sn_flow *sn_sockops_flow(struct bpf_sock_ops *ops, __u64 *ret_cookie)
 {
@@ -169,6 +171,30 @@ static __always_inline void sn_on_patience(struct bpf_sock_ops *ops)
 		sn_timeout_reply(ops, flow);
 }
 
+/* The cgroup is the socket's: who made it, not who was given it. The socket's states are not asked
+ * for, which would tell its end, too: every socket that it accepts would inherit the wish, and each
+ * of its states would run us. */
+static __noinline int sn_on_listen(struct bpf_sock_ops *ops)
+{
+	__u64 cookie = bpf_get_socket_cookie(ops);
+	struct sn_listener l = {};
+	struct bpf_sock *sk = ops->sk;
+	struct tcp_sock *tcp = NULL;
+
+	if (sk)
+		tcp = (void *)bpf_skc_to_tcp_sock(sk);
+	if (!tcp)
+		return 0;
+	l.cgroup_id = ((struct sock *)tcp)->sk_cgrp_data.cgroup->kn->id;
+	l.netns = bpf_get_netns_cookie(ops);
+	l.since_ns = bpf_ktime_get_ns();
+	l.port_be = bpf_htons(ops->local_port);
+	l.family = ops->family;
+	sn_local(ops, &l.addr);
+	sn_listen_begin(cookie, &l);
+	return 0;
+}
+
 SEC("sockops")
 int sn_sockops(struct bpf_sock_ops *ops)
 {
@@ -180,8 +206,11 @@ int sn_sockops(struct bpf_sock_ops *ops)
 		sn_on_syn(ops);
 	if (sn_timeouts && ops->op == BPF_SOCK_OPS_TIMEOUT_INIT)
 		sn_on_patience(ops);
-	if (ops->op != BPF_SOCK_OPS_STATE_CB)
+	if (ops->op != BPF_SOCK_OPS_STATE_CB) {
+		if (ops->op == BPF_SOCK_OPS_TCP_LISTEN_CB)
+			sn_on_listen(ops);
 		return 1;
+	}
 	state = ops->args[1];
 	if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE)
 		return 1;
@@ -195,6 +224,16 @@ int sn_sockops(struct bpf_sock_ops *ops)
 	return 1;
 }
 
+/* The last close of a socket without a flow; one that was shut down before is closed already. Of
+ * MPTCP the first subflow listens. */
+static __noinline int sn_on_unlisten(struct bpf_sock *sk, __u64 cookie)
+{
+	if (sk->protocol == SN_IPPROTO_MPTCP)
+		cookie = sn_ctx_first_subflow(sk);
+	sn_listen_end(cookie, bpf_ktime_get_ns());
+	return 0;
+}
+
 SEC("cgroup/sock_release")
 int sn_release(struct bpf_sock *sk)
 {
@@ -202,8 +241,12 @@ int sn_release(struct bpf_sock *sk)
 	struct sn_flow *flow = sn_flow_find(cookie, sk);
 	int error = 0;
 
-	if (!flow)
+	if (!flow) {
+		if (sk->type == SN_SOCK_STREAM &&
+		    (sk->state == BPF_TCP_LISTEN || sk->state == BPF_TCP_CLOSE))
+			sn_on_unlisten(sk, cookie);
 		return 1;
+	}
 	if (flow->state == SN_FLOW_CONNECTING)
 		error = sn_ctx_icmp_error(sk);
 	sn_flow_end(flow, cookie, error, 0);

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SN_ABI_VERSION 2u
+#define SN_ABI_VERSION 3u
 #define SN_MAGIC 0x53494e45u /* "SINE" */
 
 /* Compile-time size check; a struct that grows by accident breaks pinned maps. */

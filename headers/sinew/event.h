@@ -15,7 +15,9 @@ enum sn_event_type {
 	SN_EVENT_RESTORED = 5, /* a backend; its half-open probe succeeded */
 	SN_EVENT_SHADOW = 6,   /* a backend would have been ejected, but for shadow or enforcing */
 	SN_EVENT_FAILED_OVER = 7, /* a connect left `backend` for `next` */
-	SN_EVENT_PANIC = 8, /* a service; begins when usable < total, ends when they are equal */
+	SN_EVENT_PANIC = 8,  /* a service; begins when usable < total, ends when they are equal */
+	SN_EVENT_LISTEN = 9, /* a socket listens at `orig`; what else is known is in sn_listeners */
+	SN_EVENT_UNLISTEN = 10, /* it does so no more */
 };
 
 struct sn_event {

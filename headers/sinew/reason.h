@@ -65,7 +65,9 @@
 	X(FORGED, "forged", nobody,                                                                \
 	  "a reset or ICMP error that does not quote our SYN: left alone")                         \
 	X(NO_WAY, "no_way", nobody, "the next backend is behind another interface: skipped")       \
-	X(MEMORY_FULL, "memory_full", nobody, "a caller's failure could not be remembered")
+	X(MEMORY_FULL, "memory_full", nobody, "a caller's failure could not be remembered")        \
+	X(LISTENER_FULL, "listener_full", nobody,                                                  \
+	  "a socket that listens could not be remembered: it is not shown")
 
 #define SN_REASONS(X) SN_BACKEND_REASONS(X) SN_SERVICE_REASONS(X) SN_NODE_REASONS(X)
 

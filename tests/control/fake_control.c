@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "control/control.h"
 #include "control/figures.h"
+#include "control/listening.h"
 #include "control/synthetic.h"
 
 struct fake {
@@ -93,6 +94,7 @@ static int fake_apply(void *arg, const struct control_order *order, struct probl
 	r = store_plan(f->store, order->change, problems, ret_plan);
 	if (r < 0 || order->dry_run)
 		return r;
+	listening_publish(f->control, ret_plan);
 	store_commit(f->store, ret_plan);
 	control_publish_note(f->control, "source.changed", order->change->source,
 			     "applied by the fake");
@@ -334,6 +336,18 @@ static void fake_workloads(void *arg,
 	visit(visit_arg, "/sys/fs/cgroup/legacy.slice", 8123);
 }
 
+static bool fake_listeners(void *arg, void (*visit)(void *visit_arg, const struct listener *l),
+			   void *visit_arg)
+{
+	listening_visit(((struct fake *)arg)->store, visit, visit_arg);
+	return true;
+}
+
+static const struct cgroup_name *fake_cgroup(void *arg, uint64_t id)
+{
+	return listening_cgroup(id);
+}
+
 /* A fuzzer finds this verb; the fake stays. */
 static int fake_uninstall(void *arg)
 {
@@ -451,6 +465,8 @@ static int fake_run(struct fake *f, const struct options *o)
 		.config = fake_config,
 		.workloads = fake_workloads,
 		.interfaces = fake_interfaces,
+		.listeners = fake_listeners,
+		.cgroup = fake_cgroup,
 		.uninstall = fake_uninstall,
 	};
 	struct control_config config = {.control_path = o->control,

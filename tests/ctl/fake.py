@@ -220,6 +220,14 @@ REGISTRATIONS = [
               "protocol": "tcp", "address": "10.0.0.5", "ttl": "30s"}},
 ]
 
+LISTENERS = [
+    {"cookie": 4711, "netns": 1, "address": "127.0.0.1", "port": 8080, "protocol": "tcp", "cgroupId": 8123,
+     "cgroup": "/system.slice/payments.service", "unit": "payments.service", "since": "2026-01-31T12:00:00.000Z", "seen": "listen"},
+    {"cookie": 4712, "netns": 4026, "address": "::", "port": 80, "protocol": "tcp", "cgroupId": 9001,
+     "cgroup": "/kubepods/burstable/pod0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab/" + "4bf0c1ab" * 8, "container": "4bf0c1ab" * 8,
+     "pod": "0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab", "since": "2026-01-31T12:00:00.000Z", "seen": "sweep"},
+]
+
 
 def stream(lines, hang=None):
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
@@ -272,6 +280,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             {"namespace": "shop", "service": "payments", "protocol": "TCP", "cookie": 78,
              "destination": "10.96.0.10:80", "backend": "10.0.1.5:8080", "wire": "10.0.1.6:8080", "state": "established",
              "ageSeconds": 1.0, "workload": 8123}])))
+        self.on("GET", "/v1/listeners", (200, list_of("ListenerList", LISTENERS)))
         self.on("GET", "/v1/config", (200, list_of("SettingList", [
             {"key": "socket", "value": "/run/sinew/control.sock", "origin": "default"},
             {"key": "pool4", "value": "127.128.0.0/9", "origin": "/etc/sinew/sinewd.yaml"}])))

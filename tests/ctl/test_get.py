@@ -11,7 +11,7 @@ import fake as fakes
 NOUNS = {
     "services": ("service", "svc"), "endpoints": ("endpoint", "ep", "backends"), "policies": ("policy", "pol"),
     "registries": ("registry",), "sources": ("source", "src"), "workloads": ("workload", "wl"), "flows": ("flow", "fl"),
-    "registrations": ("registration", "reg"),
+    "registrations": ("registration", "reg"), "listeners": ("listener", "listen"),
 }
 EVERY = sorted(NOUNS)
 
@@ -88,6 +88,25 @@ def test_registrations_show_who_is_called_what_and_where(ctl, fake):
                  ["Address", "as listened on"], ["TTL", "15s"], ["Tags", "v2, blue"], ["Meta", "team=billing"], ["zone=a"]):
         assert fact in shown, (fact, shown)
     assert ["Address", "10.0.0.5"] in [cells(line) for line in ctl("describe", "registration", "shop/web").lines]
+
+
+def test_listeners_show_where_and_whose(ctl):
+    head, unit, pod = [cells(line) for line in ctl("get", "listeners").lines]
+    assert head == ["ADDRESS", "PORT", "UNIT", "CONTAINER", "CGROUP", "SINCE"]
+    assert unit[:5] == ["127.0.0.1", "8080", "payments.service", "-", "/system.slice/payments.service"]
+    assert pod[:4] == ["::", "80", "-", "4bf0c1ab4bf0"] and pod[4].startswith("/kubepods/burstable/pod0e6ec1f2")
+    wide = [cells(line) for line in ctl("get", "listeners", "-o", "wide").lines]
+    assert wide[2][4] == "0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab" and wide[2][-3:] == ["sweep", "4026", "4712"]
+    assert "pod: \"0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab\"" in ctl("describe", "listeners").out
+
+
+def test_flows_show_who_connects_as_far_as_it_is_known(ctl, fake):
+    flow = {"namespace": "shop", "service": "payments", "protocol": "TCP", "cookie": 77, "destination": "10.96.0.10:80",
+            "backend": "10.0.1.5:8080", "state": "established", "ageSeconds": 3.2, "workload": 8123}
+    fake.on("GET", "/v1/flows", (200, fakes.list_of("FlowList", [
+        flow, {**flow, "cgroup": "/a"}, {**flow, "cgroup": "/system.slice/a.service", "unit": "a.service"}])))
+    head, *rows = [cells(line) for line in ctl("get", "flows").lines]
+    assert [row[head.index("CALLER")] for row in rows] == ["8123", "/a", "a.service"]
 
 
 def test_policies_show_what_they_do(ctl, fake):
@@ -245,7 +264,7 @@ def test_control_characters_of_a_name_never_reach_a_terminal(ctl, fake):
 def test_a_daemon_of_another_version_may_leave_things_out(ctl, fake):
     for path, kind in (("services", "ServiceList"), ("backends", "BackendList"), ("policies", "TrafficPolicyList"),
                        ("sources", "SourceList"), ("workloads", "WorkloadList"), ("flows", "FlowList"),
-                       ("registrations", "RegistrationList")):
+                       ("registrations", "RegistrationList"), ("listeners", "ListenerList")):
         fake.on("GET", "/v1/" + path, (200, fakes.list_of(kind, [{}, {"metadata": 7, "spec": [], "status": None}])))
     for noun in EVERY:
         for form in ("table", "wide", "json", "yaml", "name"):

@@ -50,7 +50,7 @@ def test_an_unknown_verb_gets_a_suggestion(ctl, typed, meant):
 
 @pytest.mark.parametrize("words, said", [
     (("frobnicate",), 'unknown command "frobnicate"'), (("get",), "get"), (("get", "servises"), 'mean "services"?'),
-    (("get", "xyzzy"), "nouns are services, endpoints, policies, registries, sources, workloads, flows and registrations"),
+    (("get", "xyzzy"), "nouns are services, endpoints, policies, registries, sources, workloads, flows, registrations and listeners"),
     (("get", "services", "--outptu", "json"), "--output"), (("get", "services", "-o"), "-o"),
     (("get", "services", "-t", "5"), "--timeout"), (("get", "services", "-t", "0s"), "--timeout"),
     (("status", "stray"), "status takes no operands"), (("explain",), "explain"), (("explain", "a", "b", "c"), "explain"),

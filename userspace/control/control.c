@@ -9,6 +9,7 @@
 
 #include "control/event.h"
 #include "control/server.h"
+#include "control/subscriber.h"
 
 #define SWEEP_MS 1000u
 
@@ -47,7 +48,7 @@ static void on_sweep(uv_timer_t *handle)
 
 	for (size_t i = 0; i < ARRAY_SIZE(c->doors); i++)
 		server_sweep(&c->doors[i], now_ms);
-	event_heartbeat(c, now_ms);
+	subscriber_heartbeat(c, now_ms);
 }
 
 static int control_watch(struct control *c)
@@ -155,7 +156,7 @@ void control_close(struct control *c, void (*done)(void *arg), void *arg)
 	c->turn_end_ns = 0;
 	while (c->waiting)
 		server_resume(c->waiting);
-	event_end(c);
+	subscriber_end(c);
 	for (size_t i = 0; i < ARRAY_SIZE(c->doors); i++) {
 		struct door *door = &c->doors[i];
 

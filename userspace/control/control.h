@@ -37,5 +37,9 @@ void control_publish_event(struct control *c, const struct sn_event *e);
  */
 /* What ops.inspect began is over: requests that waited for it go on. */
 void control_inspected(struct control *c);
+/* A socket listens (and is among those that ops.listeners visits by now), or does so no more. */
+void control_publish_listener(struct control *c, bool is_there, const struct listener *l);
+/* All namespaces have been looked at; ops.listeners says so, too, from now on. */
+void control_listeners_synced(struct control *c);
 void control_publish_note(struct control *c, const char *type, const char *object,
 			  const char *text);

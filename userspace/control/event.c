@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See event.h. Before: the daemon publishes. After: the HTTP library asks for bytes, and the
- * connection is suspended while there are none. Never queues more than LIMIT_SUBSCRIBER_QUEUE for
- * one reader; who reads slower than that is cut and counted.
+ * See event.h. Before: the daemon publishes. After: subscriber.c queues the line for each reader.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,102 +11,9 @@
 #include "control/event.h"
 #include "control/handler.h"
 #include "control/sentence.h"
+#include "control/subscriber.h"
 #include "control/view.h"
 #include "model/limits.h"
-
-struct subscriber {
-	struct control *control;
-	struct door *door;
-	struct client *client;
-	struct MHD_Connection *connection;
-	struct subscriber *next, **link;
-	struct bytes queue;
-	size_t sent;
-	bool suspended, ended;
-	bool connects; /* events about single connects, too */
-	uint64_t last_ms;
-	char *namespace, *service; /* NULL: all */
-};
-
-static void subscriber_free(void *arg)
-{
-	struct subscriber *s = arg;
-
-	*s->link = s->next;
-	if (s->next)
-		s->next->link = s->link;
-	s->control->n_subscribers--;
-	bytes_done(&s->queue);
-	free(s->namespace);
-	free(s->service);
-	free(s);
-}
-
-static void subscriber_wake(struct subscriber *s)
-{
-	if (!s->suspended)
-		return;
-	s->suspended = false;
-	MHD_resume_connection(s->connection);
-	control_wake(s->control, s->door);
-}
-
-static ssize_t subscriber_read(void *arg, uint64_t position, char *buf, size_t max)
-{
-	struct subscriber *s = arg;
-	size_t n = s->queue.length - s->sent;
-
-	if (n == 0 && s->ended)
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	if (n == 0) {
-		s->suspended = true;
-		MHD_suspend_connection(s->connection);
-		return 0;
-	}
-	if (n > max)
-		n = max;
-	memcpy(buf, s->queue.data + s->sent, n);
-	s->sent += n;
-	if (s->sent == s->queue.length) {
-		bytes_clear(&s->queue);
-		s->sent = 0;
-	}
-	return (ssize_t)n;
-}
-
-static void subscriber_cut(struct subscriber *s)
-{
-	s->control->counters.slow_readers++;
-	s->ended = true;
-	bytes_clear(&s->queue);
-	s->sent = 0;
-	client_cut(s->client);
-	subscriber_wake(s);
-}
-
-static void subscriber_send(struct subscriber *s, const char *line, size_t length)
-{
-	size_t waiting = s->queue.length - s->sent;
-
-	if (s->ended)
-		return;
-	if (waiting + length > LIMIT_SUBSCRIBER_QUEUE) {
-		subscriber_cut(s);
-		return;
-	}
-	if (s->sent) {
-		memmove(s->queue.data, s->queue.data + s->sent, waiting);
-		s->queue.length = waiting;
-		s->sent = 0;
-	}
-	bytes_append(&s->queue, line, length);
-	if (s->queue.failed) {
-		subscriber_cut(s);
-		return;
-	}
-	s->last_ms = uv_now(s->control->loop);
-	subscriber_wake(s);
-}
 
 static bool is_about(const struct event_record *r, const char *namespace, const char *service)
 {
@@ -116,51 +21,7 @@ static bool is_about(const struct event_record *r, const char *namespace, const 
 	       (!service || strcmp(r->service, service) == 0);
 }
 
-static int filter_copy(struct subscriber *s, const struct query *query)
-{
-	const char *namespace = query_get(query, "namespace"),
-		   *service = query_get(query, "service");
-
-	s->namespace = namespace ? strdup(namespace) : NULL;
-	s->service = service ? strdup(service) : NULL;
-	if ((namespace && !s->namespace) || (service && !s->service)) {
-		free(s->namespace);
-		free(s->service);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
 static int recent_answer(struct request *q, bool connects);
-
-static int subscriber_new(struct request *q, bool connects, struct subscriber **ret)
-{
-	struct control *c = q->control;
-	struct subscriber *s = calloc(1, sizeof(*s));
-	int r;
-
-	if (!s)
-		return -ENOMEM;
-	r = filter_copy(s, &q->query);
-	if (r < 0) {
-		free(s);
-		return r;
-	}
-	s->control = c;
-	s->connects = connects;
-	s->door = q->door;
-	s->client = q->client;
-	s->connection = q->connection;
-	s->last_ms = uv_now(c->loop);
-	s->next = c->subscribers;
-	s->link = &c->subscribers;
-	if (s->next)
-		s->next->link = &s->next;
-	c->subscribers = s;
-	c->n_subscribers++;
-	*ret = s;
-	return 0;
-}
 
 /* ?connects; -EINVAL: answered. */
 static int connects_read(struct request *q, bool *ret)
@@ -187,15 +48,11 @@ int event_get(struct request *q)
 		return 0;
 	if (query_get(&q->query, "recent"))
 		return recent_answer(q, connects);
-	if (q->control->n_subscribers >= LIMIT_SUBSCRIBERS)
-		return answer_problem(q, 503, "%d event streams are open already",
-				      LIMIT_SUBSCRIBERS);
-	r = subscriber_new(q, connects, &s);
-	if (r < 0)
+	r = subscriber_new(q, SUBSCRIBER_EVENTS, &s);
+	if (r < 0 || q->answered)
 		return r;
-	(void)MHD_set_connection_option(q->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
-	return answer_callback(q, 200, TYPE_NDJSON,
-			       (struct callback){subscriber_read, subscriber_free, s});
+	s->connects = connects;
+	return subscriber_answer(q, s);
 }
 
 /* --- what is told -------------------------------------------------------------------------------
@@ -325,7 +182,8 @@ static void record_publish(struct control *c, const struct event_record *r)
 		return;
 	for (struct subscriber *s = c->subscribers; s; s = next) {
 		next = s->next;
-		if (is_about(r, s->namespace, s->service) && (s->connects || !is_connect(r)))
+		if (s->of == SUBSCRIBER_EVENTS && is_about(r, s->namespace, s->service) &&
+		    (s->connects || !is_connect(r)))
 			subscriber_send(s, text, length);
 	}
 }
@@ -474,27 +332,4 @@ static int recent_answer(struct request *q, bool connects)
 									 MHD_RESPMEM_MUST_COPY));
 	bytes_done(&out);
 	return r;
-}
-
-void event_heartbeat(struct control *c, uint64_t now_ms)
-{
-	char line[96], time[TIME_TEXT];
-	struct subscriber *next;
-	int n;
-
-	n = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"type\":\"heartbeat\"}\n",
-		     view_format_time(view_now_ms(), time));
-	for (struct subscriber *s = c->subscribers; s; s = next) {
-		next = s->next;
-		if (now_ms - s->last_ms >= c->heartbeat_ms)
-			subscriber_send(s, line, (size_t)n);
-	}
-}
-
-void event_end(struct control *c)
-{
-	for (struct subscriber *s = c->subscribers; s; s = s->next) {
-		s->ended = true;
-		subscriber_wake(s);
-	}
 }

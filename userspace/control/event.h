@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Event streams: one JSON object per line to each subscriber, who keeps up or is cut. Private to
+ * What happened, as a line of an event stream, and kept for those who ask later. Private to
  * control/.
  */
 #pragma once
@@ -20,8 +20,3 @@ struct event_record {
 	 */
 	char type[32], object[256], message[256];
 };
-
-/* Writes a heartbeat to streams that were quiet for HEARTBEAT_MS, which also finds dead clients. */
-void event_heartbeat(struct control *c, uint64_t now_ms);
-/* All streams end after what is queued. */
-void event_end(struct control *c);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "model/listener.h"
 #include "model/store.h"
 #include "model/traffic.h"
 
@@ -144,6 +145,11 @@ struct control_ops {
 	void (*workloads)(void *arg,
 			  void (*visit)(void *visit_arg, const char *cgroup, uint64_t id),
 			  void *visit_arg);
+	/* Sockets that listen. Whether all namespaces have been looked at once. */
+	bool (*listeners)(void *arg, void (*visit)(void *visit_arg, const struct listener *l),
+			  void *visit_arg);
+	/* What is known of the cgroup with that id; NULL: nothing yet. Good for this turn. */
+	const struct cgroup_name *(*cgroup)(void *arg, uint64_t id);
 	/* Network interfaces that the daemon knows of. */
 	void (*interfaces)(void *arg,
 			   void (*visit)(void *visit_arg, const struct control_interface *i),

@@ -35,6 +35,7 @@ static const struct route table[] = {
 	{"GET", "/v1/events", ROUTE_LINES, "namespace service recent connects", event_get},
 	{"GET", "/v1/explain", 0, "destination protocol cgroup mark", explain_get},
 	{"GET", "/v1/flows", 0, "namespace service limit", show_flows},
+	{"GET", "/v1/listeners", ROUTE_LINES, "watch", listener_get},
 	{"GET", "/v1/openapi.json", 0, "", openapi_get},
 	{"GET", "/v1/policies", 0, Q_LIST, show_policies},
 	{"GET", POLICY, 0, "", show_policy},

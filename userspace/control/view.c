@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "control/answer.h"
 #include "control/view.h"
 
 enum blame { BLAME_nobody, BLAME_backend, BLAME_caller };
@@ -444,6 +445,28 @@ yyjson_mut_val *view_backend(const struct control *c, yyjson_mut_doc *doc, struc
 	return object;
 }
 
+/* Somebody's folder: what is no UTF-8 would make the whole document unreadable. */
+static void path_add(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *path)
+{
+	char text[2 * LIMIT_CGROUP];
+
+	(void)snprintf(text, sizeof(text), "%s", path);
+	answer_repair_text(text);
+	view_add_text(doc, o, "cgroup", text);
+}
+
+void view_identity(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct cgroup_name *name)
+{
+	if (name->path)
+		path_add(doc, o, name->path);
+	if (name->identity.unit[0])
+		view_add_text(doc, o, "unit", name->identity.unit);
+	if (name->identity.container[0])
+		view_add_text(doc, o, "container", name->identity.container);
+	if (name->identity.pod[0])
+		view_add_text(doc, o, "pod", name->identity.pod);
+}
+
 static const char *flow_state(uint8_t state)
 {
 	static const char *const names[] = {"free",        "picked",        "connecting",
@@ -490,6 +513,7 @@ yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const st
 						       &endpoint, &port);
 	const struct service *asked = view_asked(c, flow, s, port);
 	uint64_t now_ns = condition_now_ns();
+	const struct cgroup_name *name;
 
 	if (asked) {
 		view_add_text(doc, object, "namespace", asked->namespace);
@@ -505,5 +529,8 @@ yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const st
 	view_add_seconds(doc, object, "ageSeconds",
 			 now_ns > flow->start_ns ? now_ns - flow->start_ns : 0);
 	(void)yyjson_mut_obj_add_uint(doc, object, "workload", flow->workload);
+	name = c->ops.cgroup(c->ops.arg, flow->workload);
+	if (name)
+		view_identity(doc, object, name);
 	return object;
 }

@@ -39,6 +39,9 @@ const struct service *view_asked(const struct control *c, const struct sn_flow *
 				 const struct service *owner, size_t port);
 yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const struct sn_flow *flow);
 
+/* "cgroup", "unit", "container" and "pod" of a cgroup: those that there are. */
+void view_identity(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct cgroup_name *name);
+
 /* New root object {"apiVersion", "kind"}; NULL: no memory. */
 yyjson_mut_val *view_root(yyjson_mut_doc *doc, const char *kind);
 void view_add_text(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *key, const char *text);

@@ -10,17 +10,18 @@
 #include "ctl/print.h"
 #include "ctl/units.h"
 
-static const struct noun *const nouns[] = {&noun_service,  &noun_endpoint,    &noun_policy,
-					   &noun_registry, &noun_source,      &noun_workload,
-					   &noun_flow,     &noun_registration};
+static const struct noun *const nouns[] = {&noun_service,  &noun_endpoint,     &noun_policy,
+					   &noun_registry, &noun_source,       &noun_workload,
+					   &noun_flow,     &noun_registration, &noun_listener};
 
-const char *const noun_words[] = {"services",   "endpoints",     "policies",
-				  "registries", "sources",       "workloads",
-				  "flows",      "registrations", NULL};
-const char *const noun_spellings[] = {
-	"services",   "service",  "endpoints", "endpoint",      "policies",     "policy",
-	"registries", "registry", "sources",   "source",        "workloads",    "workload",
-	"flows",      "flow",     "backends",  "registrations", "registration", NULL};
+const char *const noun_words[] = {"services",  "endpoints", "policies", "registries",
+				  "sources",   "workloads", "flows",    "registrations",
+				  "listeners", NULL};
+const char *const noun_spellings[] = {"services",     "service",   "endpoints",  "endpoint",
+				      "policies",     "policy",    "registries", "registry",
+				      "sources",      "source",    "workloads",  "workload",
+				      "flows",        "flow",      "backends",   "registrations",
+				      "registration", "listeners", "listener",   NULL};
 
 static bool has_word(const char *words, const char *word)
 {

@@ -48,7 +48,7 @@ const char *noun_name(const struct noun *n, yyjson_val *item);
 const char *noun_namespace(const struct noun *n, yyjson_val *item);
 
 extern const struct noun noun_service, noun_endpoint, noun_policy, noun_registry, noun_source,
-	noun_workload, noun_flow, noun_registration;
+	noun_workload, noun_flow, noun_registration, noun_listener;
 /* Rows of a service's endpoints, below its description. */
 int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints);
 /* Lines of a description: "Name        value", nothing when the value is empty; labels; and counts

@@ -110,9 +110,20 @@ static const struct table_column flow_columns[] = {
 	{"WIRE", .shrink_to = 15},
 	{"STATE"},
 	{"AGE", .right = true},
-	{"CGROUP", .right = true},
+	{"CALLER", .shrink_to = 12},
 	{"COOKIE", .right = true, .wide = true},
 };
+
+/* The unit, else the cgroup, else its number: what is known of who connected. */
+static const char *caller(yyjson_val *item, char buf[static UNITS_TEXT])
+{
+	if (field_has(item, "/unit"))
+		return field_text(item, "/unit");
+	if (field_has(item, "/cgroup"))
+		return field_text(item, "/cgroup");
+	(void)snprintf(buf, UNITS_TEXT, "%" PRIu64, field_count(item, "/workload"));
+	return buf;
+}
 
 static void flow_row(struct table *t, const struct noun_item *item)
 {
@@ -126,7 +137,7 @@ static void flow_row(struct table *t, const struct noun_item *item)
 	table_add_text(t, field_has(item->now, "/wire") ? field_text(item->now, "/wire") : "-");
 	table_add_text(t, field_text(item->now, "/state"));
 	table_add_text(t, units_seconds(field_number(item->now, "/ageSeconds"), a));
-	table_add(t, "%" PRIu64, field_count(item->now, "/workload"));
+	table_add_text(t, caller(item->now, a));
 	table_add(t, "%" PRIu64, field_count(item->now, "/cookie"));
 }
 

@@ -34,7 +34,7 @@ static int find_noun(struct ctl *c, const char *word, const struct noun **ret)
 		return report_usage(c, "unknown noun \"%s\"; did you mean \"%s\"?", word, near);
 	return report_usage(c,
 			    "unknown noun \"%s\"; nouns are services, endpoints, policies, "
-			    "registries, sources, workloads, flows and registrations",
+			    "registries, sources, workloads, flows, registrations and listeners",
 			    word);
 }
 

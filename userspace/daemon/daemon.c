@@ -217,6 +217,8 @@ int daemon_start(struct daemon *d)
 		r = interfaces_start(d);
 	if (r >= 0)
 		r = start_control(d);
+	if (r >= 0)
+		r = ops_start_listeners(d);
 	if (r < 0)
 		return r;
 	start_report(d);
@@ -414,6 +416,7 @@ void daemon_done(struct daemon *d)
 		control_close(d->control, on_control_closed, d);
 	if (d->report.kernel)
 		report_stop(&d->report);
+	listeners_stop(&d->listeners);
 	watch_stop(d);
 	persist_stop(&d->persist);
 	(void)uv_run(&d->loop,
@@ -423,6 +426,7 @@ void daemon_done(struct daemon *d)
 	persist_done(&d->persist);
 	holds_done(&d->holds);
 	evict_stop(&d->evict);
+	listeners_done(&d->listeners);
 	interfaces_done(d);
 	if (d->publish)
 		canary_take(d->publish);

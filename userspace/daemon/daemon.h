@@ -11,6 +11,7 @@
 #include "daemon/holds.h"
 #include "daemon/inspect.h"
 #include "daemon/interfaces.h"
+#include "daemon/listeners.h"
 #include "daemon/persist.h"
 #include "daemon/report.h"
 #include "daemon/setting.h"
@@ -40,6 +41,7 @@ struct daemon {
 	struct evict evict;
 	struct inspect inspect;
 	struct interfaces interfaces;
+	struct listeners listeners;
 	struct persist persist;
 	struct holds holds;
 	struct report report;
@@ -99,6 +101,8 @@ void watch_on_uninstall(uv_timer_t *timer);
 
 /* ops.c: the control API's questions. */
 void ops_init(struct daemon *d);
+/* Begins to know who listens. */
+int ops_start_listeners(struct daemon *d);
 /* Begins with what is held by hand. */
 int ops_start_holds(struct daemon *d);
 /* doctor.c */

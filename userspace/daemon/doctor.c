@@ -59,7 +59,7 @@ static void check_kernel(struct doctor *doctor)
 	struct utsname host;
 
 	(void)uname(&host);
-	if (doctor->d->evict.fd >= 0) {
+	if (evict_ends(&doctor->d->evict)) {
 		(void)add(doctor, "kernel", CHECK_OK,
 			  "%s: sock_addr, getpeername, sock_ops, sk_storage, ringbuf, %s",
 			  host.release,

@@ -173,12 +173,15 @@ static const int allowed[] = {
 	SCMP_SYS(bpf),
 };
 
-/* The helper enters namespaces, asks sock_diag about sockets, and connects to the canary. */
+/* The helper enters namespaces, asks sock_diag about sockets, opens cgroups by their ids, and
+ * connects to the canary. */
 static int allow_helper(scmp_filter_ctx filter)
 {
 	static const unsigned int families[] = {AF_INET, AF_NETLINK};
 	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setns), 0);
 
+	if (r >= 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open_by_handle_at), 0);
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(families); i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, families[i]));

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "daemon/daemon.h"
+#include "kernel/listener.h"
 #include "kernel/read.h"
 
 /* Whoever declares by hand relies on the answer: it is given when the change is on disk. A
@@ -355,8 +356,12 @@ static size_t op_map_fills(void *arg, const struct map_fill **ret)
 {
 	struct daemon *d = arg;
 
+	size_t n = read_map_fills(d->publish, d->fills, ARRAY_SIZE(d->fills) - 1);
+
+	d->fills[n++] = (struct map_fill){"sn_listeners", listeners_count(&d->listeners),
+					  listener_max(&d->kernel)};
 	*ret = d->fills;
-	return read_map_fills(d->publish, d->fills, ARRAY_SIZE(d->fills));
+	return n;
 }
 
 static size_t op_program_runs(void *arg, const struct program_run **ret)
@@ -398,6 +403,62 @@ static void op_workloads(void *arg, void (*visit)(void *visit_arg, const char *c
 
 	for (size_t i = 0; i < d->n_workloads; i++)
 		visit(visit_arg, d->workloads[i].path, d->workloads[i].id);
+}
+
+static bool op_listeners(void *arg, void (*visit)(void *visit_arg, const struct listener *l),
+			 void *visit_arg)
+{
+	struct daemon *d = arg;
+
+	listeners_visit(&d->listeners, visit, visit_arg);
+	return d->listeners.is_synced;
+}
+
+static const struct cgroup_name *op_cgroup(void *arg, uint64_t id)
+{
+	return cgroups_look(&((struct daemon *)arg)->listeners.cgroups, id);
+}
+
+static void on_listener(void *arg, bool is_there, const struct listener *l)
+{
+	struct daemon *d = arg;
+
+	if (d->control && !d->stopping)
+		control_publish_listener(d->control, is_there, l);
+}
+
+static void on_listeners_synced(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->control && !d->stopping)
+		control_listeners_synced(d->control);
+}
+
+/* As paths are shown: from the mount on. One that is elsewhere has no cgroup below it that could
+ * be found by a sweep. NULL: no memory. */
+static char *served_cgroup(const struct daemon *d)
+{
+	size_t mount = strlen(d->cgroup_mount), n = strlen(d->cgroup);
+	bool is_below = !strncmp(d->cgroup, d->cgroup_mount, mount);
+
+	while (n > mount && d->cgroup[n - 1] == '/')
+		n--;
+	return is_below ? strndup(d->cgroup + mount, n - mount) : strdup(d->cgroup);
+}
+
+int ops_start_listeners(struct daemon *d)
+{
+	d->listeners = (struct listeners){.kernel = &d->kernel,
+					  .evict = &d->evict,
+					  .served = served_cgroup(d),
+					  .changed = on_listener,
+					  .synced = on_listeners_synced,
+					  .arg = d,
+					  .cgroups = {.mount = d->cgroup_mount}};
+	if (!d->listeners.served)
+		return -ENOMEM;
+	return listeners_start(&d->listeners, &d->loop);
 }
 
 static void op_interfaces(void *arg,
@@ -457,6 +518,8 @@ void ops_init(struct daemon *d)
 		.doctor = op_doctor,
 		.config = op_config,
 		.workloads = op_workloads,
+		.listeners = op_listeners,
+		.cgroup = op_cgroup,
 		.interfaces = op_interfaces,
 		.uninstall = op_uninstall,
 	};

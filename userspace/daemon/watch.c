@@ -99,6 +99,7 @@ static void look_after_links(struct daemon *d)
 			pins, d->config.bpffs);
 	if (r > 0) {
 		d->cgroup_lost = false;
+		listeners_look(&d->listeners);
 		log_notice("the cgroup %s had gone and is back; programs are attached again",
 			   d->cgroup);
 		control_publish_note(
@@ -146,7 +147,7 @@ static void on_sweep(uv_timer_t *timer)
 
 void watch_sweep_soon(struct daemon *d)
 {
-	if (d->evict.fd < 0)
+	if (!evict_ends(&d->evict))
 		return;
 	d->sweeps_left = 2;
 	d->sweep_streams = d->sweep_streams || publish_terminates(d->publish);
@@ -173,6 +174,11 @@ static void on_evict_answer(uv_poll_t *poll, int status, int events)
 		(void)uv_poll_stop(poll);
 		evict_stop(&d->evict);
 		d->evict_lost = true;
+		listeners_lost(&d->listeners);
+		return;
+	}
+	if (answer.verb == EVICT_LISTENERS || answer.verb == EVICT_CGROUP) {
+		listeners_answer(&d->listeners, &answer);
 		return;
 	}
 	if (answer.verb != EVICT_SWEEP) {
@@ -200,7 +206,9 @@ static void on_event(void *arg, const struct sn_event *event)
 {
 	struct daemon *d = arg;
 
-	if (!inspect_is_canary(d, event))
+	if (event->type == SN_EVENT_LISTEN || event->type == SN_EVENT_UNLISTEN)
+		listeners_event(&d->listeners, event);
+	else if (!inspect_is_canary(d, event))
 		control_publish_event(d->control, event);
 }
 

@@ -8,7 +8,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -20,7 +19,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,9 +26,9 @@
 #include "base/cleanup.h"
 #include "kernel/diag.h"
 #include "kernel/kernel.h"
+#include "kernel/lookout.h"
+#include "kernel/namespace.h"
 #include "sinew.skel.h"
-
-#define EVICT_NAMESPACES 4096
 
 #define EVICT_STALE                                                                                \
 	8192 /* sockets ended in one sweep by sock_diag; the next one takes the rest               \
@@ -44,6 +42,7 @@ struct tools {
 	int home_fd;        /* the daemon's own namespace */
 	const char *cgroup; /* the served one */
 	struct diag_maps maps;
+	struct lookout lookout;
 };
 
 struct sweep {
@@ -51,8 +50,7 @@ struct sweep {
 	bool streams;                      /* TCP connections, too */
 	struct sn_flow stale[EVICT_STALE]; /* by sock_diag only */
 	size_t n_stale;
-	uint64_t seen[EVICT_NAMESPACES]; /* inode numbers of namespaces */
-	size_t n;
+	struct namespace_walk walk;
 	struct evict_answer answer;
 };
 
@@ -89,53 +87,9 @@ static int sweep_here(struct sweep *s)
 	return r < 0 || !s->streams ? r : read_iterator(s->tools->tcp_fd);
 }
 
-static bool is_seen(const struct sweep *s, uint64_t inode)
+static int on_namespace(void *arg, uint64_t inode, int fd)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->seen[i] == inode)
-			return true;
-	return false;
-}
-
-static void sweep_path(struct sweep *s, const char *path)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-	int r;
-
-	/* Stat first: most processes share one namespace, and opening is the dearer part. */
-	if (stat(path, &st) < 0 || is_seen(s, st.st_ino))
-		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	r = fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : sweep_here(s);
-	if (r == -EINVAL || (r < 0 && stat(path, &st) < 0))
-		return; /* the file is no namespace, or the process has gone: another one may lead
-			   to its namespace */
-	if (s->n < EVICT_NAMESPACES)
-		s->seen[s->n++] = st.st_ino;
-	if (r < 0) {
-		s->answer.failed++;
-		s->answer.r = s->answer.r ? s->answer.r : r;
-		return;
-	}
-	s->answer.namespaces++;
-}
-
-static void sweep_folder(struct sweep *s, const char *folder, const char *below, bool numbers_only)
-{
-	DIR *dir = opendir(folder);
-	struct dirent *entry;
-	char path[512];
-
-	while (dir && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.' ||
-		    (numbers_only && (entry->d_name[0] < '0' || entry->d_name[0] > '9')))
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s%s", folder, entry->d_name, below);
-		sweep_path(s, path);
-	}
-	if (dir)
-		(void)closedir(dir);
+	return sweep_here(arg);
 }
 
 static int find_stale(struct sweep *s)
@@ -154,7 +108,8 @@ static void helper_sweep(const struct tools *tools, bool streams, struct evict_a
 
 	s.tools = tools;
 	s.streams = streams;
-	s.n = 0;
+	s.walk.visit = on_namespace;
+	s.walk.arg = &s;
 	s.answer = (struct evict_answer){};
 	s.answer.r = find_stale(&s) < 0 ? -EIO : 0;
 	s.answer.more = s.n_stale == EVICT_STALE;
@@ -162,9 +117,10 @@ static void helper_sweep(const struct tools *tools, bool streams, struct evict_a
 		*ret = s.answer;
 		return;
 	}
-	sweep_folder(&s, "/proc", "/ns/net", true);
-	sweep_folder(&s, "/run/netns", "", false);
-	(void)setns(tools->home_fd, CLONE_NEWNET);
+	namespace_walk(&s.walk, tools->home_fd);
+	s.answer.namespaces = s.walk.visited;
+	s.answer.failed = s.walk.failed;
+	s.answer.r = s.answer.r ? s.answer.r : s.walk.r;
 	*ret = s.answer;
 }
 
@@ -224,7 +180,7 @@ static void helper_canary(const char *cgroup, const struct evict_request *reques
 		ret->connected = WEXITSTATUS(status);
 }
 
-static void helper_serve(int fd, const struct tools *tools)
+static void helper_serve(int fd, struct tools *tools)
 {
 	struct evict_request request;
 	struct evict_answer answer;
@@ -237,6 +193,10 @@ static void helper_serve(int fd, const struct tools *tools)
 			helper_program_name(request.id, &answer);
 		else if (request.verb == EVICT_CANARY)
 			helper_canary(tools->cgroup, &request, &answer);
+		else if (request.verb == EVICT_LISTENERS)
+			lookout_sweep(&tools->lookout, &request, fd, &answer);
+		else if (request.verb == EVICT_CGROUP)
+			lookout_cgroup(&tools->lookout, &request, &answer);
 		else
 			answer.r = -EOPNOTSUPP;
 		answer.verb = request.verb;
@@ -251,7 +211,7 @@ static void helper_close_others(int fd, const struct tools *tools)
 	bool by_diag = tools->method == EVICT_DIAG;
 
 	for (int i = 3; i < 1024; i++)
-		if (i != fd && i != tools->home_fd &&
+		if (i != fd && i != tools->home_fd && !lookout_uses(&tools->lookout, i) &&
 		    !(by_diag ? diag_uses(&tools->maps, i)
 			      : i == tools->link_fd || i == tools->tcp_fd))
 			(void)close(i);
@@ -260,6 +220,8 @@ static void helper_close_others(int fd, const struct tools *tools)
 static void helper_main(int fd, struct tools *tools, pid_t parent, int (*lockdown)(void))
 {
 	tools->home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	tools->lookout.home_fd = tools->home_fd;
+	tools->lookout.cgroup_fd = open(tools->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	(void)prctl(PR_SET_NAME, "sinewd-evict");
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -305,9 +267,8 @@ int evict_start(struct evict *e, const struct kernel *k, enum evict_method metho
 
 	*e = (struct evict){.fd = -1};
 	r = choose_method(k, method);
-	if (r < 0)
-		return r;
-	e->method = tools.method = (enum evict_method)r;
+	e->method = tools.method = r < 0 ? EVICT_OFF : (enum evict_method)r;
+	tools.lookout.listeners_fd = bpf_map__fd(k->skel->maps.sn_listeners);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	pid = fork();
@@ -320,7 +281,7 @@ int evict_start(struct evict *e, const struct kernel *k, enum evict_method metho
 	}
 	e->pid = pid;
 	e->fd = pair[0];
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 int evict_send(struct evict *e, const struct evict_request *request)

@@ -21,10 +21,12 @@
 #define LIMIT_BACKENDS 65535 /* over all services */
 #define LIMIT_POLICIES 1023
 #define LIMIT_REGISTRATIONS 4096
-#define LIMIT_TAGS 32     /* of one registration */
-#define LIMIT_UNIT 255    /* bytes of a unit's name, as of systemd */
-#define LIMIT_CGROUP 1024 /* bytes of a pattern of cgroups' paths */
-#define LIMIT_FALLBACK 8  /* services that one policy falls back to */
+#define LIMIT_LISTENERS 32768 /* sockets known to listen; the programs' map has half of it */
+#define LIMIT_CGROUPS 4096    /* cgroups whose path is remembered */
+#define LIMIT_TAGS 32         /* of one registration */
+#define LIMIT_UNIT 255        /* bytes of a unit's name, as of systemd */
+#define LIMIT_CGROUP 1024     /* bytes of a pattern of cgroups' paths */
+#define LIMIT_FALLBACK 8      /* services that one policy falls back to */
 #define LIMIT_ZONES 1023
 #define LIMIT_SOURCES 64
 #define LIMIT_HOLDS 4096                    /* backends set aside by hand */
