@@ -185,6 +185,8 @@ static void test_mistakes_are_told_with_their_place(void **state)
 		 "external is \"no\", expected true or false"},
 		{"registries:\n- {name: a, type: consul, address: {a: b}}\n",
 		 "address must be one value"},
+		{"registries:\n- {name: a, type: consul, address: \"http://u:secret@h:1/\"}\n",
+		 ":2:36: credentials do not belong into an address"},
 		{"registries:\n- consul\n", "a registry is written {name: ..., type: ...}"},
 		{"registries: consul\n", ":1:13: registries must be a list"},
 		{"dns.aliases: x\n", "dns.aliases must be a list of texts"},
@@ -204,6 +206,7 @@ static void test_mistakes_are_told_with_their_place(void **state)
 		assert_int_equal(load(&c, cases[i].text, &said), -EINVAL);
 		if (!strstr(said, cases[i].said))
 			fail_msg("case %zu said: %s", i, said);
+		assert_null(strstr(said, "secret"));
 	}
 }
 

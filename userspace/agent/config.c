@@ -10,13 +10,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/config_list.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "manifest/yaml.h"
 #include "model/limits.h"
 
 #define FILE_MAX_BYTES (1u << 20)
-#define LIST_MAX 1024 /* texts of one list: patterns of a registry */
 
 enum key_type {
 	KEY_TEXT,
@@ -157,52 +157,10 @@ static int set_word(void *target, const struct key *k, const char *text, char *m
 	return bad(message, k->name, text, expected);
 }
 
-/* A list stands as "char **items; size_t n" in its struct. */
-static size_t *list_count(char ***at)
-{
-	return (size_t *)(at + 1);
-}
-
-static void list_done(char ***at)
-{
-	for (size_t i = 0; i < *list_count(at); i++)
-		free((*at)[i]);
-	free(*at);
-	*at = NULL;
-	*list_count(at) = 0;
-}
-
-/* -E2BIG: there are too many. */
-static int list_add(char ***at, const char *text, size_t length)
-{
-	size_t *n = list_count(at);
-	char **grown, *copy;
-
-	if (*n == LIST_MAX)
-		return -E2BIG;
-	grown = reallocarray(*at, *n + 1, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	*at = grown;
-	copy = strndup(text, length);
-	if (!copy)
-		return -ENOMEM;
-	grown[(*n)++] = copy;
-	return 0;
-}
-
-/* With commas between, as on a command line. */
 static int set_list(char ***at, const struct key *k, const char *text, char *message)
 {
-	int r = 0;
+	int r = config_list_split(at, text);
 
-	list_done(at);
-	while (r >= 0 && *text) {
-		size_t length = strcspn(text, ",");
-
-		r = list_add(at, text, length);
-		text += length + (text[length] == ',');
-	}
 	return r == -E2BIG ? bad(message, k->name, "...", "a shorter list") : r;
 }
 
@@ -262,7 +220,7 @@ static int read_list(struct reading *in, const struct key *k, char ***at,
 {
 	char buf[32];
 
-	list_done(at);
+	config_list_done(at);
 	if (!yyjson_mut_is_arr(node->value)) {
 		error_add(&in->errors, node->place, "%s must be a list of texts", k->name);
 		return 0;
@@ -270,13 +228,13 @@ static int read_list(struct reading *in, const struct key *k, char ***at,
 	for (const struct yaml_node *item = node + 1; item < node + node->size;
 	     item += item->size) {
 		const char *text = scalar(item->value, buf);
-		int r = text && *text ? list_add(at, text, strlen(text)) : -E2BIG;
+		int r = text && *text ? config_list_add(at, text, strlen(text)) : -E2BIG;
 
 		if (r == -ENOMEM)
 			return r;
 		if (r < 0) {
 			error_add(&in->errors, item->place, "%s holds up to %d texts", k->name,
-				  LIST_MAX);
+				  CONFIG_LIST_MAX);
 			return 0;
 		}
 	}
@@ -309,6 +267,14 @@ static void add_unknown(struct reading *in, const struct yaml_node *node, const 
 		  near ? "; did you mean \"" : "", near ?: "", near ? "\"?" : "");
 }
 
+/* An address is logged and shown. */
+static bool holds_credentials(const char *address)
+{
+	const char *host = address ? strstr(address, "://") : NULL;
+
+	return host && memchr(host + 3, '@', strcspn(host + 3, "/?#"));
+}
+
 static void check_registry(struct reading *in, const struct yaml_node *node)
 {
 	struct agent_config *c = in->config;
@@ -319,6 +285,10 @@ static void check_registry(struct reading *in, const struct yaml_node *node)
 	else if (!registry_kind_find(r->type))
 		error_add(&in->errors, yaml_find(node, "/type")->place,
 			  "\"%s\" is no type of a registry", r->type);
+	if (holds_credentials(r->address))
+		error_add(&in->errors, yaml_find(node, "/address")->place,
+			  "credentials do not belong into an address: give tokenFile, or username "
+			  "and passwordFile");
 	if (!r->tls.cert_file != !r->tls.key_file)
 		error_add(&in->errors, node->place, "certFile and keyFile go together");
 	for (size_t i = 0; r->name && i < c->n_registries; i++)
@@ -553,8 +523,8 @@ static void registry_done(struct registry_config *r)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (keys[i].type <= KEY_PATH_OR_NONE)
 			free(*(char **)((char *)r + keys[i].offset));
-	list_done(&r->select);
-	list_done(&r->names);
+	config_list_done(&r->select);
+	config_list_done(&r->names);
 }
 
 void agent_config_done(struct agent_config *c)
@@ -566,7 +536,7 @@ void agent_config_done(struct agent_config *c)
 		if (settings[i].type <= KEY_PATH_OR_NONE)
 			free(*(char **)((char *)c + settings[i].offset));
 		else if (settings[i].type >= KEY_LIST)
-			list_done((void *)((char *)c + settings[i].offset));
+			config_list_done((void *)((char *)c + settings[i].offset));
 	*c = (struct agent_config){};
 }
 
