@@ -274,6 +274,26 @@ static void test_losses_outside_the_window_do_not(void **state)
 	say_done(&s);
 }
 
+/* One of forty goes twice a second for a minute, and another one comes: a quarter of them within
+ * the window is not too many, and more often than it has places. */
+static void test_losses_that_follow_each_other_for_long_are_no_many(void **state)
+{
+	char text[1024];
+	struct say s;
+
+	say_init(&s);
+	for (int n = 0; n < 120; n++) {
+		size_t at = (size_t)snprintf(text, sizeof(text), "pay:80");
+
+		for (int i = n; i < n + 40; i++)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, " 10.0.%d.%d", i / 100,
+					       i % 100 + 1);
+		say_upsert(&s, 500, 0, text);
+		assert_int_equal(suspects(&s), 0);
+	}
+	say_done(&s);
+}
+
 static void test_all_replaced_old_ones_are_last(void **state)
 {
 	struct say s;
@@ -471,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_draining_is_no_removal),
 		cmocka_unit_test(test_losses_within_the_window_add_up),
 		cmocka_unit_test(test_losses_outside_the_window_do_not),
+		cmocka_unit_test(test_losses_that_follow_each_other_for_long_are_no_many),
 		cmocka_unit_test(test_all_replaced_old_ones_are_last),
 		cmocka_unit_test(test_second_word_confirms_not_before_a_second),
 		cmocka_unit_test(test_word_about_another_service_confirms_nothing),

@@ -28,12 +28,26 @@ static size_t count_passed(struct guard *g, uint64_t window_ms, uint64_t now_ms)
 	return n;
 }
 
+/* Of so many in a row those two become one that are nearest to each other. */
+static void make_room(struct guard *g)
+{
+	unsigned int at = 0;
+
+	for (unsigned int i = 1; i + 1 < g->used; i++)
+		if (g->at_ms[i + 1] - g->at_ms[i] < g->at_ms[at + 1] - g->at_ms[at])
+			at = i;
+	g->n[at] += g->n[at + 1];
+	for (unsigned int i = at + 1; i + 1 < g->used; i++) {
+		g->at_ms[i] = g->at_ms[i + 1];
+		g->n[i] = g->n[i + 1];
+	}
+	g->used--;
+}
+
 static void write_down(struct guard *g, size_t n, uint64_t now_ms)
 {
-	if (g->used == GUARD_PASSES) {
-		g->n[1] += g->n[0];
-		drop_first(g, 1);
-	}
+	if (g->used == GUARD_PASSES)
+		make_room(g);
 	g->at_ms[g->used] = now_ms;
 	g->n[g->used++] = (uint32_t)n;
 }

@@ -51,8 +51,11 @@ struct guard_settings {
 	uint64_t hold_window_ms;
 };
 
-/* Endpoints of one service that one registry took away and that was believed; by time. When there
- * is no room for another, the two oldest count as one, as late as the later. */
+/*
+ * Endpoints of one service that one registry took away and that was believed; by time. When there
+ * is no room for another, the two nearest to each other count as one, as early as the earlier: as
+ * late as the later, those of a service that shrinks steadily would never leave the window.
+ */
 struct guard {
 	uint64_t at_ms[GUARD_PASSES];
 	uint32_t n[GUARD_PASSES];
