@@ -441,3 +441,44 @@ def test_policies_come_from_labelled_config_maps(server):
         server.delete("configmaps", "policies")
         me.wait(lambda _: not attempts(me) and "shop/other" not in me.policies)
         assert "mail/other" in me.policies
+
+
+def test_external_addresses_and_node_ports_only_where_asked_for(server):
+    """By names of their own, at the addresses of outside and of this node; gone with what they came of."""
+    server.put("nodes", {"metadata": {"name": "me"}, "status": {"addresses": [
+        {"type": "InternalIP", "address": "192.168.0.1"}, {"type": "Hostname", "address": "me"},
+        {"type": "InternalIP", "address": "fd00::1"}]}})
+    port = {"name": "http", "port": 80, "protocol": "TCP", "nodePort": 30080}
+    server.put_service("pay", ports=[port], externalIPs=["203.0.113.1", "203.0.113.2", "2001:db8::1", "203.0.113.1"])
+    server.put_slice("pay-1", "pay", ["10.0.0.1", "10.0.0.2"])
+
+    def where(me):
+        return {name: (one["spec"].get("address") or one["spec"].get("addresses"), one["spec"]["ports"][0]["port"],
+                       len(ends_of(one))) for name, one in me.services.items()}
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        assert list(me.services) == ["shop/pay"]
+    all_of = {"shop/pay": ("10.96.0.10", 80, 2), "shop/pay-nodeport": (["192.168.0.1", "fd00::1"], 30080, 2),
+              "shop/pay-external": (["203.0.113.1", "2001:db8::1"], 80, 2),
+              "shop/pay-external-2": ("203.0.113.2", 80, 2)}
+    with follow(server, external=1, env={"NODE_NAME": "me"}) as me:
+        me.wait(lambda _: where(me) == all_of)
+        server.wait_watched()
+        server.put_slice("pay-1", "pay", ["10.0.0.1"])
+        me.wait(lambda _: where(me) == {name: (*one[:2], 1) for name, one in all_of.items()})
+        # A Service that has such a name itself is the one that has it.
+        server.put_service("pay-external-2", address="10.96.0.77")
+        me.wait(lambda _: where(me)["shop/pay-external-2"][0] == "10.96.0.77")
+        server.put_service("pay", ports=[{**port, "nodePort": None}], externalIPs=["203.0.113.9"])
+        me.wait(lambda _: where(me) == {"shop/pay": ("10.96.0.10", 80, 1), "shop/pay-external": ("203.0.113.9", 80, 1),
+                                        "shop/pay-external-2": ("10.96.0.77", 80, 0)})
+        server.delete("services", "pay")
+        me.wait(lambda _: list(me.services) == ["shop/pay-external-2"])
+        # A balancer's addresses are in the status; one that ends connections itself is left alone.
+        server.put("services", {"metadata": {"name": "lb", "namespace": "shop"}, "spec": {
+            "clusterIP": "10.96.0.12", "ports": [port]}, "status": {"loadBalancer": {"ingress": [
+                {"ip": "198.51.100.1", "ipMode": "VIP"}, {"ip": "198.51.100.2", "ipMode": "Proxy"}, {"hostname": "x"}]}}})
+        me.wait(lambda _: "shop/lb-external" in me.services and where(me)["shop/lb-external"][0] == "198.51.100.1")
+        assert "shop/lb-external-2" not in me.services
+        server.delete("nodes", "me")
+        me.wait(lambda _: "shop/lb-nodeport" not in me.services)

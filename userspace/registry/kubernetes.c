@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "registry/kubernetes_watch.h"
 
@@ -148,9 +149,14 @@ void kubernetes_on_contact(struct kubernetes_watch *w, uint64_t latency_us)
 	w->failing = false;
 	w->wait_ms = 0;
 	w->heard_ms = uv_now(k->r->loop);
+	/* Who is a backend is in slices: without those it is stale, whatever else answers. */
+	if (k->watches[KUBERNETES_SLICE].failing)
+		return;
 	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
-		if (k->watches[i].failing)
+		if (k->watches[i].failing) {
+			registry_say_heard(k->r);
 			return;
+		}
 	}
 	registry_say_contact(k->r, latency_us);
 }
@@ -198,6 +204,18 @@ static void done(struct kubernetes *k)
 	free(k);
 }
 
+/* As the pod was told (by the downward API), or as the host is called. */
+static void find_node(struct kubernetes *k)
+{
+	const char *name = getenv("NODE_NAME");
+
+	if (name && *name)
+		(void)snprintf(k->node, sizeof(k->node), "%s", name);
+	else if (gethostname(k->node, sizeof(k->node) - 1) < 0)
+		*k->node = '\0';
+	kubernetes_join_set_node(k->join, k->node);
+}
+
 static void start_watches(struct kubernetes *k)
 {
 	uv_loop_t *loop = k->r->loop;
@@ -237,6 +255,8 @@ static int start(struct registry *r)
 		return e == -ENOMEM ? e : -EINVAL;
 	}
 	r->source = k;
+	if (r->config->external)
+		find_node(k);
 	start_watches(k);
 	return 0;
 }

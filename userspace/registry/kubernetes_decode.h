@@ -16,6 +16,7 @@
 #define KUBERNETES_VERSION 64    /* bytes of a resource version, NUL included */
 #define KUBERNETES_CONTINUE 4096 /* bytes of a continue token, NUL included */
 #define KUBERNETES_TEXT 160
+#define KUBERNETES_OUTSIDE 4       /* external addresses of a family of one Service */
 #define KUBERNETES_DATA (1u << 20) /* bytes of a ConfigMap's value, as the API limits it */
 #define KUBERNETES_POLICY                                                                          \
 	"sinew.dev/policy" /* label: of a ConfigMap with policies (any value), of                  \
@@ -32,8 +33,9 @@ enum kubernetes_kind {
 /* Texts are offsets in the object's `text`; 0 is "". */
 struct kubernetes_port {
 	uint32_t name;
-	uint16_t port; /* host order; 0: null, so the one asked for */
-	uint8_t proto; /* SN_PROTO_*; 0: another one, of no use here */
+	uint16_t port;      /* host order; 0: null, so the one asked for */
+	uint16_t node_port; /* service: the same at each node; 0: none */
+	uint8_t proto;      /* SN_PROTO_*; 0: another one, of no use here */
 };
 
 struct kubernetes_endpoint {
@@ -59,8 +61,11 @@ struct kubernetes_object {
 	uint64_t revision;           /* of uid and version; 0: it has none */
 	bool external;               /* service: a name elsewhere (type ExternalName) */
 	bool unusable;               /* slice: of names, not of addresses */
-	struct sn_addr addresses[2]; /* service: cluster addresses, one a family; none: headless */
+	struct sn_addr addresses[2]; /* service: cluster addresses, one a family; none: headless;
+					node: its own */
 	size_t n_addresses;
+	struct sn_addr *outside; /* service: external addresses */
+	size_t n_outside;
 	struct kubernetes_port *ports;
 	size_t n_ports;
 	struct kubernetes_endpoint *endpoints; /* those that take or have connections */

@@ -11,19 +11,7 @@
 
 #include "model/address.h"
 #include "model/limits.h"
-#include "registry/kubernetes_table.h"
-
-#define WEIGHT 100 /* as of a manifest that says none */
-
-struct kubernetes_join {
-	const char *tag, *zone;
-	struct kubernetes_table tables[_KUBERNETES_KIND_MAX];
-	struct kubernetes_row *dirty;
-	struct draft_service *draft;
-	size_t endpoints, left_out, partial;
-	bool told;     /* a snapshot was taken */
-	bool policies; /* ConfigMaps changed */
-};
+#include "registry/kubernetes_build.h"
 
 int kubernetes_join_new(const char *tag, const char *zone, struct kubernetes_join **ret)
 {
@@ -35,6 +23,11 @@ int kubernetes_join_new(const char *tag, const char *zone, struct kubernetes_joi
 	j->zone = zone;
 	*ret = TAKE_PTR(j);
 	return 0;
+}
+
+void kubernetes_join_set_node(struct kubernetes_join *j, const char *name)
+{
+	j->node = name;
 }
 
 struct kubernetes_join *kubernetes_join_free(struct kubernetes_join *j)
@@ -160,6 +153,20 @@ static int put_slice(struct kubernetes_join *j, struct kubernetes_row *row,
 	return 0;
 }
 
+static void touch_node_ports(struct kubernetes_join *j, uint64_t now_ms)
+{
+	const struct kubernetes_table *t = &j->tables[KUBERNETES_SERVICE];
+
+	for (struct kubernetes_row *row = kubernetes_table_next(t, NULL); row && j->told;
+	     row = kubernetes_table_next(t, row))
+		touch(j, row, false, now_ms);
+}
+
+static bool is_this_node(const struct kubernetes_join *j, const char *name)
+{
+	return j->node && !strcmp(name, j->node);
+}
+
 static bool is_on_node(const struct kubernetes_object *slice, const char *node)
 {
 	for (size_t i = 0; slice && i < slice->n_endpoints; i++) {
@@ -198,6 +205,8 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 		touch(j, row, false, now_ms);
 	else if (moved)
 		touch_node(j, kubernetes_text(o, o->name), now_ms);
+	if (o->kind == KUBERNETES_NODE && is_this_node(j, kubernetes_text(o, o->name)))
+		touch_node_ports(j, now_ms);
 }
 
 int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms)
@@ -242,8 +251,13 @@ static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct ku
 		row->object = kubernetes_object_free(row->object);
 		touch(j, row, false, now_ms);
 	} else {
+		bool own = kind == KUBERNETES_NODE && row->object &&
+			   is_this_node(j, kubernetes_text(row->object, row->object->name));
+
 		j->policies |= kind == KUBERNETES_CONFIGMAP;
 		kubernetes_table_drop(&j->tables[kind], row);
+		if (own)
+			touch_node_ports(j, now_ms);
 	}
 }
 
@@ -274,201 +288,6 @@ void kubernetes_join_end(struct kubernetes_join *j, enum kubernetes_kind kind, u
 	}
 }
 
-/* --- the join -------------------------------------------------------------------------------- */
-
-/* Which of the service's ports a slice has, bit by bit, and on which ports. Names must be equal,
- * also if both are none. */
-static uint32_t match_ports(const struct kubernetes_object *service,
-			    const struct kubernetes_object *slice, uint16_t ret[static LIMIT_PORTS])
-{
-	uint32_t mask = 0;
-
-	for (size_t i = 0; i < service->n_ports; i++) {
-		const struct kubernetes_port *want = &service->ports[i];
-
-		for (size_t k = 0; k < slice->n_ports && want->proto && !(mask & 1u << i); k++) {
-			const struct kubernetes_port *have = &slice->ports[k];
-
-			if (have->proto != want->proto ||
-			    strcmp(kubernetes_text(slice, have->name),
-				   kubernetes_text(service, want->name)))
-				continue;
-			mask |= 1u << i;
-			ret[i] = have->port;
-		}
-	}
-	return mask;
-}
-
-/*
- * The ports that can be offered: those that all slices with endpoints have. A port that only some
- * endpoints have cannot be: to the others it would lead nowhere. If they have none in common, those
- * of the largest slice; without any endpoint, all.
- */
-static uint32_t offered_ports(const struct kubernetes_row *row)
-{
-	uint32_t common = UINT32_MAX, largest = 0;
-	uint16_t ports[LIMIT_PORTS];
-	size_t most = 0;
-
-	for (const struct kubernetes_row *s = row->slices; s; s = s->sibling) {
-		size_t n = s->object->n_endpoints;
-		uint32_t mask = n ? match_ports(row->object, s->object, ports) : 0;
-
-		if (!mask)
-			continue;
-		common &= mask;
-		if (n > most) {
-			most = n;
-			largest = mask;
-		}
-	}
-	return common ? common : largest;
-}
-
-/* Whether each endpoint that takes connections says which zone it is meant for: hints hold only
- * together, or some zone would have too few. */
-static bool is_hinted(const struct kubernetes_row *row)
-{
-	size_t n = 0;
-
-	for (const struct kubernetes_row *s = row->slices; s; s = s->sibling) {
-		for (size_t i = 0; i < s->object->n_endpoints; i++) {
-			const struct kubernetes_endpoint *e = &s->object->endpoints[i];
-
-			if (!e->draining && !e->hint)
-				return false;
-			n += !e->draining;
-		}
-	}
-	return n;
-}
-
-static const char *zone_of(const struct kubernetes_join *j, const struct kubernetes_object *slice,
-			   const struct kubernetes_endpoint *e, bool hinted)
-{
-	const struct kubernetes_row *node;
-
-	if (hinted && e->hint)
-		return kubernetes_text(slice, e->hint);
-	if (e->zone)
-		return kubernetes_text(slice, e->zone);
-	node = e->node ? kubernetes_table_find(&j->tables[KUBERNETES_NODE], "",
-					       kubernetes_text(slice, e->node))
-		       : NULL;
-	if (node && node->object->zone)
-		return kubernetes_text(node->object, node->object->zone);
-	return j->zone;
-}
-
-/* What is the same for all slices of a service. */
-struct whole {
-	const struct kubernetes_object *service;
-	uint32_t offered; /* its ports, bit by bit */
-	bool hinted;
-};
-
-static int add_slice(struct kubernetes_join *j, const struct whole *w,
-		     const struct kubernetes_object *slice)
-{
-	const struct kubernetes_object *service = w->service;
-	uint32_t offered = w->offered;
-	uint16_t all[LIMIT_PORTS], ports[LIMIT_PORTS];
-	size_t n = 0;
-
-	if ((match_ports(service, slice, all) & offered) != offered) {
-		j->partial += slice->n_endpoints;
-		return 0;
-	}
-	for (size_t i = 0; i < service->n_ports; i++) {
-		if (offered & 1u << i)
-			ports[n++] = all[i];
-	}
-	for (size_t i = 0; i < slice->n_endpoints; i++) {
-		const struct kubernetes_endpoint *e = &slice->endpoints[i];
-		struct draft_endpoint d = {
-			.addr = e->addr,
-			.ports = ports,
-			.weight = e->draining ? 0 : WEIGHT,
-			.zone = zone_of(j, slice, e, w->hinted),
-			.node = kubernetes_text(slice, e->node),
-			.instance = kubernetes_text(slice, e->instance),
-		};
-
-		if (draft_add_endpoint(j->draft, &d) == -ENOMEM)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int add_head(struct kubernetes_join *j, const struct kubernetes_object *o, uint32_t offered)
-{
-	char policy[LIMIT_NAME + 1];
-
-	if (o->policy && draft_name(kubernetes_text(o, o->policy), policy) >= 0)
-		draft_set_policy(j->draft, policy);
-	for (size_t i = 0; i < o->n_addresses; i++)
-		(void)draft_add_address(j->draft, &o->addresses[i]);
-	for (size_t i = 0; i < o->n_labels; i++) {
-		if (draft_add_label(j->draft, kubernetes_text(o, o->labels[i].key),
-				    kubernetes_text(o, o->labels[i].value)) == -ENOMEM)
-			return -ENOMEM;
-	}
-	for (size_t i = 0; i < o->n_ports; i++) {
-		const struct kubernetes_port *p = &o->ports[i];
-		int r = offered & 1u << i ? draft_add_port(j->draft, kubernetes_text(o, p->name),
-							   p->port, p->proto)
-					  : 0;
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static uint32_t usable_ports(const struct kubernetes_object *o)
-{
-	uint32_t mask = 0;
-
-	for (size_t i = 0; i < o->n_ports; i++)
-		mask |= o->ports[i].proto ? 1u << i : 0;
-	return mask;
-}
-
-/* The service; NULL: there is none, or none that can be offered. -ENOMEM. */
-static int build(struct kubernetes_join *j, const struct kubernetes_row *row, struct service **ret)
-{
-	const struct kubernetes_object *o = row->object;
-	char namespace[64], name[64];
-	struct whole w = {.service = o, .hinted = is_hinted(row)};
-	uint32_t offered;
-	int r;
-
-	*ret = NULL;
-	if (!o || o->external || !usable_ports(o))
-		return 0;
-	if (draft_name(kubernetes_text(o, o->namespace), namespace) < 0 ||
-	    draft_name(kubernetes_text(o, o->name), name) < 0) {
-		j->left_out++;
-		return 0;
-	}
-	offered = offered_ports(row) & usable_ports(o);
-	if (!offered)
-		offered = usable_ports(o);
-	w.offered = offered;
-	r = draft_init(j->draft, namespace, name, j->tag);
-	if (r >= 0)
-		r = add_head(j, o, offered);
-	for (const struct kubernetes_row *s = row->slices; s && r >= 0; s = s->sibling)
-		r = add_slice(j, &w, s->object);
-	if (r >= 0)
-		r = draft_finish(j->draft, ret);
-	j->left_out += draft_left_out(j->draft);
-	if (r < 0 && r != -ENOMEM)
-		j->left_out++;
-	return r == -ENOMEM ? r : 0;
-}
-
 /* --- telling --------------------------------------------------------------------------------- */
 
 static void forget(struct kubernetes_join *j, struct kubernetes_row *row)
@@ -477,23 +296,36 @@ static void forget(struct kubernetes_join *j, struct kubernetes_row *row)
 		kubernetes_table_drop(&j->tables[KUBERNETES_SERVICE], row);
 }
 
+/* All of a Service, behind what is in `objects` already. */
+static int build_all(struct kubernetes_join *j, struct kubernetes_row *row, struct object *objects,
+		     size_t *n)
+{
+	row->told = 0;
+	for (unsigned int part = 0; part < kubernetes_parts(j); part++) {
+		if (kubernetes_build(j, row, part, &objects[*n].service) < 0)
+			return -ENOMEM;
+		if (!objects[*n].service)
+			continue;
+		objects[(*n)++].kind = OBJECT_SERVICE;
+		row->told |= 1u << part;
+	}
+	return 0;
+}
+
 int kubernetes_join_all(struct kubernetes_join *j, struct object **ret, size_t *ret_n)
 {
 	const struct kubernetes_table *t = &j->tables[KUBERNETES_SERVICE];
-	struct object *objects = calloc(t->n + 1, sizeof(*objects));
+	struct object *objects = calloc(t->n * kubernetes_parts(j) + 1, sizeof(*objects));
 	struct kubernetes_row *row, *next;
 	size_t n = 0;
 
 	if (!objects)
 		return -ENOMEM;
 	for (row = kubernetes_table_next(t, NULL); row; row = kubernetes_table_next(t, row)) {
-		if (build(j, row, &objects[n].service) < 0) {
+		if (build_all(j, row, objects, &n) < 0) {
 			object_free_list(objects, n);
 			return -ENOMEM;
 		}
-		row->told = objects[n].service;
-		if (row->told)
-			objects[n++].kind = OBJECT_SERVICE;
 	}
 	for (row = kubernetes_table_next(t, NULL); row; row = next) {
 		next = kubernetes_table_next(t, row);
@@ -507,24 +339,34 @@ int kubernetes_join_all(struct kubernetes_join *j, struct object **ret, size_t *
 	return 0;
 }
 
-/* 1: it has something to tell. */
-static int tell(struct kubernetes_join *j, struct kubernetes_row *row,
-		struct kubernetes_change *ret)
+/* 1: that part has something to tell. */
+static int tell_part(struct kubernetes_join *j, struct kubernetes_row *row, unsigned int part,
+		     struct kubernetes_change *ret)
 {
-	const char *slash = strchr(row->key, '/');
-	int r = build(j, row, &ret->service);
+	bool was = row->told & 1u << part;
+	int r = kubernetes_build(j, row, part, &ret->service);
 
 	if (r < 0)
 		return r;
-	r = ret->service || row->told;
-	if (r && !ret->service) {
-		char text[LIMIT_NAME + 1];
-
-		(void)snprintf(text, sizeof(text), "%.*s", (int)(slash - row->key), row->key);
-		if (draft_name(text, ret->namespace) < 0 || draft_name(slash + 1, ret->name) < 0)
-			r = 0;
+	row->told &= ~(1u << part);
+	if (ret->service) {
+		row->told |= 1u << part;
+		return 1;
 	}
-	row->told = ret->service;
+	return was && !kubernetes_build_is_taken(j, row, part) &&
+	       kubernetes_build_name(row, part, ret->namespace, ret->name) >= 0;
+}
+
+/* 1: it has something to tell, and more if row->part is not 0; 0: no more. */
+static int tell(struct kubernetes_join *j, struct kubernetes_row *row,
+		struct kubernetes_change *ret)
+{
+	int r = 0;
+
+	while (r == 0 && row->part < kubernetes_parts(j))
+		r = tell_part(j, row, row->part++, ret);
+	if (r <= 0 || row->part == kubernetes_parts(j))
+		row->part = 0;
 	return r;
 }
 
@@ -540,7 +382,7 @@ int kubernetes_join_next(struct kubernetes_join *j, uint64_t now_ms, struct kube
 			continue;
 		}
 		r = tell(j, row, ret);
-		if (r < 0)
+		if (r < 0 || row->part)
 			return r;
 		*at = row->next_dirty;
 		row->dirty = false;

@@ -25,6 +25,9 @@ int kubernetes_join_new(const char *tag, const char *zone, struct kubernetes_joi
 struct kubernetes_join *kubernetes_join_free(struct kubernetes_join *j); /* returns NULL */
 DEFINE_CLEANUP(struct kubernetes_join *, kubernetes_join_free);
 
+/* Node ports and external addresses become services, too; `name` is this node's, and borrowed. */
+void kubernetes_join_set_node(struct kubernetes_join *j, const char *name);
+
 /* Takes the object, in place of what had its kind and name, also when it fails: -ENOMEM, -E2BIG
  * (over KUBERNETES_OBJECTS or LIMIT_FOUND_ENDPOINTS; it is left out). */
 int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms);

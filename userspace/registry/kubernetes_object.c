@@ -76,6 +76,9 @@ static bool read_port(struct build *b, yyjson_val *json, struct kubernetes_port 
 	if (!yyjson_is_uint(port) || yyjson_get_uint(port) == 0 || yyjson_get_uint(port) > 65535)
 		return false;
 	ret->port = (uint16_t)yyjson_get_uint(port);
+	port = yyjson_obj_get(json, "nodePort");
+	if (yyjson_is_uint(port) && yyjson_get_uint(port) <= 65535)
+		ret->node_port = (uint16_t)yyjson_get_uint(port);
 	return true;
 }
 
@@ -227,6 +230,64 @@ static void read_addresses(struct kubernetes_object *o, yyjson_val *spec)
 		add_address(o, yyjson_obj_get(spec, "clusterIP"));
 }
 
+static void add_outside(struct kubernetes_object *o, yyjson_val *json)
+{
+	struct sn_addr addr;
+
+	if (!yyjson_is_str(json) || address_parse(yyjson_get_str(json), &addr) < 0 ||
+	    o->n_outside == 2 * KUBERNETES_OUTSIDE) {
+		o->left_out++;
+		return;
+	}
+	for (size_t i = 0; i < o->n_outside; i++) {
+		if (address_is_equal(&o->outside[i], &addr))
+			return;
+	}
+	o->outside[o->n_outside++] = addr;
+}
+
+/* Where a balancer ends the connection itself ("Proxy"), it must not be passed by. */
+static void add_ingress(struct kubernetes_object *o, yyjson_val *json)
+{
+	if (yyjson_obj_get(json, "ip") &&
+	    !yyjson_equals_str(yyjson_obj_get(json, "ipMode"), "Proxy"))
+		add_outside(o, yyjson_obj_get(json, "ip"));
+}
+
+static int read_outside(struct kubernetes_object *o, yyjson_val *root)
+{
+	yyjson_val *own = yyjson_obj_get(yyjson_obj_get(root, "spec"), "externalIPs"),
+		   *status = yyjson_obj_get(root, "status"), *one,
+		   *ingress = yyjson_obj_get(yyjson_obj_get(status, "loadBalancer"), "ingress");
+	size_t i, max;
+
+	if (!yyjson_arr_size(own) && !yyjson_arr_size(ingress))
+		return 0;
+	o->outside = calloc(2ul * KUBERNETES_OUTSIDE, sizeof(*o->outside));
+	if (!o->outside)
+		return -ENOMEM;
+	if (yyjson_is_arr(own))
+		yyjson_arr_foreach (own, i, max, one)
+			add_outside(o, one);
+	if (yyjson_is_arr(ingress))
+		yyjson_arr_foreach (ingress, i, max, one)
+			add_ingress(o, one);
+	return 0;
+}
+
+/* The addresses by which its neighbours know it. */
+static void read_node_addresses(struct kubernetes_object *o, yyjson_val *root)
+{
+	yyjson_val *all = yyjson_obj_get(yyjson_obj_get(root, "status"), "addresses"), *one;
+	size_t i, max;
+
+	if (yyjson_is_arr(all))
+		yyjson_arr_foreach (all, i, max, one) {
+			if (yyjson_equals_str(yyjson_obj_get(one, "type"), "InternalIP"))
+				add_address(o, yyjson_obj_get(one, "address"));
+		}
+}
+
 static void add_label(struct build *b, yyjson_val *key, yyjson_val *value)
 {
 	struct kubernetes_object *o = b->o;
@@ -277,6 +338,8 @@ static int read_service(struct build *b, yyjson_val *root, yyjson_val *labels)
 		yyjson_obj_foreach (labels, i, max, key, value)
 			add_label(b, key, value);
 	read_addresses(o, spec);
+	if (read_outside(o, root) < 0)
+		return -ENOMEM;
 	return read_ports(b, yyjson_obj_get(spec, "ports"));
 }
 
@@ -340,6 +403,7 @@ static int read_object(struct build *b, yyjson_val *root)
 		return read_config_map(b, root);
 	if (o->kind == KUBERNETES_NODE) {
 		o->zone = keep(b, yyjson_obj_get(labels, ZONE_LABEL), LIMIT_NAME);
+		read_node_addresses(o, root);
 		return 0;
 	}
 	o->service = keep(b, yyjson_obj_get(labels, SERVICE_LABEL), LIMIT_NAME);
@@ -375,6 +439,7 @@ struct kubernetes_object *kubernetes_object_free(struct kubernetes_object *o)
 	free(o->ports);
 	free(o->endpoints);
 	free(o->labels);
+	free(o->outside);
 	free(o->text);
 	free(o);
 	return NULL;

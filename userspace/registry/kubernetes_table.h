@@ -19,7 +19,9 @@ struct kubernetes_row {
 	struct kubernetes_row *slices; /* linked by sibling */
 	struct kubernetes_row *next_dirty;
 	uint64_t since_ms, due_ms;
-	bool dirty, told;
+	unsigned int part; /* the next to be told of */
+	uint32_t told;     /* which parts, bit by bit */
+	bool dirty;
 };
 
 struct kubernetes_table {

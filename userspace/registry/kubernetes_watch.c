@@ -16,11 +16,9 @@
 #define WATCH_MORE_S 60
 #define WATCH_LEAST_S 5
 #define CHECK_MS 10000
-#define LATE_MS 15000  /* how much longer than asked for a watch may take to end */
-#define STREAMS_MOST 2 /* that break before they are whole; then pages are asked for */
-#define SOON_US 500000 /* a watch that ends within it is a failure */
-#define WAIT_FIRST_MS 100
-#define WAIT_MOST_MS 4000
+#define LATE_MS 15000    /* how much longer than asked for a watch may take to end */
+#define STREAMS_MOST 2   /* that break before they are whole; then pages are asked for */
+#define SOON_US 500000   /* a watch that ends within it is a failure */
 #define DENIED_MS 300000 /* we may be allowed later */
 
 static void on_timer(uv_timer_t *timer);
@@ -125,15 +123,7 @@ static char *make_url(const struct kubernetes_watch *w, unsigned int seconds)
 
 static void retry(struct kubernetes_watch *w, uint64_t at_least_ms)
 {
-	uint64_t wait = registry_backoff(w->k->r, at_least_ms);
-
-	w->wait_ms = w->wait_ms ? w->wait_ms * 2 : WAIT_FIRST_MS;
-	if (w->wait_ms > WAIT_MOST_MS)
-		w->wait_ms = WAIT_MOST_MS;
-	/* Others may get answers, which resets the registry's own wait. */
-	if (wait < w->wait_ms / 2)
-		wait = w->wait_ms / 2;
-	(void)uv_timer_start(&w->timer, on_timer, wait, 0);
+	(void)uv_timer_start(&w->timer, on_timer, registry_backoff_of(&w->wait_ms, at_least_ms), 0);
 }
 
 /* A list is to be made from its beginning. */
@@ -493,9 +483,12 @@ static void on_check(struct kubernetes_watch *w, const struct fetch_result *resu
 {
 	const struct kubernetes_identity *known = &w->newest.identity;
 	struct kubernetes_identity now = {};
+	uint64_t waited = w->wait_ms;
 	int r = kubernetes_decode_identity(result->body, result->length, w->kind, &now);
 
+	/* The watch may end at once again: only what it says ends the growth of waits. */
 	kubernetes_on_contact(w, result->elapsed_us);
+	w->wait_ms = waited;
 	if (r < 0 || now.uid != known->uid || now.version < known->version) {
 		kubernetes_on_other_history(w->k);
 		return;

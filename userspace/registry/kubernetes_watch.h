@@ -72,6 +72,7 @@ struct kubernetes {
 	size_t left_out;   /* told so far */
 	unsigned int n_closing;
 	bool told, stopping;
+	char node[KUBERNETES_NAME + 1]; /* this one, as far as we know */
 };
 
 /* --- kubernetes_access.c ---------------------------------------------------------------------- */
