@@ -159,6 +159,61 @@ static void test_p82_a_move_between_slices_is_never_seen(void **state)
 	service_unref(s);
 }
 
+/* Everything that is due at that time; how many of them lack the endpoint. */
+static size_t lacking(struct kubernetes_join *j, uint64_t now, const char *text)
+{
+	struct kubernetes_change change;
+	struct sn_addr addr;
+	size_t n = 0;
+
+	assert_int_equal(address_parse(text, &addr), 0);
+	while (kubernetes_join_next(j, now, &change) > 0) {
+		bool there = false;
+
+		assert_non_null(change.service);
+		for (size_t i = 0; i < change.service->n_endpoints; i++) {
+			const struct endpoint *e = &change.service->endpoints[i];
+
+			there |= e->weight && address_is_equal(&e->addr, &addr);
+		}
+		n += !there;
+		service_unref(change.service);
+	}
+	return n;
+}
+
+static void test_p82_however_long_it_moves_about(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	size_t n = 0;
+
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	put(j, KUBERNETES_SLICE, SLICE("a", E2), 1);
+	(void)lacking(j, 1, "10.0.0.2");
+	/* For ten seconds it is now here, now there, and half of the time nowhere. */
+	for (uint64_t now = 10; now < 10000; now += KUBERNETES_SETTLE_MS - 1) {
+		bool here = now / (KUBERNETES_SETTLE_MS - 1) % 4 == 0,
+		     there = now / (KUBERNETES_SETTLE_MS - 1) % 4 == 2;
+
+		if (here || there)
+			put(j, KUBERNETES_SLICE, there ? SLICE("b", E2) : SLICE("a", E2), now);
+		else if (now / (KUBERNETES_SETTLE_MS - 1) % 4 == 1)
+			put(j, KUBERNETES_SLICE, SLICE("a", ""), now);
+		else
+			put(j, KUBERNETES_SLICE, SLICE("b", ""), now);
+		n += lacking(j, now, "10.0.0.2");
+		n += lacking(j, now + KUBERNETES_SETTLE_MS - 2, "10.0.0.2");
+	}
+	assert_int_equal(n, 0);
+	/* What is new does not wait for that. */
+	put(j, KUBERNETES_SLICE, SLICE("a", E1), 20000);
+	put(j, KUBERNETES_SLICE, SLICE("b", ""), 20000);
+	assert_int_equal(lacking(j, 20000, "10.0.0.1"), 0);
+	put(j, KUBERNETES_SLICE, SLICE("a", ""), 30000);
+	assert_int_equal(lacking(j, 30000 + KUBERNETES_SETTLE_MS, "10.0.0.1"), 1);
+	assert_int_equal(kubernetes_join_due(j), 0);
+}
+
 static void test_p82_nil_conditions_are_ready(void **state)
 {
 	static const struct {
@@ -269,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_service_and_slices_come_to_one),
 		cmocka_unit_test(test_p82_duplicates_across_slices_are_one),
 		cmocka_unit_test(test_p82_a_move_between_slices_is_never_seen),
+		cmocka_unit_test(test_p82_however_long_it_moves_about),
 		cmocka_unit_test(test_p82_nil_conditions_are_ready),
 		cmocka_unit_test(test_p83_what_a_new_list_does_not_have_is_gone),
 		cmocka_unit_test(test_a_port_that_only_some_have_is_not_offered),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One service out of a Service and its slices. It must never offer a port that leads nowhere, or
- * forget an endpoint that any slice of the service still names, whoever owns that slice.
+ * forget an endpoint that any slice of the service still names, whoever owns that slice, or named a
+ * moment ago.
  */
 #include "registry/kubernetes_build.h"
 
@@ -303,6 +304,8 @@ int kubernetes_build(struct kubernetes_join *j, const struct kubernetes_row *row
 		r = add_ports(j, &p, w.offered);
 	for (const struct kubernetes_row *s = row->slices; s && r >= 0; s = s->sibling)
 		r = add_slice(j, &w, s->object);
+	for (const struct kubernetes_ghost *g = row->ghosts; g && r >= 0; g = g->next)
+		r = add_slice(j, &w, g->object);
 	if (r >= 0)
 		r = draft_finish(j->draft, ret);
 	j->left_out += draft_left_out(j->draft);

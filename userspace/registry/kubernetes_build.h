@@ -16,7 +16,7 @@ struct kubernetes_join {
 	const char *tag, *zone;
 	const char *node; /* this one; NULL: nothing external is wanted */
 	struct kubernetes_table tables[_KUBERNETES_KIND_MAX];
-	struct kubernetes_row *dirty;
+	struct kubernetes_row *dirty, *later; /* later: looked at, and not due */
 	struct draft_service *draft;
 	size_t endpoints, left_out, partial;
 	bool told;     /* a snapshot was taken */

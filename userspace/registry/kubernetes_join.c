@@ -13,6 +13,8 @@
 #include "model/limits.h"
 #include "registry/kubernetes_build.h"
 
+#define GHOSTS 64 /* of one service */
+
 int kubernetes_join_new(const char *tag, const char *zone, struct kubernetes_join **ret)
 {
 	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = calloc(1, sizeof(*j));
@@ -43,23 +45,40 @@ struct kubernetes_join *kubernetes_join_free(struct kubernetes_join *j)
 
 /* --- what is to be told ---------------------------------------------------------------------- */
 
-static void touch(struct kubernetes_join *j, struct kubernetes_row *service, bool shrank,
-		  uint64_t now_ms)
+static void touch(struct kubernetes_join *j, struct kubernetes_row *service, uint64_t due_ms)
 {
-	uint64_t due = now_ms + (shrank ? KUBERNETES_SETTLE_MS : 0);
-
 	if (!service->dirty) {
 		service->dirty = true;
-		service->since_ms = now_ms;
-		service->due_ms = due;
+		service->due_ms = due_ms;
 		service->next_dirty = j->dirty;
 		j->dirty = service;
+	} else if (due_ms < service->due_ms) {
+		service->due_ms = due_ms;
+	}
+}
+
+/* Takes what a slice was: what it had may be on its way to another one. Without memory for that it
+ * is gone at once. */
+static void haunt(struct kubernetes_row *service, struct kubernetes_object *was, uint64_t now_ms)
+{
+	struct kubernetes_ghost *ghost = was ? calloc(1, sizeof(*ghost)) : NULL;
+	size_t n = 1;
+
+	if (!ghost) {
+		kubernetes_object_free(was);
 		return;
 	}
-	if (due > service->due_ms)
-		service->due_ms = due;
-	if (service->due_ms > service->since_ms + KUBERNETES_SETTLE_MOST_MS)
-		service->due_ms = service->since_ms + KUBERNETES_SETTLE_MOST_MS;
+	*ghost = (struct kubernetes_ghost){service->ghosts, was, now_ms + KUBERNETES_SETTLE_MS};
+	service->ghosts = ghost;
+	while (ghost->next && n++ < GHOSTS)
+		ghost = ghost->next;
+	while (ghost->next) {
+		struct kubernetes_ghost *oldest = ghost->next;
+
+		ghost->next = oldest->next;
+		kubernetes_object_free(oldest->object);
+		free(oldest);
+	}
 }
 
 static bool takes_new(const struct kubernetes_object *slice, size_t hint,
@@ -101,11 +120,15 @@ static void unlink_slice(struct kubernetes_row *slice)
 
 static void drop_slice(struct kubernetes_join *j, struct kubernetes_row *slice, uint64_t now_ms)
 {
-	if (slice->owner)
-		touch(j, slice->owner, true, now_ms);
+	struct kubernetes_row *owner = slice->owner;
+
 	unlink_slice(slice);
 	if (slice->object)
 		j->endpoints -= slice->object->n_endpoints;
+	if (owner) {
+		haunt(owner, TAKE_PTR(slice->object), now_ms);
+		touch(j, owner, now_ms + KUBERNETES_SETTLE_MS);
+	}
 	kubernetes_table_drop(&j->tables[KUBERNETES_SLICE], slice);
 }
 
@@ -127,16 +150,15 @@ static int put_slice(struct kubernetes_join *j, struct kubernetes_row *row,
 		     struct kubernetes_object *o, uint64_t now_ms)
 {
 	struct kubernetes_row *owner, *before = row->owner;
-	bool shrank = false;
+	struct kubernetes_object *was = row->object;
+	bool shrank, gained;
 
 	if (find_owner(j, o, &owner) < 0) {
 		kubernetes_object_free(o);
 		return -ENOMEM;
 	}
-	if (before && before != owner)
-		touch(j, before, true, now_ms);
-	else if (before)
-		shrank = did_shrink(row->object, o);
+	shrank = before && (before != owner || did_shrink(was, o));
+	gained = before != owner || did_shrink(o, was);
 	if (before != owner) {
 		unlink_slice(row);
 		row->owner = owner;
@@ -144,12 +166,17 @@ static int put_slice(struct kubernetes_join *j, struct kubernetes_row *row,
 		if (owner)
 			owner->slices = row;
 	}
-	if (owner)
-		touch(j, owner, shrank, now_ms);
 	j->endpoints += o->n_endpoints;
-	j->endpoints -= row->object ? row->object->n_endpoints : 0;
-	kubernetes_object_free(row->object);
+	j->endpoints -= was ? was->n_endpoints : 0;
 	row->object = o;
+	if (before && before != owner)
+		touch(j, before, now_ms + KUBERNETES_SETTLE_MS);
+	if (owner)
+		touch(j, owner, now_ms + (shrank && !gained ? KUBERNETES_SETTLE_MS : 0));
+	if (shrank)
+		haunt(before, was, now_ms);
+	else
+		kubernetes_object_free(was);
 	return 0;
 }
 
@@ -159,7 +186,7 @@ static void touch_node_ports(struct kubernetes_join *j, uint64_t now_ms)
 
 	for (struct kubernetes_row *row = kubernetes_table_next(t, NULL); row && j->told;
 	     row = kubernetes_table_next(t, row))
-		touch(j, row, false, now_ms);
+		touch(j, row, now_ms);
 }
 
 static bool is_this_node(const struct kubernetes_join *j, const char *name)
@@ -186,7 +213,7 @@ static void touch_node(struct kubernetes_join *j, const char *node, uint64_t now
 	for (struct kubernetes_row *s = kubernetes_table_next(slices, NULL); s && j->told;
 	     s = kubernetes_table_next(slices, s)) {
 		if (s->owner && is_on_node(s->object, node))
-			touch(j, s->owner, false, now_ms);
+			touch(j, s->owner, now_ms);
 	}
 }
 
@@ -202,7 +229,7 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 	row->object = o;
 	j->policies |= o->kind == KUBERNETES_CONFIGMAP;
 	if (o->kind == KUBERNETES_SERVICE)
-		touch(j, row, false, now_ms);
+		touch(j, row, now_ms);
 	else if (moved)
 		touch_node(j, kubernetes_text(o, o->name), now_ms);
 	if (o->kind == KUBERNETES_NODE && is_this_node(j, kubernetes_text(o, o->name)))
@@ -249,7 +276,7 @@ static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct ku
 	} else if (kind == KUBERNETES_SERVICE) {
 		/* Its row goes once that is told. */
 		row->object = kubernetes_object_free(row->object);
-		touch(j, row, false, now_ms);
+		touch(j, row, now_ms);
 	} else {
 		bool own = kind == KUBERNETES_NODE && row->object &&
 			   is_this_node(j, kubernetes_text(row->object, row->object->name));
@@ -296,6 +323,15 @@ static void forget(struct kubernetes_join *j, struct kubernetes_row *row)
 		kubernetes_table_drop(&j->tables[KUBERNETES_SERVICE], row);
 }
 
+static uint64_t next_ghost(const struct kubernetes_row *row)
+{
+	uint64_t until = UINT64_MAX;
+
+	for (const struct kubernetes_ghost *g = row->ghosts; g; g = g->next)
+		until = g->until_ms < until ? g->until_ms : until;
+	return until;
+}
+
 /* All of a Service, behind what is in `objects` already. */
 static int build_all(struct kubernetes_join *j, struct kubernetes_row *row, struct object *objects,
 		     size_t *n)
@@ -330,9 +366,10 @@ int kubernetes_join_all(struct kubernetes_join *j, struct object **ret, size_t *
 	for (row = kubernetes_table_next(t, NULL); row; row = next) {
 		next = kubernetes_table_next(t, row);
 		row->dirty = false;
+		kubernetes_row_bury(row, UINT64_MAX);
 		forget(j, row);
 	}
-	j->dirty = NULL;
+	j->dirty = j->later = NULL;
 	j->told = true;
 	*ret = objects;
 	*ret_n = n;
@@ -370,36 +407,55 @@ static int tell(struct kubernetes_join *j, struct kubernetes_row *row,
 	return r;
 }
 
+static void push(struct kubernetes_row **list, struct kubernetes_row *row)
+{
+	row->next_dirty = *list;
+	*list = row;
+}
+
+/* Each row is looked at once until all is told, however many are not due yet. */
 int kubernetes_join_next(struct kubernetes_join *j, uint64_t now_ms, struct kubernetes_change *ret)
 {
-	struct kubernetes_row **at = &j->dirty, *row;
+	struct kubernetes_row *row;
 	int r;
 
 	*ret = (struct kubernetes_change){};
-	while ((row = *at)) {
+	while ((row = j->dirty)) {
+		j->dirty = row->next_dirty;
 		if (row->due_ms > now_ms) {
-			at = &row->next_dirty;
+			push(&j->later, row);
 			continue;
 		}
+		kubernetes_row_bury(row, now_ms);
 		r = tell(j, row, ret);
-		if (r < 0 || row->part)
+		if (r < 0 || row->part) {
+			push(&j->dirty, row);
 			return r;
-		*at = row->next_dirty;
-		row->dirty = false;
-		forget(j, row);
+		}
+		if (row->ghosts) {
+			row->due_ms = next_ghost(row);
+			push(&j->later, row);
+		} else {
+			row->dirty = false;
+			forget(j, row);
+		}
 		if (r > 0)
 			return 1;
 	}
+	j->dirty = TAKE_PTR(j->later);
 	return 0;
 }
 
 uint64_t kubernetes_join_due(const struct kubernetes_join *j)
 {
+	const struct kubernetes_row *const lists[] = {j->dirty, j->later};
 	uint64_t due = 0;
 
-	for (const struct kubernetes_row *row = j->dirty; row; row = row->next_dirty) {
-		if (!due || row->due_ms < due)
-			due = row->due_ms;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		for (const struct kubernetes_row *row = lists[i]; row; row = row->next_dirty) {
+			if (!due || row->due_ms < due)
+				due = row->due_ms;
+		}
 	}
 	return due;
 }

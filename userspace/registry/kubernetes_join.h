@@ -4,8 +4,7 @@
  * Sinew. Pure: clocks are arguments, and it says only what changed.
  *
  * An endpoint that moves from one slice to another is gone in one event and there again in another,
- * in either order. So a service that lost an endpoint waits SETTLE for the other half; one that
- * only gained does not wait.
+ * in either order. So what a slice lost is still there for SETTLE; what is new is told at once.
  */
 #pragma once
 
@@ -14,8 +13,7 @@
 #include "registry/kubernetes_decode.h"
 
 #define KUBERNETES_SETTLE_MS 20
-#define KUBERNETES_SETTLE_MOST_MS 60 /* however often it shrinks meanwhile */
-#define KUBERNETES_OBJECTS 200000    /* of one kind */
+#define KUBERNETES_OBJECTS 200000 /* of one kind */
 
 struct kubernetes_join;
 

@@ -93,8 +93,24 @@ struct kubernetes_row *kubernetes_table_get(struct kubernetes_table *t, const ch
 	return row;
 }
 
+void kubernetes_row_bury(struct kubernetes_row *row, uint64_t now_ms)
+{
+	struct kubernetes_ghost **at = &row->ghosts, *ghost;
+
+	while ((ghost = *at)) {
+		if (ghost->until_ms > now_ms) {
+			at = &ghost->next;
+			continue;
+		}
+		*at = ghost->next;
+		kubernetes_object_free(ghost->object);
+		free(ghost);
+	}
+}
+
 static void free_row(struct kubernetes_row *row)
 {
+	kubernetes_row_bury(row, UINT64_MAX);
 	kubernetes_object_free(row->object);
 	free(row->key);
 	free(row);

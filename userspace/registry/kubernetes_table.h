@@ -7,6 +7,13 @@
 
 #include "registry/kubernetes_decode.h"
 
+/* A slice as it was before it lost endpoints. */
+struct kubernetes_ghost {
+	struct kubernetes_ghost *next;
+	struct kubernetes_object *object;
+	uint64_t until_ms;
+};
+
 struct kubernetes_row {
 	struct kubernetes_row *next; /* in its bucket */
 	uint64_t hash;
@@ -18,7 +25,8 @@ struct kubernetes_row {
 	/* of a service */
 	struct kubernetes_row *slices; /* linked by sibling */
 	struct kubernetes_row *next_dirty;
-	uint64_t since_ms, due_ms;
+	struct kubernetes_ghost *ghosts; /* the latest first */
+	uint64_t due_ms;
 	unsigned int part; /* the next to be told of */
 	uint32_t told;     /* which parts, bit by bit */
 	bool dirty;
@@ -38,6 +46,8 @@ struct kubernetes_row *kubernetes_table_get(struct kubernetes_table *t, const ch
 					    const char *name);
 /* Takes it out and frees it and its object. */
 void kubernetes_table_drop(struct kubernetes_table *t, struct kubernetes_row *row);
+/* Forgets ghosts whose time is over. */
+void kubernetes_row_bury(struct kubernetes_row *row, uint64_t now_ms);
 void kubernetes_table_done(struct kubernetes_table *t);
 /* The row after `row` (NULL: the first) in an order of the table's own; a row handed out may be
  * dropped once the next one is known. NULL: no more. */
