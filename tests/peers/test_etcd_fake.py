@@ -80,6 +80,26 @@ def test_a_watch_that_is_cut_goes_on_where_it_was(server):
         assert server.lists == 1 and len(me.snapshots) == 1
 
 
+def test_a_quiet_watch_goes_on_behind_what_it_was_told_to_be_quiet_about(server):
+    """A hello's revision may be ahead of changes that are still to come, a progress notice's is not."""
+    def watch(request):
+        if not request.is_watch or server.watches > 2:
+            return False
+        request.begin()
+        ahead = {"result": {"header": {**server.header()["header"], "revision": "50"}}}
+        request.write({"result": {**ahead["result"], "created": True}})
+        if server.watches == 2:
+            request.write(ahead)
+        time.sleep(0.2)
+        drop()
+    server.spoil = watch
+    with follow(server) as me:
+        me.wait_ends("default/pay", *ENDS)
+        until(lambda: server.watches > 2)
+        starts = [one["create_request"]["start_revision"] for one in server.asked("/v3/watch")]
+        assert starts[:3] == ["4", "4", "51"]
+
+
 def test_a_change_in_parts_is_said_when_it_is_whole(server):
     def event(n, end):
         return {"kv": {"key": encode(f"services/new/{n}"), "mod_revision": "4",

@@ -12,6 +12,7 @@ import pytest
 
 from harness.fake_eureka import FakeEureka
 from harness.follow import Follow
+from harness.life import FULL
 
 ENDS = ["10.0.0.1:8080", "10.0.0.2:8080"]
 FAST = "100ms"
@@ -118,6 +119,22 @@ def test_p81_a_hash_that_is_always_wrong_is_no_error_and_no_storm(server):
         me.wait_ends("default/pay", *ENDS, "10.0.0.3:8080", seconds=1)  # deltas go on
         assert server.asked(delta=True) < 60
         assert not errors(me)
+
+
+@pytest.mark.skipif(not FULL, reason="takes three minutes: SINEW_FULL=1")
+def test_p81_after_deltas_were_missed_for_longer_than_a_server_remembers_them_everything_is_asked_for(server):
+    """What changed meanwhile has the same hash code, so that nothing else shows it."""
+    with follow(server) as me:
+        me.wait_ends("default/pay", *ENDS)
+        until(lambda: server.asked(delta=True) > 1)
+        server.spoil = lambda request: request.send(503, b"") or True
+        server.put("PAY", "10.0.0.3", 8080, told=False)
+        server.remove("PAY", "10.0.0.1", 8080, told=False)
+        time.sleep(155)
+        assert me.ends("default/pay") == ENDS
+        server.spoil = None
+        me.wait_ends("default/pay", "10.0.0.2:8080", "10.0.0.3:8080", seconds=20)
+        assert len(me.snapshots) == 2
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
