@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness.daemon import Daemon, UnixConnection
+from harness.daemon import Daemon, UnixConnection, family
 from harness.going import node
 from harness.life import FULL, census, eventually
 from harness.sandbox import Namespace, bpf_stats, program_time
@@ -172,6 +172,22 @@ def test_every_address_and_mptcp(sandbox, namespace, daemon, unit, address, show
     assert eventually(lambda: [one["address"] for one in at(daemon, port=7300)] == [shown]), at(daemon, port=7300)
     sandbox.end(child)
     assert eventually(lambda: not at(daemon, port=7300))
+
+
+def test_p02_a_namespace_is_not_kept_alive(sandbox):
+    """One in which somebody listened before us is held to look at it again, and let go when nobody does."""
+    place, cgroup = Namespace(sandbox), sandbox.cgroup("early")
+    child = sandbox.spawn(hold, "127.0.0.1", 7450, namespace=place, cgroup=cgroup)
+    inode = os.stat(f"/proc/{child}/ns/net").st_ino
+    made = Daemon(sandbox, BUILD, "early", cgroup)
+
+    def held():
+        return [fd for pid in family(made.child.pid) for fd in os.listdir(f"/proc/{pid}/fd")
+                if os.stat(f"/proc/{pid}/fd/{fd}").st_ino == inode]
+    assert eventually(lambda: at(made, port=7450)) and held()
+    sandbox.end(child)
+    assert eventually(lambda: not held(), 5)
+    made.stop()
 
 
 def test_the_same_port_in_another_namespace_is_another_listener(sandbox, namespace, daemon, unit):

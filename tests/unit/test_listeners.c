@@ -181,13 +181,13 @@ static void sweep_is_asked(bool full)
 	assert_int_equal(r.streams, full);
 }
 
-/* One that the sweep comes by: "cookie port cgroup". */
+/* What a sweep comes by in a namespace; netns 0: it is over, and n namespaces are kept. */
 static void found(uint64_t netns, enum evict_part part, size_t n, const struct evict_found *all)
 {
-	struct evict_answer a = {
-		.verb = EVICT_LISTENERS, .subject = netns, .part = part, .n_found = (uint32_t)n};
+	struct evict_answer a = {.verb = EVICT_LISTENERS, .subject = netns, .part = part};
 
-	if (n)
+	*(part == EVICT_OVER ? &a.more : &a.n_found) = (uint32_t)n;
+	if (all)
 		memcpy(a.found, all, n * sizeof(*all));
 	listeners_answer(&w.s, &a);
 }
@@ -317,12 +317,12 @@ static void test_who_listened_before_is_found_and_its_end_is_seen(void **state)
 	sweep_is_asked(true);
 	found(7, EVICT_NAMESPACE, 1, &one);
 	name(5, "/a");
-	found(0, EVICT_OVER, 0, NULL);
+	found(0, EVICT_OVER, 1, NULL);
 	TOLD("+22 /a, synced");
 	tick();
 	sweep_is_asked(false);
 	found(7, EVICT_NAMESPACE, 1, &one);
-	found(0, EVICT_OVER, 0, NULL);
+	found(0, EVICT_OVER, 1, NULL);
 	TOLD("");
 	tick();
 	sweep_is_asked(false);
@@ -332,7 +332,7 @@ static void test_who_listened_before_is_found_and_its_end_is_seen(void **state)
 	found(0, EVICT_OVER, 0, NULL);
 	TOLD("-22 /a");
 	tick();
-	asks_nothing(); /* nobody is left whose end only a sweep would see */
+	asks_nothing(); /* nobody is left whose end only a sweep would see, and nothing is kept */
 }
 
 static void test_only_the_served_cgroups_are_shown(void **state)

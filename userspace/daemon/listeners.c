@@ -217,6 +217,7 @@ static void swept(struct listeners *s, const struct evict_answer *answer)
 			   "%u network namespaces could not be looked at for sockets that listen",
 			   answer->failed);
 	s->told_failed = answer->failed;
+	s->kept = answer->more;
 	if (s->full)
 		sync_once(s);
 }
@@ -235,22 +236,12 @@ void listeners_answer(struct listeners *s, const struct evict_answer *answer)
 		swept(s, answer);
 }
 
-static bool any_swept(const struct listeners *s)
-{
-	struct listeners_entry *e, *next;
-
-	HASH_ITER (hh, s->all, e, next)
-		if (e->l.swept && (e->shown || e->cgroup->asked))
-			return true;
-	return false;
-}
-
 static void begin_sweep(struct listeners *s, uint64_t now_ms)
 {
 	bool full = s->look || now_ms - s->looked_ms >= LOOK_AT_ALL_MS;
 	const struct evict_request request = {.verb = EVICT_LISTENERS, .streams = full};
 
-	if (s->sweeping || (!full && !any_swept(s)))
+	if (s->sweeping || (!full && !s->kept))
 		return;
 	if (evict_send(s->evict, &request) < 0) {
 		sync_once(s); /* without the helper what the programs tell is all there is */

@@ -29,6 +29,7 @@ struct listeners {
 	uint32_t sweep;      /* number of the last sweep that began */
 	bool sweeping, look; /* one runs; all namespaces are to be looked at */
 	bool full;           /* the one that runs looks at all of them */
+	bool kept;           /* the helper has namespaces to look at again */
 	bool is_synced;
 	bool told_failed, told_full; /* logged once */
 	uint64_t lost;               /* records that found the ring full */

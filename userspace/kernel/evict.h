@@ -61,7 +61,8 @@ struct evict_answer {
 	int32_t r;           /* 0, or -errno of the first namespace that failed, or of the verb */
 	uint32_t namespaces; /* that were swept */
 	uint32_t failed;     /* that could not be entered or read */
-	uint32_t more;       /* 1: some are left for another sweep */
+	uint32_t more;       /* 1: some are left for another sweep; of listeners: namespaces that
+				want to be looked at again, and are kept alive until then */
 	uint32_t ended;      /* sockets, by sock_diag; the program counts its own */
 	uint32_t id;         /* of the program, as asked */
 	char name[16];       /* of the program */

@@ -140,14 +140,19 @@ static void kept_drop(struct lookout *l, size_t i)
 	l->kept[i] = l->kept[--l->n_kept];
 }
 
-static void kept_add(struct lookout *l, uint64_t inode, int fd)
+/* Keeping a namespace keeps it alive, so one that holds nobody of interest is let go at once. */
+static void kept_set(struct lookout *l, uint64_t inode, int fd, bool is_wanted)
 {
+	size_t i = 0;
 	int own;
 
-	for (size_t i = 0; i < l->n_kept; i++)
-		if (l->kept[i].inode == inode)
-			return;
-	own = l->n_kept < LOOKOUT_KEPT ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+	while (i < l->n_kept && l->kept[i].inode != inode)
+		i++;
+	if (i < l->n_kept && !is_wanted)
+		kept_drop(l, i);
+	if (i < l->n_kept || !is_wanted || l->n_kept == LOOKOUT_KEPT)
+		return;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (own >= 0)
 		l->kept[l->n_kept++] = (struct lookout_kept){inode, own};
 }
@@ -157,8 +162,8 @@ static int on_namespace(void *arg, uint64_t inode, int fd)
 	struct look *look = arg;
 	int r = look_here(look);
 
-	if (r >= 0 && look->untold)
-		kept_add(look->l, inode, fd);
+	if (r >= 0)
+		kept_set(look->l, inode, fd, look->untold);
 	return r;
 }
 
@@ -170,7 +175,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Keeping a namespace keeps it alive, so one that holds nobody of interest is let go at once. */
 static void look_at_kept(struct look *look, struct evict_answer *ret)
 {
 	struct lookout *l = look->l;
@@ -211,6 +215,7 @@ void lookout_sweep(struct lookout *l, const struct evict_request *request, int f
 		look_at_kept(&look, ret);
 	}
 	ret->part = EVICT_OVER;
+	ret->more = (uint32_t)l->n_kept;
 }
 
 /* --- cgroups ------------------------------------------------------------------------------ */
