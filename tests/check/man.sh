@@ -115,12 +115,17 @@ agent_keys() {
 	done
 }
 
+# registry.c's kinds[] and the headings under TYPES
 agent_types() {
-	local page=$pages/agent.yaml.5.scd table=userspace/registry/registry.c name
+	local page=$pages/agent.yaml.5.scd table=userspace/registry/registry.c line
 	[[ -e $page && -e $table ]] || return
-	while read -r name; do
-		sed -n '/^# TYPES$/,$p' "$page" | grep -qxF "*$name*" || say "$page:1: does not tell of the type $name"
-	done < <(sed -n '/kinds\[\] = {/,/^};/p' "$table" | grep -oE '&registry_[a-z]+' | sed 's/&registry_//')
+	while read -r line; do
+		case $line in
+		'< '*) say "$page:1: does not tell of the type ${line#< }" ;;
+		'> '*) say "$page:1: tells of the type ${line#> }, which is not there" ;;
+		esac
+	done < <(diff <(sed -n '/kinds\[\] = {/,/^};/p' "$table" | grep -oE '&registry_[a-z]+' | sed 's/&registry_//' | sort) \
+		<(sed -n '/^# TYPES$/,$p' "$page" | sed -n 's/^\*\([a-z]*\)\*$/\1/p' | sort))
 }
 
 lint

@@ -203,6 +203,7 @@ expect man.sh 'tells of zone under REGISTRIES, which is not there'
 put userspace/registry/registry.c <<<$'static const struct registry_kind *const kinds[] = {\n\t&registry_srv, &registry_etcd,\n\tNULL,\n};'
 expect man.sh 'does not tell of the type srv'
 expect man.sh 'does not tell of the type etcd'
+expect man.sh 'tells of the type files, which is not there'
 O=$real
 
 # A padded key loads without complaint and misses every look-up.
