@@ -441,6 +441,24 @@ static void test_only_selected_services_are_said(void **state)
 	assert_true(EVENTUALLY(5 * SECOND, shows("shop/payments=10.0.0.2 ")));
 }
 
+/* What is declared to sinewd alone. */
+static void test_a_registration_in_a_file_is_told_and_left_out(void **state)
+{
+	char text[1000];
+
+	(void)snprintf(
+		text, sizeof(text),
+		"%s---\napiVersion: sinew/v1\nkind: Registration\n"
+		"metadata: {name: pay, namespace: shop}\n"
+		"spec: {service: pay, registry: dc1, workload: {unit: pay.service}, port: 80}\n",
+		service("pay", 1));
+	folder_write(folder, "a.yaml", text);
+	start();
+	assert_true(EVENTUALLY(5 * SECOND, shows("shop/pay=10.0.0.1 ")));
+	assert_non_null(strstr(h.loud, "a.yaml: a Registration in it is left out"));
+	assert_int_equal(h.snapshots, 1);
+}
+
 static void test_without_a_path_it_does_not_start(void **state)
 {
 	char text[200];
@@ -479,6 +497,7 @@ int main(void)
 		TEST(test_what_is_no_file_or_too_large_is_refused),
 		TEST(test_too_many_files_are_an_error_and_change_nothing),
 		TEST(test_only_selected_services_are_said),
+		TEST(test_a_registration_in_a_file_is_told_and_left_out),
 		TEST(test_without_a_path_it_does_not_start),
 		TEST(test_it_stops_in_the_middle_of_a_look),
 	};

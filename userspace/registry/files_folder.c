@@ -241,6 +241,7 @@ static int relabel(const struct files_folder *f, const struct object *o, struct 
 	return policy_new(&copy, &ret->policy);
 }
 
+/* Number of objects that are no word of a registry, as a Registration. */
 static int take_words(const struct files_folder *f, struct files_file *file,
 		      const struct manifest *m)
 {
@@ -262,7 +263,7 @@ static int take_words(const struct files_folder *f, struct files_file *file,
 	file->objects = objects;
 	file->n = n;
 	file->has_word = true;
-	return 0;
+	return (int)(m->n - n);
 }
 
 /* Its last word stays. */
@@ -310,6 +311,9 @@ static int parse(struct files_folder *f, struct files_file *file, const char *te
 			file->why = NULL;
 			f->found.changed = true;
 		}
+		if (r > 0)
+			r = refuse(f, file,
+				   "a Registration in it is left out: sinewctl apply declares it");
 	}
 	manifest_done(&m);
 	return r;
