@@ -9,7 +9,7 @@ void consul_pace_answer(struct consul_pace *p, uint64_t index, bool is_news)
 {
 	if (is_news)
 		p->idle = 0;
-	else if (p->idle < CONSUL_PACE_DOUBLINGS)
+	else if (p->idle < CONSUL_PACE_FREE + CONSUL_PACE_DOUBLINGS)
 		p->idle++;
 	if (!index)
 		index = 1;
@@ -23,12 +23,13 @@ void consul_pace_reset(struct consul_pace *p)
 
 uint64_t consul_pace_take(struct consul_pace *p, uint64_t now_ms)
 {
-	uint64_t full = p->full_ms > now_ms ? p->full_ms : now_ms, cost;
+	uint64_t full = p->full_ms > now_ms ? p->full_ms : now_ms, cost = CONSUL_PACE_MS;
 
 	/* A query that waited in earnest is no idle one. */
 	if (now_ms >= p->full_ms + ((uint64_t)CONSUL_PACE_MS << CONSUL_PACE_DOUBLINGS))
 		p->idle = 0;
-	cost = (uint64_t)CONSUL_PACE_MS << p->idle;
+	if (p->idle > CONSUL_PACE_FREE)
+		cost <<= p->idle - CONSUL_PACE_FREE;
 	p->full_ms = full + cost;
 	return full > now_ms + cost ? full - cost - now_ms : 0;
 }

@@ -11,6 +11,7 @@
 
 #define CONSUL_PACE_MS 100 /* for each query; two may follow each other at once */
 #define CONSUL_PACE_DOUBLINGS 4
+#define CONSUL_PACE_FREE 2 /* one change may move an index several times */
 
 struct consul_pace {
 	uint64_t index;    /* to ask with; 0: not to block */
@@ -23,6 +24,6 @@ struct consul_pace {
 void consul_pace_answer(struct consul_pace *p, uint64_t index, bool is_news);
 /* The query failed: it may be another server next time, whose index means nothing here. */
 void consul_pace_reset(struct consul_pace *p);
-/* Takes a token. How long to wait before the query; answers without news cost up to 2^DOUBLINGS as
- * much. now_ms never falls. */
+/* Takes a token. How long to wait before the query; from the third answer without news it costs
+ * more, up to 2^DOUBLINGS as much. now_ms never falls. */
 uint64_t consul_pace_take(struct consul_pace *p, uint64_t now_ms);
