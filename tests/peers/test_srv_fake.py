@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The SRV source against resolvers that do what resolvers do on a bad day: what it had said stays, and it is told which
 kind of day it is."""
+import os
 import socket
+import subprocess
 import time
 
 import dns.flags
@@ -12,6 +14,7 @@ import dns.rrset
 import pytest
 
 from harness.fake_resolver import Resolver
+from harness.fixtures import BUILD
 from harness.follow import Follow
 
 NAME = "_http._tcp.pay.example"
@@ -297,6 +300,25 @@ def test_that_a_name_is_not_there_is_believed_after_a_minute(zone, resolver):
         zone.set(("a.example", 80, "10.0.0.1"))
         told.wait_ends(PAY, "10.0.0.1:80", seconds=12)
         assert told.ask()["error"] == "ok"
+
+
+def test_without_an_address_it_asks_whom_the_host_asks(zone, resolver, tmp_path):
+    """And whom it asks then, when the host has come to another network."""
+    program = os.path.join(BUILD, "san", "tests", "peers", "follow")
+    conf = tmp_path / "resolv.conf"
+    conf.write_text(f"# here\nsearch example\nnameserver fe80::1%eth0\nnameserver {resolver.name()}\n")
+    script = f"mount --bind {conf} /etc/resolv.conf && exec timeout 40 {program} srv test names={NAME}"
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert b"10.0.0.1" in child.stdout.readline()
+        other = Zone()
+        other.set(("b.example", 82, "10.0.0.2"))
+        elsewhere = Resolver(other)
+        resolver.close()
+        conf.write_text(f"nameserver {elsewhere.name()}\n")
+        assert any(b"10.0.0.2" in line for line in iter(child.stdout.readline, b""))
+        child.stdin.close()
+        assert child.wait(10) == 0
+        elsewhere.close()
 
 
 @pytest.mark.parametrize("keys", ({"address": "dns://nowhere"}, {"address": "http://127.0.0.1"}, {"address": "dns://"},
