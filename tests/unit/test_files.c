@@ -239,6 +239,25 @@ static void test_files_that_come_change_and_go_are_seen_at_once(void **state)
 	assert_true(EVENTUALLY(5 * SECOND, shows("")));
 }
 
+/* Some editors move the old file away before they write the new one. */
+static void test_a_file_that_is_away_for_a_moment_is_not_gone(void **state)
+{
+	folder_write(folder, "a.yaml", service("pay", 1));
+	start();
+	assert_true(EVENTUALLY(5 * SECOND, shows("shop/pay=10.0.0.1 ")));
+	for (unsigned int i = 2; i < 12; i++) {
+		char line[64];
+
+		assert_int_equal(
+			rename(folder_path(folder, "a.yaml"), folder_path(folder, "a.yaml~")), 0);
+		pass(20 + i * 2); /* about when it is looked at */
+		folder_write(folder, "a.yaml", service("pay", i));
+		(void)snprintf(line, sizeof(line), "shop/pay=10.0.0.%u ", i);
+		assert_true(EVENTUALLY(5 * SECOND, shows(line)));
+	}
+	assert_null(strstr(h.all, "\n\n"));
+}
+
 /* As Kubernetes does: files are links through ..data, and ..data is what is swapped. */
 static void point_data_at(const char *version)
 {
@@ -487,6 +506,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_folder_is_said_as_one_snapshot),
 		TEST(test_files_that_come_change_and_go_are_seen_at_once),
+		TEST(test_a_file_that_is_away_for_a_moment_is_not_gone),
 		TEST(test_p88_a_swap_of_the_data_link_is_seen),
 		TEST(test_p88_a_folder_that_is_a_link_itself_is_followed),
 		TEST(test_p88_what_inotify_does_not_tell_is_found_later),

@@ -117,34 +117,44 @@ static int list(int fd, char ***ret, size_t *ret_n)
 	return 0;
 }
 
+/* One that is there no more: it is when it is not there twice. */
+static bool is_kept(struct files_folder *f, struct files_file *file)
+{
+	if (!file->is_missing) {
+		file->is_missing = f->found.unsettled = true;
+		return true;
+	}
+	f->found.changed |= file->n != 0;
+	file_done(file);
+	return false;
+}
+
 /* The table of the files that are there, with what they said before; takes the names. */
 static int match(struct files_folder *f, char **names, size_t n)
 {
-	struct files_file *files = calloc(n + 1, sizeof(*files));
-	size_t at = 0;
+	struct files_file *files = calloc(n + f->n + 1, sizeof(*files));
+	size_t at = 0, count = 0;
 
 	if (!files)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		while (at < f->n && strcmp(f->files[at].name, names[i]) < 0)
-			at++;
-		if (at < f->n && !strcmp(f->files[at].name, names[i])) {
-			files[i] = f->files[at];
-			f->files[at++] = (struct files_file){};
-			free(names[i]);
+	for (size_t i = 0; i < n || at < f->n;) {
+		int order = i == n ? 1 : at == f->n ? -1 : strcmp(names[i], f->files[at].name);
+
+		if (order > 0) {
+			files[count] = f->files[at++];
+			count += is_kept(f, &files[count]);
+		} else if (order < 0) {
+			files[count++] = (struct files_file){.name = names[i++]};
 		} else {
-			files[i].name = names[i];
+			files[count] = f->files[at++];
+			files[count++].is_missing = false;
+			free(names[i++]);
 		}
 	}
 	free(names);
-	/* What is left is gone. */
-	for (size_t i = 0; i < f->n; i++) {
-		f->found.changed |= f->files[i].n != 0;
-		file_done(&f->files[i]);
-	}
 	free(f->files);
 	f->files = files;
-	f->n = n;
+	f->n = count;
 	return 0;
 }
 
@@ -391,6 +401,8 @@ static int look_at_all(struct scan *s)
 	int r;
 
 	for (size_t i = 0; i < f->n; i++) {
+		if (f->files[i].is_missing)
+			continue;
 		r = look_at(s, &f->files[i]);
 		f->found.unsettled |= r == -EAGAIN;
 		if (r < 0 && r != -EAGAIN)

@@ -35,7 +35,7 @@ struct files_file {
 	char *why;     /* its last reading was of no use: file:line:column: what is wrong */
 	bool was_read; /* stamp is of something */
 	bool has_word;
-	bool is_there; /* within a scan */
+	bool is_missing; /* at the last look: an editor may be about to put it back */
 };
 
 struct files_folder {
