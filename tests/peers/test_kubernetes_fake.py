@@ -482,3 +482,45 @@ def test_external_addresses_and_node_ports_only_where_asked_for(server):
         assert "shop/lb-external-2" not in me.services
         server.delete("nodes", "me")
         me.wait(lambda _: "shop/lb-nodeport" not in me.services)
+
+
+def test_a_redirect_gets_neither_a_request_nor_the_token(server, tmp_path):
+    fill(server)
+    token = tmp_path / "token"
+    token.write_text("a-token")
+    with FakeKubernetes() as other:
+        fill(other)
+
+        def away(request, connection):
+            connection.answer({}, 302, Location=f"{other.url}{request.path}")
+        server.instead("services", "watch", *[away] * 3)
+        with follow(server, tokenFile=token) as me:
+            assert "302" in me.wait_error("garbage")["text"]
+            me.wait_ends("shop/pay", *ENDS)
+            assert not other.requests
+            assert {one.headers.get("authorization") for one in server.requests} == {"Bearer a-token"}
+            assert "a-token" not in fake.json.dumps(me.lines) + me.said()
+
+
+def test_the_state_is_right_within_five_seconds_of_a_server_that_is_well_again(server):
+    """It was away long enough for waits between tries to be as long as they become."""
+    fill(server)
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+
+        def refuse(_, connection):
+            connection.close()
+        server.answer, answer = refuse, server.answer
+        server.cut()
+        me.wait_error("unreachable")
+        time.sleep(12)
+        server.put_slice("pay-2", "pay", ["10.0.0.3"])
+        server.put_service("new", address="10.96.0.30")
+        server.answer = answer
+        began = time.monotonic()
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+        me.wait(lambda _: "shop/new" in me.services)
+        assert eventually(lambda: me.ask()["error"] == "ok", 5)
+        print(f"right after {time.monotonic() - began:.1f} s")
+        assert time.monotonic() - began <= 5
