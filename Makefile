@@ -64,7 +64,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -g -O2 -std=gnu11 -Wa
 
 # --- what there is to build ---------------------------------------------------------------------
 # daemon, ctl and agent each have a main.c; everything else goes into one archive that tests link, too.
-ROOMS := base model manifest kernel control daemon ctl net registry dns export agent
+ROOMS := base model manifest kernel control daemon ctl net registry register dns export agent
 SRC := $(foreach r,$(ROOMS),$(sort $(wildcard userspace/$(r)/*.c)))
 MAINS := userspace/daemon/main.c userspace/ctl/main.c userspace/agent/main.c
 OBJ_ROOM = $(patsubst %.c,$(O)/%.o,$(filter-out $(MAINS),$(foreach r,$(1),$(wildcard userspace/$(r)/*.c))))

@@ -17,21 +17,23 @@ ROOMS = {
     "net": {"base", "net"},
     # a folder of manifests is a registry, too, and so is the DNS, which is asked as for names of others
     "registry": {"base", "model", "manifest", "net", "dns", "registry"},
+    # the other direction: what listens here, written into registries
+    "register": {"base", "model", "net", "registry", "register"},
     "dns": {"base", "model", "dns"},
     "export": {"base", "model", "export"},
-    "agent": {"base", "model", "manifest", "net", "registry", "dns", "export", "agent"},
+    "agent": {"base", "model", "manifest", "net", "registry", "register", "dns", "export", "agent"},
 }
 # library header -> rooms that may see it; a header not listed is the C library's or the kernel's
 LIBRARIES = {
     r"bpf/.*|linux/bpf\.h|linux/btf\.h|libelf\.h|gelf\.h": {"kernel"},
-    r"yyjson\.h": {"base", "model", "manifest", "control", "daemon", "ctl", "registry", "export", "agent"},
+    r"yyjson\.h": {"base", "model", "manifest", "control", "daemon", "ctl", "registry", "register", "export", "agent"},
     r"libfyaml\.h": {"base", "manifest", "daemon"},
-    r"uv\.h": {"control", "daemon", "net", "registry", "dns", "export", "agent"},
+    r"uv\.h": {"control", "daemon", "net", "registry", "register", "dns", "export", "agent"},
     r"microhttpd\.h": {"control", "export"},
     r"curl/.*": {"base", "net"},
     r"ldns/.*": {"dns", "registry"},
     r"cap-ng\.h|seccomp\.h": {"daemon", "agent"},
-    r"sinew/.*": {"model", "manifest", "control", "kernel", "daemon", "ctl", "registry", "dns", "agent"},
+    r"sinew/.*": {"model", "manifest", "control", "kernel", "daemon", "ctl", "registry", "register", "dns", "agent"},
 }
 # generated files -> the one room that may see them
 GENERATED = {"sinew.skel.h": "kernel", "openapi.inc": "control", "revision.h": "base"}

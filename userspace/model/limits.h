@@ -50,3 +50,4 @@
 #define LIMIT_ANSWER (64u << 20)            /* bytes of one answer of a registry, unpacked */
 #define LIMIT_INSTANCE_ID 1024              /* bytes of a registry's instance id */
 #define LIMIT_FOUND_ENDPOINTS 1000000       /* endpoints in one answer, before any is believed */
+#define LIMIT_INSTANCES 4096                /* instances that one agent registers */

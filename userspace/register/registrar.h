@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * All registries that this node writes to: what match.c says is to be there is brought there, kept
+ * and taken away again, each registry at its own pace.
+ *
+ *   match.c -> registrar_want() -> queue.c, entry.c (one registry) -> writer.c -> the registry
+ */
+#pragma once
+
+#include "register/entry.h"
+#include "register/match.h"
+
+struct registrar;
+
+/* One instance in one registry, for whoever shows it. */
+struct registrar_item {
+	unsigned int registry;
+	const char *id, *service;
+	const struct instance *wanted; /* NULL: it is to go, or is only found */
+	enum entry_state state;
+	uint64_t since_ms; /* CLOCK_REALTIME: of the state */
+	const char *text;  /* what went wrong; "": nothing */
+};
+
+struct registrar_host {
+	void *arg;
+	/* It has another state; `gone`: the registry has it no more. */
+	void (*changed)(void *arg, const struct registrar_item *item, bool gone);
+	/* A registry cannot be asked, and why; NULL: it answers (again). */
+	void (*failing)(void *arg, unsigned int registry, const char *text);
+	/* Nothing is left to be removed, after registrar_leave(). */
+	void (*left)(void *arg);
+};
+
+struct registrar_config {
+	const struct registry_config *registries; /* borrowed */
+	size_t n;
+	const char *node; /* borrowed */
+};
+
+/* Begins to look for what these registries have of this node. A registry that cannot be written to,
+ * by its kind or its config, is as if it were only read. */
+int registrar_new(uv_loop_t *loop, struct fetcher *fetcher, const struct registrar_config *config,
+		  const struct registrar_host *host, struct registrar **ret);
+/* Index of one that can be written; -ENOENT, -EROFS. */
+int registrar_find(const struct registrar *r, const char *name);
+/* `whole`: that is all, and the rest is to go; else nothing goes yet. -ENOMEM, -E2BIG: not all. */
+int registrar_want(struct registrar *r, const struct match *m, bool whole);
+/* Everything is to go. */
+void registrar_leave(struct registrar *r);
+void registrar_visit(const struct registrar *r,
+		     void (*visit)(void *arg, const struct registrar_item *item), void *arg);
+/* How many of a registry (index) are in each state. */
+void registrar_count(const struct registrar *r, unsigned int registry,
+		     size_t ret[static _ENTRY_STATE_MAX]);
+/* Why a registry cannot be asked; "": it can. */
+const char *registrar_failure(const struct registrar *r, unsigned int registry);
+/* Ends what is under way. Memory is given back once the loop has closed its handles; NULL is fine.
+ */
+void registrar_close(struct registrar *r);
