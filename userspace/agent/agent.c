@@ -293,9 +293,23 @@ static int open_registries(struct agent *a)
 	return 0;
 }
 
+static void on_left(void *arg)
+{
+	struct agent *a = arg;
+
+	uv_stop(&a->loop);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
-	uv_stop(handle->loop);
+	struct agent *a = handle->data;
+
+	if (a->leaving) {
+		uv_stop(handle->loop);
+		return;
+	}
+	a->leaving = true;
+	registrations_leave(a->registrations, on_left, a);
 }
 
 /* The socket's file says who may: its folder lets everybody through. */
@@ -351,7 +365,7 @@ static void open_handles(struct agent *a)
 	(void)uv_timer_init(&a->loop, &a->due);
 	(void)uv_signal_init(&a->loop, &a->term);
 	(void)uv_signal_init(&a->loop, &a->interrupt);
-	a->tick.data = a->due.data = a;
+	a->tick.data = a->due.data = a->term.data = a->interrupt.data = a;
 	(void)uv_signal_start(&a->term, on_signal, SIGTERM);
 	(void)uv_signal_start(&a->interrupt, on_signal, SIGINT);
 }
@@ -379,6 +393,8 @@ int agent_start(struct agent *a)
 		r = open_server(a);
 	if (r >= 0)
 		r = open_registries(a);
+	if (r >= 0)
+		r = registrations_new(&a->loop, a->fetcher, &a->config, &a->registrations);
 	if (r < 0)
 		return r;
 	start_push(a);
@@ -425,6 +441,7 @@ void agent_done(struct agent *a)
 	names_close(a->names);
 	serve_close(a->serve);
 	push_close(a->push);
+	registrations_close(a->registrations);
 	fetcher_close(a->fetcher);
 	close_handles(a);
 	(void)uv_run(&a->loop, UV_RUN_DEFAULT);

@@ -8,6 +8,7 @@
 #include "agent/config.h"
 #include "agent/names.h"
 #include "agent/push.h"
+#include "agent/registrations.h"
 #include "export/serve.h"
 #include "registry/merge.h"
 
@@ -36,6 +37,7 @@ struct agent {
 	struct names_config dns; /* read and bound before agent_start() */
 	struct names *names;     /* NULL: no DNS is wanted */
 	struct serve *serve;
+	struct registrations *registrations;
 	struct agent_registry *registries; /* config.n_registries */
 	size_t n_open;
 	uv_signal_t term, interrupt;
@@ -43,6 +45,7 @@ struct agent {
 	uint64_t started_ms, written_ms; /* loop time */
 	uint64_t started_at_ms;          /* CLOCK_REALTIME */
 	struct scrape *scrapes;          /* requests that wait for sinewd's metrics */
+	bool leaving; /* registrations are taken out; another signal does not wait for that */
 	bool stopping;
 };
 

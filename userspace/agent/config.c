@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "manifest/yaml.h"
+#include "model/address.h"
 #include "model/limits.h"
 
 #define FILE_MAX_BYTES (1u << 20)
@@ -23,6 +24,9 @@ enum key_type {
 	KEY_LABEL,
 	KEY_PATH,
 	KEY_PATH_OR_NONE,
+	KEY_NODE,    /* of a host, or "" */
+	KEY_ADDRESS, /* that can be sent to, or "" */
+	_KEY_TEXTS,  /* those before it are texts */
 	KEY_DURATION,
 	KEY_WORD,
 	KEY_BOOL,
@@ -56,6 +60,8 @@ static const struct key settings[] = {
 	{"dns.ttl", KEY_DURATION, SETTING(dns_ttl_ms), "5s"},
 	{"dns.aliases", KEY_LIST, SETTING(dns_aliases), ""},
 	{"dns.forward", KEY_LIST_OR_ONE, SETTING(dns_forward), "refuse"},
+	{"node.name", KEY_NODE, SETTING(node_name), ""},
+	{"node.address", KEY_ADDRESS, SETTING(node_address), ""},
 };
 
 #define REGISTRY(m) offsetof(struct registry_config, m)
@@ -119,6 +125,15 @@ static bool is_label(const char *text)
 	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
+static bool is_node(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n <= LIMIT_NODE &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") ==
+		       n;
+}
+
 static int bad(char *message, const char *name, const char *text, const char *expected)
 {
 	(void)snprintf(message, MESSAGE, "%s is \"%.100s\", expected %s", name, text, expected);
@@ -128,11 +143,18 @@ static int bad(char *message, const char *name, const char *text, const char *ex
 static int set_text(void *target, const struct key *k, const char *text, char *message)
 {
 	char **at = (char **)((char *)target + k->offset), *copy;
+	struct sn_addr addr;
 
 	if (k->type == KEY_LABEL && !is_label(text))
 		return bad(message, k->name, text, "lower-case letters, digits and inner \"-\"");
 	if ((k->type == KEY_PATH || (k->type == KEY_PATH_OR_NONE && *text)) && text[0] != '/')
 		return bad(message, k->name, text, "an absolute path");
+	if (k->type == KEY_NODE && !is_node(text))
+		return bad(message, k->name, text,
+			   "a host's name: letters, digits, \"-\" and \".\"");
+	if (k->type == KEY_ADDRESS && *text &&
+	    (address_parse(text, &addr) < 0 || !address_is_target(&addr)))
+		return bad(message, k->name, text, "an address that others can send to");
 	copy = strdup(text);
 	if (!copy)
 		return -ENOMEM;
@@ -521,7 +543,7 @@ int agent_config_set(struct agent_config *c, const char *assignment, const char 
 static void registry_done(struct registry_config *r)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (keys[i].type <= KEY_PATH_OR_NONE)
+		if (keys[i].type < _KEY_TEXTS)
 			free(*(char **)((char *)r + keys[i].offset));
 	config_list_done(&r->select);
 	config_list_done(&r->names);
@@ -533,7 +555,7 @@ void agent_config_done(struct agent_config *c)
 		registry_done(&c->registries[i]);
 	free(c->registries);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		if (settings[i].type <= KEY_PATH_OR_NONE)
+		if (settings[i].type < _KEY_TEXTS)
 			free(*(char **)((char *)c + settings[i].offset));
 		else if (settings[i].type >= KEY_LIST)
 			config_list_done((void *)((char *)c + settings[i].offset));

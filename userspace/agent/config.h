@@ -22,6 +22,8 @@ struct agent_config {
 	size_t n_dns_aliases;
 	char **dns_forward; /* "refuse", or resolvers; none: as "refuse" */
 	size_t n_dns_forward;
+	char *node_name;    /* of this host in registries; "": the host's own */
+	char *node_address; /* what is announced of a socket that listens at all; "": nothing */
 	struct registry_config *registries; /* in order of precedence */
 	size_t n_registries;
 };

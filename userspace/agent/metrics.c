@@ -167,6 +167,7 @@ void metrics_append(struct text_buffer *b, const struct agent *a, bool with_daem
 	}
 	if (a->config.n_registries)
 		append_errors(b, a);
+	registrations_metrics(a->registrations, b);
 	append_push(b, push_status(a->push), with_daemon);
 	if (a->names)
 		names_append_metrics(b, a->names);

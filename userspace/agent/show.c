@@ -216,6 +216,22 @@ static void show_registries(struct agent *a, struct serve_request *q)
 	serve_reply(q, 200, JSON, text, length);
 }
 
+static void show_registrations(struct agent *a, struct serve_request *q)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = doc ? yyjson_mut_obj(doc) : NULL;
+	size_t length = 0;
+	char *text = NULL;
+
+	if (root) {
+		yyjson_mut_doc_set_root(doc, root);
+		registrations_show(a->registrations, doc, root);
+		text = yyjson_mut_write(doc, YYJSON_WRITE_NEWLINE_AT_END, &length);
+	}
+	yyjson_mut_doc_free(doc);
+	serve_reply(q, 200, JSON, text, length);
+}
+
 /* /v1/registries/{name}/confirm */
 static void confirm(struct agent *a, struct serve_request *q, const char *rest)
 {
@@ -289,6 +305,8 @@ void agent_show(void *agent, struct serve_request *q)
 		reply_problem(q, 405, "method", "GET is expected");
 	else if (serve_is_local(q) && !strcmp(path, "/v1/registries"))
 		show_registries(a, q);
+	else if (serve_is_local(q) && !strcmp(path, "/v1/registrations"))
+		show_registrations(a, q);
 	else if (!strcmp(path, "/metrics"))
 		show_metrics(a, q);
 	else if (!strcmp(path, "/livez"))

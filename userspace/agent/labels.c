@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See labels.h. Before: registrations.c, which meets a container. After: the engine's API. It must
+ * never guess: a container that the engine does not know has no labels that we know.
+ */
+#include "agent/labels.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "model/limits.h"
+
+#define CONTAINERS_MAX 1024
+#define TIMEOUT_MS 3000u
+#define RETRY_MS 2000u
+#define ANSWER_MAX (4u << 20)
+#define ID_MAX 128
+#define DEFAULT_ADDRESS "unix:///var/run/docker.sock"
+
+struct container {
+	char id[ID_MAX + 1];
+	enum { CONTAINER_WANTED, CONTAINER_KNOWN, CONTAINER_UNKNOWN } state;
+	struct label *labels;
+	size_t n;
+	uint64_t retry_ms; /* loop time: of UNKNOWN */
+	uint64_t used_ms;
+};
+
+struct labels {
+	uv_loop_t *loop;
+	struct fetcher *fetcher;
+	const struct registry_config *engine;
+	struct labels_host host;
+	char *base, *unix_socket;
+	char version[16]; /* of the API; "": not known yet */
+	struct container *containers;
+	size_t n;
+	char asked[ID_MAX + 1]; /* "": the version */
+	struct fetch *fetch;
+	uv_timer_t timer;
+};
+
+/* --- what an engine says ---------------------------------------------------------------------- */
+
+/* An array of `n`, and room for the texts behind it. */
+static size_t measure(yyjson_val *all)
+{
+	size_t bytes = (yyjson_obj_size(all) + 1) * sizeof(struct label), i, max;
+	yyjson_val *key, *value;
+
+	yyjson_obj_foreach (all, i, max, key, value)
+		bytes += yyjson_get_len(key) + yyjson_get_len(value) + 2;
+	return bytes;
+}
+
+static char *put(char **at, yyjson_val *text)
+{
+	char *to = memcpy(*at, yyjson_get_str(text), yyjson_get_len(text) + 1);
+
+	*at += yyjson_get_len(text) + 1;
+	return to;
+}
+
+static int read_labels(yyjson_val *all, struct label **ret, size_t *ret_n)
+{
+	struct label *labels = malloc(measure(all));
+	char *at = (char *)(labels + yyjson_obj_size(all));
+	yyjson_val *key, *value;
+	size_t n = 0, i, max;
+
+	if (!labels)
+		return -ENOMEM;
+	yyjson_obj_foreach (all, i, max, key, value) {
+		if (!yyjson_is_str(value))
+			continue;
+		labels[n].key = put(&at, key);
+		labels[n++].value = put(&at, value);
+	}
+	*ret = labels;
+	*ret_n = n;
+	return 0;
+}
+
+int labels_decode(const char *text, size_t length, struct label **ret, size_t *ret_n)
+{
+	char error[JSON_ERROR];
+	yyjson_val *root, *all;
+	yyjson_doc *doc;
+	int r = json_parse(text, length, LIMIT_DEPTH, &doc, error);
+
+	if (r < 0)
+		return r;
+	root = yyjson_doc_get_root(doc);
+	all = yyjson_obj_get(yyjson_obj_get(root, "Config"), "Labels");
+	r = yyjson_is_obj(root) && (!all || yyjson_is_null(all) || yyjson_is_obj(all))
+		    ? read_labels(all, ret, ret_n)
+		    : -EBADMSG;
+	yyjson_doc_free(doc);
+	return r;
+}
+
+/* --- containers ------------------------------------------------------------------------------- */
+
+static struct container *find(struct labels *l, const char *id)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!strcmp(l->containers[i].id, id))
+			return &l->containers[i];
+	return NULL;
+}
+
+/* In the place of the one that was used longest ago, when there are too many. */
+static struct container *add(struct labels *l, const char *id)
+{
+	struct container *c = &l->containers[0];
+
+	if (l->n < CONTAINERS_MAX) {
+		c = &l->containers[l->n++];
+	} else {
+		for (size_t i = 1; i < l->n; i++)
+			if (l->containers[i].used_ms < c->used_ms)
+				c = &l->containers[i];
+		free(c->labels);
+	}
+	*c = (struct container){.state = CONTAINER_WANTED};
+	(void)snprintf(c->id, sizeof(c->id), "%s", id);
+	return c;
+}
+
+static bool has(const struct container *c, const struct label *wanted)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (!strcmp(c->labels[i].key, wanted->key))
+			return !strcmp(c->labels[i].value, wanted->value);
+	return false;
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static void ask(struct labels *l);
+
+static void on_timer(uv_timer_t *timer)
+{
+	ask(timer->data);
+}
+
+/* Asks again later. */
+static void put_off(struct labels *l, struct container *c)
+{
+	if (c) {
+		c->state = CONTAINER_UNKNOWN;
+		c->retry_ms = uv_now(l->loop) + RETRY_MS;
+	}
+	(void)uv_timer_start(&l->timer, on_timer, RETRY_MS, 0);
+}
+
+static void on_version(struct labels *l, const struct fetch_result *result)
+{
+	const char *version = result->error ? NULL : fetch_header(result->fetch, "Api-Version");
+	size_t n = version ? strspn(version, "0123456789.") : 0;
+
+	if (!n || version[n] || n >= sizeof(l->version)) {
+		put_off(l, NULL);
+		return;
+	}
+	(void)snprintf(l->version, sizeof(l->version), "%s", version);
+	ask(l);
+}
+
+static void on_container(struct labels *l, struct container *c, const struct fetch_result *result)
+{
+	int r = result->error || result->status != 200
+			? -ENODATA
+			: labels_decode(result->body, result->length, &c->labels, &c->n);
+
+	if (r < 0) {
+		*l->version = '\0'; /* another engine may be there next time */
+		put_off(l, c);
+		return;
+	}
+	c->state = CONTAINER_KNOWN;
+	ask(l);
+	l->host.changed(l->host.arg);
+}
+
+static void on_done(void *arg, const struct fetch_result *result)
+{
+	struct labels *l = arg;
+	struct container *c;
+
+	l->fetch = NULL;
+	if (!*l->asked) {
+		on_version(l, result);
+		return;
+	}
+	c = find(l, l->asked);
+	if (c)
+		on_container(l, c, result);
+	else
+		ask(l);
+}
+
+static struct container *next(struct labels *l)
+{
+	uint64_t now = uv_now(l->loop);
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct container *c = &l->containers[i];
+
+		if (c->state == CONTAINER_WANTED ||
+		    (c->state == CONTAINER_UNKNOWN && c->retry_ms <= now))
+			return c;
+	}
+	return NULL;
+}
+
+/* One question at a time. */
+static void ask(struct labels *l)
+{
+	struct container *c = l->fetch ? NULL : next(l);
+	struct fetch_request request = {.unix_socket = l->unix_socket,
+					.tls = l->engine->tls,
+					.timeout_ms = TIMEOUT_MS,
+					.max_body = ANSWER_MAX,
+					.on_done = on_done,
+					.arg = l};
+	char *url;
+	int r;
+
+	if (!c)
+		return;
+	if (*l->version)
+		r = asprintf(&url, "%s/v%s/containers/%s/json", l->base, l->version, c->id);
+	else
+		r = asprintf(&url, "%s/_ping", l->base);
+	if (r < 0) {
+		put_off(l, NULL);
+		return;
+	}
+	(void)snprintf(l->asked, sizeof(l->asked), "%s", *l->version ? c->id : "");
+	request.url = url;
+	r = fetch_begin(l->fetcher, &request, &l->fetch);
+	free(url);
+	if (r < 0)
+		put_off(l, c);
+}
+
+static bool is_id(const char *text)
+{
+	size_t n = strlen(text);
+
+	for (const char *p = text; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("-_.", *p))
+			return false;
+	return n && n <= ID_MAX && isalnum((unsigned char)*text);
+}
+
+int labels_match(struct labels *l, const char *container, const struct label *wanted, size_t n)
+{
+	struct container *c;
+
+	if (!l->engine || !is_id(container))
+		return -EAGAIN;
+	c = find(l, container);
+	if (!c) {
+		c = add(l, container);
+		(void)uv_timer_start(&l->timer, on_timer, 0, 0);
+	}
+	c->used_ms = uv_now(l->loop);
+	if (c->state != CONTAINER_KNOWN)
+		return -EAGAIN;
+	for (size_t i = 0; i < n; i++)
+		if (!has(c, &wanted[i]))
+			return 0;
+	return 1;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static int set_address(struct labels *l)
+{
+	static const char unix_scheme[] = "unix://", tcp_scheme[] = "tcp://";
+	const char *address =
+		l->engine && l->engine->address ? l->engine->address : DEFAULT_ADDRESS;
+	int r;
+
+	if (!strncmp(address, unix_scheme, strlen(unix_scheme))) {
+		l->unix_socket = strdup(address + strlen(unix_scheme));
+		l->base = strdup("http://docker");
+		return l->unix_socket && l->base ? 0 : -ENOMEM;
+	}
+	r = strncmp(address, tcp_scheme, strlen(tcp_scheme))
+		    ? asprintf(&l->base, "%s", address)
+		    : asprintf(&l->base, "%s%s", l->engine->tls.ca_file ? "https://" : "http://",
+			       address + strlen(tcp_scheme));
+	if (r < 0)
+		l->base = NULL;
+	return r < 0 ? -ENOMEM : 0;
+}
+
+static void done(struct labels *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->containers[i].labels);
+	free(l->containers);
+	free(l->base);
+	free(l->unix_socket);
+	free(l);
+}
+
+int labels_new(uv_loop_t *loop, struct fetcher *fetcher, const struct registry_config *engine,
+	       const struct labels_host *host, struct labels **ret)
+{
+	struct labels *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	*l = (struct labels){loop, fetcher, engine, *host};
+	l->containers = engine ? calloc(CONTAINERS_MAX, sizeof(*l->containers)) : NULL;
+	r = engine && !l->containers ? -ENOMEM : set_address(l);
+	if (r < 0) {
+		done(l);
+		return r;
+	}
+	(void)uv_timer_init(loop, &l->timer); /* cannot fail */
+	l->timer.data = l;
+	*ret = l;
+	return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	done(handle->data);
+}
+
+void labels_close(struct labels *l)
+{
+	if (!l)
+		return;
+	l->fetch = fetch_cancel(l->fetch);
+	uv_close((uv_handle_t *)&l->timer, on_closed);
+}

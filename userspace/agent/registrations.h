@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Registrations at work: what sinewd has of them (GET /v1/registrations) and what really listens
+ * (listeners.h) become instances in registries (register/registrar.h).
+ */
+#pragma once
+
+#include <uv.h>
+#include <yyjson.h>
+
+#include "agent/config.h"
+#include "base/text.h"
+#include "net/fetch.h"
+
+struct registrations;
+
+/* `config` is borrowed. */
+int registrations_new(uv_loop_t *loop, struct fetcher *fetcher, const struct agent_config *config,
+		      struct registrations **ret);
+/* Takes everything out of the registries, for at most LEAVE_MS (registrations.c); `left` is called
+ * once it is done, perhaps from within. */
+void registrations_leave(struct registrations *s, void (*left)(void *arg), void *arg);
+/* Memory is given back once the loop has closed its handles; NULL is fine. */
+void registrations_close(struct registrations *s);
+
+/* {"kind": "RegistrationStatusList", ...} as members of `root`, in registrations_show.c. */
+void registrations_show(const struct registrations *s, yyjson_mut_doc *doc, yyjson_mut_val *root);
+/* sinew_agent_registrations and others, in Prometheus' text format. */
+void registrations_metrics(const struct registrations *s, struct text_buffer *b);
