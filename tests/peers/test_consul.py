@@ -133,6 +133,17 @@ def test_keys_below_a_prefix_are_manifests(consul):
     consul.deregister("declared-127.0.0.9-9")
 
 
+def test_another_datacentre_is_asked_for(consul):
+    consul.register("far", "127.0.0.5", 8080)
+    with follow(consul, datacenter="dc1") as me:
+        me.wait_ends("default/far", "127.0.0.5:8080")
+        consul.deregister("far-127.0.0.5-8080")
+        me.wait(lambda me: not me.services)
+    with follow(consul, datacenter="nowhere") as me:
+        assert "No path to datacenter" in me.wait_error("failed")["text"]
+        assert not me.snapshots
+
+
 def test_names_that_are_no_labels_are_told(consul):
     consul.register("Pay_V1", "127.0.0.5", 80)
     consul.register("pay.v1", "127.0.0.6", 80)
