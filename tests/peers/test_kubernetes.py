@@ -2,6 +2,7 @@
 """The Kubernetes source against a real kube-apiserver and etcd: who it may be, what it is told, what survives."""
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from harness.follow import Follow
 from harness.life import eventually
 from harness.peer_kubernetes import NEEDED, KubeApiserver
+from harness.sandbox import check_call, libc
 
 PAY = """
 apiVersion: v1
@@ -193,6 +195,35 @@ def test_the_token_of_a_pod_is_read_anew(kubernetes, sandbox):
         os.unlink(f"{folder}/token")
         said = me.wait(lambda _: next((one for one in me.statuses[-4:] if f"{folder}/token" in one["text"]), None), 20)
         assert said["error"] == "unauthorized"
+
+
+@pytest.fixture
+def account(kubernetes):
+    """The folder of a pod's account where a pod has it; in the sandbox's own mounts."""
+    kubernetes.grant("agent", kind="ServiceAccount")
+    folder = kubernetes.in_cluster()
+    run = os.path.realpath("/var/run")
+    check_call(libc.mount(b"none", run.encode(), b"tmpfs", 0, None), "mount a tmpfs")
+    try:
+        shutil.copytree(folder, f"{run}/secrets/kubernetes.io/serviceaccount")
+        yield f"{run}/secrets/kubernetes.io/serviceaccount"
+    finally:
+        check_call(libc.umount2(run.encode(), 2), "umount")
+
+
+def test_in_a_pod_nothing_has_to_be_said(kubernetes, account):
+    kubernetes.put_service("pay")
+    kubernetes.put_slice("pay", ["10.1.0.1"])
+    env = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(kubernetes.port)}
+    with Follow("kubernetes", env=env, path="", staleAfter="10s") as me:
+        me.wait_ends("default/pay", "10.1.0.1:80")
+        token = os.path.join(account, "token")
+        good = kubernetes.account_token()
+        kubernetes.write(token, "of-no-use")
+        me.wait_error("unauthorized", 20)
+        kubernetes.write(token, good)
+        kubernetes.put_slice("pay", ["10.1.0.1", "10.1.0.2"])
+        me.wait_ends("default/pay", "10.1.0.1:80", "10.1.0.2:80", seconds=20)
 
 
 def test_forbidden_says_what_is_missing_and_ends_when_it_is_given(kubernetes):
