@@ -150,7 +150,7 @@ def test_it_is_shown_and_gone_within_milliseconds(sandbox, namespace, unit, stre
     for name, all_ in (("shown", came), ("gone", went)):
         print(f"{name} after: p50 {statistics.median(all_) * 1e3:.2f} ms, p99 {all_[int(len(all_) * 0.99) - 1] * 1e3:.2f} ms, "
               f"max {all_[-1] * 1e3:.2f} ms")
-    assert came[ROUNDS // 2] < 0.02 and went[ROUNDS // 2] < 0.02  # the machine may be busy elsewhere
+    assert came[ROUNDS // 2] < 0.1 and went[ROUNDS // 2] < 0.1  # the machine may be busy elsewhere, or none at all
 
 
 def test_two_sockets_of_one_port_are_two_listeners(sandbox, namespace, daemon, unit, stream):
