@@ -125,6 +125,26 @@ def test_confirm_of_nothing_is_exit_4_and_of_something_else_a_mistake(ctl, fake)
     assert len(fake.seen) == before
 
 
+# --- status ---------------------------------------------------------------------------------------------
+
+def test_status_has_a_line_for_each_registry(ctl, fake):
+    shown = ctl("status")
+    at = next(i for i, line in enumerate(shown.lines) if line.startswith("Registries"))
+    assert (shown.code, shown.err) == (0, "") and [ageless(line) for line in shown.lines[at:at + 3]] == [
+        "Registries  consul/dc1 ok, 12 services, 40 endpoints, heard AGO",
+        "            kubernetes/production stale, 1 service, 5 endpoints, heard AGO, 3 suspect: forbidden",
+        "            eureka/old connecting, 0 services, 0 endpoints, never heard"]
+    assert shown.lines[at + 3].startswith("Maps ")
+
+
+@pytest.mark.parametrize("answer", [None, (200, b"no JSON"), (200, {"items": 7}), (500, b"")], ids=str)
+def test_status_does_without_an_agent(ctl, fake, answer):
+    fake.on("GET", "/v1/registries", answer)
+    for env in ({}, {"SINEW_AGENT_SOCKET": "nobody"}):
+        shown = ctl("status", env=env)
+        assert (shown.code, shown.err) == (0, "") and "Registries" not in shown.out and shown.lines[-1].startswith("Maps")
+
+
 # --- doctor ---------------------------------------------------------------------------------------------
 
 def test_doctor_names_what_each_registry_lacks(ctl):

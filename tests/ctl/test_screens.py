@@ -71,7 +71,8 @@ def test_mistakes_are_exit_2_and_say_where_to_read_on(ctl, fake, words, said):
 
 # --- status, doctor, config, version ----------------------------------------------------------------
 
-def test_status_is_a_few_lines(ctl):
+def test_status_is_a_few_lines(ctl, fake):
+    fake.on("GET", "/v1/registries", None)
     shown = ctl("status")
     assert (shown.code, shown.err) == (0, "")
     assert [line.split()[0] for line in shown.lines] == ["Sinew", "Kernel", "Services", "Backends", "Traffic", "Sources",

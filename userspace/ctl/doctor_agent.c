@@ -147,23 +147,6 @@ static const char *level_of(yyjson_val *item)
 	return "ok";
 }
 
-/* "12 services, 40 endpoints, heard 3s ago": what is kept, and how old it is. */
-static void kept_append(struct text_buffer *b, yyjson_val *item)
-{
-	uint64_t services = field_count(item, "/services"), clock_ms = (uint64_t)time(NULL) * 1000;
-	uint64_t endpoints = field_count(item, "/endpoints") + field_count(item, "/suspect");
-	char a[UNITS_TEXT];
-
-	text_append_format(b, "%llu service%s, ", (unsigned long long)services, plural(services));
-	text_append_format(b, "%llu endpoint%s, ", (unsigned long long)endpoints,
-			   plural(endpoints));
-	if (field_has(item, "/lastContact"))
-		text_append_format(b, "heard %s",
-				   noun_ago(field_text(item, "/lastContact"), clock_ms, a));
-	else
-		text_append(b, "never heard");
-}
-
 /* What it suffers from, the gravest first; nothing when it is well. */
 static void trouble_append(struct check *check, yyjson_val *item)
 {
@@ -197,7 +180,7 @@ static void registry_add(struct checks *k, yyjson_val *item)
 	if (strcmp(field_text(item, "/state"), "stale") == 0)
 		text_append(&check.text, "stale, ");
 	trouble_append(&check, item);
-	kept_append(&check.text, item);
+	noun_registry_kept(&check.text, item, (uint64_t)time(NULL) * 1000);
 	check_add(k, &check);
 }
 

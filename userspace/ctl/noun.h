@@ -51,6 +51,10 @@ extern const struct noun noun_service, noun_endpoint, noun_policy, noun_registry
 	noun_workload, noun_flow, noun_registration, noun_listener;
 /* Rows of a service's endpoints, below its description. */
 int noun_endpoint_print(struct ctl *c, yyjson_val *endpoints);
+/* Appends "12 services, 40 endpoints, heard 3s ago": what is kept of a registry, and how old it is.
+ */
+struct text_buffer;
+void noun_registry_kept(struct text_buffer *b, yyjson_val *registry, uint64_t clock_ms);
 /* Lines of a description: "Name        value", nothing when the value is empty; labels; and counts
  * that are not 0 ("connected 310, refused 4"), without "no_backend", which is told elsewhere. */
 void noun_print_fact(struct ctl *c, const char *title, const char *value);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "ctl/field.h"
 #include "ctl/noun.h"
 #include "ctl/units.h"
@@ -107,6 +108,22 @@ static void print_failure(struct ctl *c, yyjson_val *item)
 	(void)print_text(c->out, field_text(item, "/lastError/text"));
 	fputc('\n', c->out);
 	noun_print_fact(c, "", field_text(item, "/lastError/hint"));
+}
+
+void noun_registry_kept(struct text_buffer *b, yyjson_val *registry, uint64_t clock_ms)
+{
+	uint64_t services = field_count(registry, "/services");
+	uint64_t suspect = field_count(registry, "/suspect");
+	uint64_t endpoints = field_count(registry, "/endpoints") + suspect;
+	char a[UNITS_TEXT];
+
+	text_append_format(b, "%s service%s, ", units_grouped(services, a), plural(services));
+	text_append_format(b, "%s endpoint%s, ", units_grouped(endpoints, a), plural(endpoints));
+	if (field_has(registry, "/lastContact"))
+		text_append_format(b, "heard %s",
+				   noun_ago(field_text(registry, "/lastContact"), clock_ms, a));
+	else
+		text_append(b, "never heard");
 }
 
 static int describe(struct ctl *c, const struct noun_item *shown)

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * status: the daemon, the kernel side and the traffic in a few lines. Rates come from two looks
- * half a second apart; with -o json or yaml there is one look, and totals.
+ * half a second apart; with -o json or yaml there is one look, and totals. Then the agent's
+ * registries, where one runs.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "ctl/client.h"
 #include "ctl/field.h"
+#include "ctl/noun.h"
 #include "ctl/output.h"
 #include "ctl/print.h"
 #include "ctl/report.h"
@@ -19,6 +22,7 @@
 #define BETWEEN_MS 500
 #define TITLE "%-12s"
 #define HEARTBEAT_LATE_S 5.0
+#define AGENT_MS 1000 /* an agent that hangs must not keep the rest waiting for longer */
 
 struct looks {
 	yyjson_val *now, *before;
@@ -216,6 +220,59 @@ static void put_sources(struct ctl *c, const struct looks *l)
 		fprintf(c->out, TITLE "none yet: sinewctl apply -f FILE\n", "Sources");
 }
 
+/* One line: state, what is kept, and of what kind the last error was. */
+static void put_registry(struct ctl *c, const struct looks *l, yyjson_val *item)
+{
+	const char *state = field_text(item, "/state"),
+		   *error = field_text(item, "/lastError/reason");
+	uint64_t suspect = field_count(item, "/suspect");
+	struct text_buffer b = {};
+	char a[UNITS_TEXT];
+
+	(void)print_text(c->out, field_text(item, "/type"));
+	fputc('/', c->out);
+	(void)print_text(c->out, field_text(item, "/name"));
+	fputc(' ', c->out);
+	put_styled(c, strcmp(state, "ok") == 0 ? STYLE_PLAIN : STYLE_BAD, state);
+	noun_registry_kept(&b, item, l->clock_ms);
+	fprintf(c->out, ", %s", b.data ? b.data : "");
+	text_done(&b);
+	if (suspect) {
+		fputs(", ", c->out);
+		put_styled(c, STYLE_WARN, units_grouped(suspect, a));
+		fputs(" suspect", c->out);
+	}
+	if (*error) {
+		fputs(": ", c->out);
+		(void)print_text(c->out, error);
+	}
+	fputc('\n', c->out);
+}
+
+/* Of the agent, if there is one: most hosts need none, so its absence is the doctor's to tell. */
+static void put_registries(struct ctl *c, const struct looks *l)
+{
+	struct http_response response = {0};
+	struct client_path path;
+	yyjson_doc *doc = NULL;
+	yyjson_val *items, *item;
+	size_t i, n;
+
+	if (c->o.timeout_ms > AGENT_MS)
+		c->o.timeout_ms = AGENT_MS;
+	client_turn(c, PEER_AGENT);
+	client_path_init(&path, "/v1/registries");
+	if (client_try(c, &path, &response) >= 0 && response.status == 200)
+		doc = yyjson_read(response.body, response.length, 0);
+	items = field_get(yyjson_doc_get_root(doc), "/items");
+	yyjson_arr_foreach (items, i, n, item) {
+		fprintf(c->out, TITLE, i == 0 ? "Registries" : "");
+		put_registry(c, l, item);
+	}
+	yyjson_doc_free(doc);
+	http_response_done(&response);
+}
+
 static yyjson_val *fullest_map(yyjson_val *maps, double *ret_share)
 {
 	yyjson_val *map, *fullest = NULL;
@@ -267,6 +324,7 @@ static void put_status(struct ctl *c, const struct looks *l)
 	put_panic(c, l);
 	put_traffic(c, l);
 	put_sources(c, l);
+	put_registries(c, l);
 	put_maps(c, l);
 }
 
