@@ -140,14 +140,14 @@ static __always_inline int sn_failover_take(struct sn_flow *flow, __u64 cookie, 
 {
 	__u32 word;
 
-	if (flow->cookie != cookie || flow->state != SN_FLOW_CONNECTING)
+	if (*(volatile __u64 *)&flow->cookie != cookie)
 		return 0;
-	word = sn_flow_take(flow);
-	if (SN_FLOW_STATE_OF(word) == SN_FLOW_FREE)
+	word = sn_flow_hold(flow);
+	if (!word)
 		return 0;
 	*ret = *flow;
 	*sn_flow_word(ret) = word;
-	if (SN_FLOW_STATE_OF(word) == SN_FLOW_CONNECTING && flow->cookie == cookie)
+	if (*(volatile __u64 *)&flow->cookie == cookie)
 		return 1;
 	sn_flow_return(flow, cookie, word);
 	return 0;

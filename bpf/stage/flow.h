@@ -63,6 +63,36 @@ static __always_inline __u32 sn_flow_take(struct sn_flow *flow)
 		~(SN_FLOW_STATE_BITS | (__u32)SN_FLOW_PENDING << SN_FLOW_FLAGS_SHIFT));
 }
 
+/* Takes it for good. Of one that is just being moved the mark goes, by which who moves it sees that
+ * its end has come, and finishes that: see sn_flow_return(). */
+static __always_inline __u32 sn_flow_take_end(struct sn_flow *flow)
+{
+	return __sync_fetch_and_and(sn_flow_word(flow),
+				    ~(SN_FLOW_STATE_BITS | (__u32)(SN_FLOW_PENDING | SN_FLOW_HELD)
+								   << SN_FLOW_FLAGS_SHIFT));
+}
+
+#define SN_FLOW_IS_HELD(word)                                                                      \
+	(!SN_FLOW_STATE_OF(word) && (SN_FLOW_FLAGS_OF(word) & (SN_FLOW_CLAIMED | SN_FLOW_HELD)) == \
+					    (SN_FLOW_CLAIMED | SN_FLOW_HELD))
+
+/* Takes a connect in its SYN phase out of sight, to move it; only those with an entry of sn_syns.
+ * Returns the word that it had; 0: it is in another state by now. */
+static __always_inline __u32 sn_flow_hold(struct sn_flow *flow)
+{
+	__u32 gone = SN_FLOW_STATE_BITS | (__u32)SN_FLOW_PENDING << SN_FLOW_FLAGS_SHIFT;
+	__u32 old = *(volatile __u32 *)sn_flow_word(flow);
+
+	if (SN_FLOW_STATE_OF(old) != SN_FLOW_CONNECTING ||
+	    !(SN_FLOW_FLAGS_OF(old) & SN_FLOW_CLAIMED))
+		return 0;
+	if (__sync_val_compare_and_swap(sn_flow_word(flow), old,
+					(old & ~gone) | (__u32)SN_FLOW_HELD
+								<< SN_FLOW_FLAGS_SHIFT) != old)
+		return 0;
+	return old;
+}
+
 /* From one state to the next; 0: it is in another one by now. An application may close a socket on
  * one CPU while the answer to its SYN comes in on another: who changes the word has the say. */
 static __always_inline int sn_flow_move(struct sn_flow *flow, __u8 from, __u8 to)

@@ -65,7 +65,8 @@ static __always_inline void sn_flow_book_end(const struct sn_flow *flow, __u64 c
 
 /* Ends the flow if it is still the socket's: of two that try, one books. The slot opens to other
  * sockets when nothing of it looks alive. A flow that is just moving to another backend (only those
- * with an entry of sn_syns do) is left to who moves it: see sn_flow_return(). */
+ * with an entry of sn_syns do) is left to who moves it, whole: two that open a slot would open it
+ * under its next holder. */
 static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int error, int reset)
 {
 	__u64 *spilled;
@@ -73,11 +74,11 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 
 	if (__sync_val_compare_and_swap(&flow->cookie, cookie, SN_FLOW_ENDING) != cookie)
 		return;
-	word = sn_flow_take(flow);
+	word = sn_flow_take_end(flow);
+	if (SN_FLOW_IS_HELD(word))
+		return;
 	if (SN_FLOW_STATE_OF(word) != SN_FLOW_FREE)
 		sn_flow_book_end(flow, cookie, word, error, reset);
-	else if (SN_FLOW_FLAGS_OF(word) & SN_FLOW_CLAIMED)
-		return;
 	/* A report may come a moment later, and find whose it was: see told.h. */
 	flow->start_ns = SN_FLOW_STATE_OF(word) == SN_FLOW_ESTABLISHED ? cookie : 0;
 	if (flow != sn_flow_slot(cookie)) {
@@ -90,17 +91,16 @@ static __always_inline void sn_flow_end(struct sn_flow *flow, __u64 cookie, int 
 	*(volatile __u64 *)&flow->cookie = 0;
 }
 
-/* Shows a flow again that was taken to move it. Its socket may have ended meanwhile: of the two,
- * the one that gets the state books the end. */
+/* Shows a flow again that was held to move it. Its socket may have ended meanwhile, which found
+ * nothing to end and took the mark away: then it ends here. Else whoever ends it finds it whole.
+ */
 static __always_inline void sn_flow_return(struct sn_flow *flow, __u64 cookie, __u32 word)
 {
-	__sync_lock_test_and_set(sn_flow_word(flow), word); /* a barrier, too */
-	if (*(volatile __u64 *)&flow->cookie != SN_FLOW_ENDING)
+	__u32 held = __sync_lock_test_and_set(sn_flow_word(flow), word); /* a barrier, too */
+
+	if (SN_FLOW_IS_HELD(held))
 		return;
-	word = sn_flow_take(flow);
-	if (SN_FLOW_STATE_OF(word) == SN_FLOW_FREE)
-		return;
-	sn_flow_book_end(flow, cookie, word, 0, 0);
+	sn_flow_book_end(flow, cookie, sn_flow_take(flow), 0, 0);
 	flow->start_ns = 0;
 	sn_flow_show(flow, flow->incarnation, SN_FLOW_FREE, 0);
 	*(volatile __u64 *)&flow->cookie = 0;

@@ -29,6 +29,7 @@ enum sn_flow_state {
 #define SN_FLOW_MOVED 0x40   /* failed over: `backend` is another one than `peer` says */
 #define SN_FLOW_CLAIMED 0x80 /* has an entry of sn_syns */
 #define SN_FLOW_TIMED 0x01   /* TCP_USER_TIMEOUT is ours until it is established */
+#define SN_FLOW_HELD 0x02    /* beside CLAIMED: who moves it has it, until its end comes */
 
 struct sn_flow {
 	__u64 cookie;

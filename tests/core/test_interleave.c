@@ -213,6 +213,7 @@ static struct cpu {
 	pthread_t thread;
 	sem_t turn;
 	int left;  /* points until the other one has its turn; < 0: it has it at the end */
+	int then;  /* the same, once it has the turn again */
 	int count; /* points that were passed */
 	bool is_done, is_off;
 } cpus[2];
@@ -236,6 +237,8 @@ static void point(void)
 		return;
 	(void)sem_post(&c->other->turn);
 	wait_for(&c->turn);
+	c->left = c->then;
+	c->then = -1;
 }
 
 static void *cpu_main(void *arg)
@@ -250,12 +253,14 @@ static void *cpu_main(void *arg)
 	return NULL;
 }
 
-/* The first one to `a`, the second one to `b`, the first one to its end, the second one, too. */
-static void run_both(void (*const run[2])(void), int a, int b)
+/* The first one to `a`, the second one to `b`, the first one `c` further, the second one to its
+ * end, the first one, too. < 0: to its end. */
+static void run_both(void (*const run[2])(void), int a, int b, int c)
 {
 	for (int i = 0; i < 2; i++) {
 		cpus[i].run = run[i];
 		cpus[i].left = i ? b : a;
+		cpus[i].then = i ? -1 : c;
 		cpus[i].count = 0;
 		cpus[i].is_done = false;
 	}
@@ -350,18 +355,18 @@ struct story {
 	void (*run[2])(void);
 };
 
-static void tell(const struct story *s, int a, int b)
+static void tell(const struct story *s, int a, int b, int c)
 {
 	const char *wrong;
 
 	begin();
 	for (size_t i = 0; i < ARRAY_SIZE(s->before) && s->before[i]; i++)
 		s->before[i]();
-	run_both(s->run, a, b);
+	run_both(s->run, a, b, c);
 	closed();
 	wrong = find_wrong();
 	if (wrong)
-		fail_msg("%s, at %d and %d: %s", s->name, a, b, wrong);
+		fail_msg("%s, at %d, %d and %d: %s", s->name, a, b, c, wrong);
 }
 
 /* In every order of at most three turns. */
@@ -371,7 +376,7 @@ static void tell_all(const struct story *s)
 
 	for (int a = 0, n = 1; a < n; a++)
 		for (int b = -1, m = 0; b < m; b++, orders++) {
-			tell(s, a, b);
+			tell(s, a, b, -1);
 			n = cpus[0].count > n ? cpus[0].count : n;
 			m = cpus[1].count > m ? cpus[1].count : m;
 		}
@@ -408,6 +413,19 @@ static void test_p66_a_socket_that_is_used_again_meanwhile(void **state)
 		tell_all(&stories[i]);
 }
 
+/* Two that both find that the other one has come must not both make room for the next holder. */
+static void test_p66_a_slot_is_opened_once(void **state)
+{
+	static const struct story story = {"refused, again", {CONNECTING}, {refusal_passes, again}};
+
+	for (int a = 0, n = 1; a < n; a++)
+		for (int b = 0; b < 20; b++)
+			for (int c = 0; c < 40; c++) {
+				tell(&story, a, b, c);
+				n = cpus[0].count > n ? cpus[0].count : n;
+			}
+}
+
 static void test_p66_an_answer_and_an_end(void **state)
 {
 	static const struct story stories[] = {
@@ -428,6 +446,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_p66_a_connect_that_goes_on_and_its_end),
 		cmocka_unit_test(test_p66_a_socket_that_is_used_again_meanwhile),
+		cmocka_unit_test(test_p66_a_slot_is_opened_once),
 		cmocka_unit_test(test_p66_an_answer_and_an_end),
 	};
 
