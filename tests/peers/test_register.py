@@ -112,7 +112,7 @@ def test_another_port_address_or_cgroup_is_none_of_it(place):
     assert place.ids() == set()
     place.sinewd.listen(8080, address="127.0.0.7")
     place.wait("127.0.0.7:8080")
-    assert place.state() == "registered"
+    wait_for(lambda: place.state() == "registered")  # its answer comes after the deed
 
 
 def test_of_two_sockets_the_last_one_counts(place):
