@@ -52,6 +52,8 @@ static size_t measure(yyjson_val *all)
 	size_t bytes = (yyjson_obj_size(all) + 1) * sizeof(struct label), i, max;
 	yyjson_val *key, *value;
 
+	if (!yyjson_is_obj(all)) /* yyjson looks behind the object before it counts */
+		return bytes;
 	yyjson_obj_foreach (all, i, max, key, value)
 		bytes += yyjson_get_len(key) + yyjson_get_len(value) + 2;
 	return bytes;
@@ -74,13 +76,16 @@ static int read_labels(yyjson_val *all, struct label **ret, size_t *ret_n)
 
 	if (!labels)
 		return -ENOMEM;
+	*ret = labels;
+	*ret_n = 0;
+	if (!yyjson_is_obj(all))
+		return 0;
 	yyjson_obj_foreach (all, i, max, key, value) {
 		if (!yyjson_is_str(value))
 			continue;
 		labels[n].key = put(&at, key);
 		labels[n++].value = put(&at, value);
 	}
-	*ret = labels;
 	*ret_n = n;
 	return 0;
 }

@@ -227,6 +227,8 @@ static int read_etcd(struct reading *in, yyjson_val *root, char *ret_error)
 
 	if (!yyjson_is_obj(root) || (kvs && !yyjson_is_arr(kvs)))
 		return complain(ret_error, "it is no range of keys");
+	if (!kvs) /* yyjson looks behind the array before it counts */
+		return 0;
 	yyjson_arr_foreach (kvs, i, max, v) {
 		yyjson_val *value = yyjson_obj_get(v, "value");
 		uint64_t lease = number_of(yyjson_obj_get(v, "lease"));
