@@ -57,6 +57,8 @@ const char *fetch_header(const struct fetch *fetch, const char *name)
 	return strcmp(name, "ETag") == 0 ? wire.etag : NULL;
 }
 
+static uv_loop_t loop;
+
 static void answer(unsigned int status, const char *body)
 {
 	const struct fetch_result result = {.status = status,
@@ -67,6 +69,7 @@ static void answer(unsigned int status, const char *body)
 
 	assert_true(wire.under_way);
 	wire.under_way = false;
+	uv_update_time(&loop); /* as it is when a real answer comes */
 	wire.on_done(wire.arg, &result);
 }
 
@@ -77,6 +80,7 @@ static void answer_error(int error)
 
 	assert_true(wire.under_way);
 	wire.under_way = false;
+	uv_update_time(&loop); /* as it is when a real answer comes */
 	wire.on_done(wire.arg, &result);
 }
 
@@ -143,7 +147,6 @@ void merge_change_done(struct merge_change *c)
 /* --- the loop ----------------------------------------------------------------------------------
  */
 
-static uv_loop_t loop;
 static struct push *push;
 
 static void on_bell(uv_timer_t *timer)
@@ -256,23 +259,21 @@ static void test_changes_are_gathered_and_urgent_ones_are_not(void **state)
 
 static void test_the_first_change_after_a_quiet_time_is_not_kept_waiting(void **state)
 {
-	uint64_t before;
+	uint64_t first;
 
 	start();
 	wait_ms(60);
-	before = uv_hrtime() / 1000000;
 	store.changed = "a";
 	push_kick(push, false);
-	wait_ms(10);
+	(void)uv_run(&loop, UV_RUN_NOWAIT); /* the next turn, however long that takes here */
 	assert_int_equal(wire.begun, 1);
-	assert_in_range(wire.at_ms - before, 0, 40);
+	first = wire.at_ms;
 	answer(200, "{}");
 	store.changed = "b";
 	push_kick(push, false);
-	wait_ms(5);
-	assert_int_equal(wire.begun, 1);
 	wait_ms(100);
 	assert_int_equal(wire.begun, 2);
+	assert_in_range(wire.at_ms - first, 45, 1000);
 }
 
 static void test_a_sinewd_that_lost_count_is_told_all(void **state)
@@ -295,10 +296,10 @@ static void test_an_absent_sinewd_is_tried_again_and_told_all(void **state)
 	store.changed = "a";
 	push_kick(push, true);
 	wait_ms(5);
+	before = uv_hrtime() / 1000000;
 	answer_error(-ECONNREFUSED);
 	assert_false(push_status(push)->synced);
 	assert_non_null(strstr(push_status(push)->error, "nobody answers"));
-	before = uv_hrtime() / 1000000;
 	push_kick(push, true); /* news do not shorten the wait */
 	wait_ms(100);
 	assert_int_equal(wire.begun, 2);
@@ -354,8 +355,8 @@ static void test_a_refusal_that_names_nothing_is_no_endless_loop(void **state)
 
 	push_start(push, true);
 	wait_ms(5);
-	answer(422, "{\"detail\":\"a limit\"}");
 	before = uv_hrtime() / 1000000;
+	answer(422, "{\"detail\":\"a limit\"}");
 	assert_non_null(strstr(push_status(push)->error, "a limit"));
 	wait_ms(100);
 	assert_int_equal(wire.begun, 2);
