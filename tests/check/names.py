@@ -115,6 +115,16 @@ def check_functions(report, path, text):
                        "(or make it static, or move it to the file of its noun)")
 
 
+def check_once(report, given, path, text):
+    """All of user space is one archive: of two public functions of one name a program gets whichever comes first."""
+    for f in source.functions(text):
+        if f.is_static or f.name == "main":
+            continue
+        if f.name in given:
+            report.bad(path, f.first, f"{f.name}: {given[f.name]} has one, too")
+        given.setdefault(f.name, path)
+
+
 def check_contract_names(report, path, text):
     """Maps and programs: sn_, at most 15 characters."""
     bare = source.bare(text)
@@ -149,7 +159,7 @@ def check_contract_types(report, path, text):
 
 def main():
     source.start()
-    report = source.Report()
+    report, given = source.Report(), {}
     for path in source.files():
         if path.endswith((".pyc", ".xml", ".png")):
             continue
@@ -167,6 +177,7 @@ def main():
             report.bad(path, 1, "a header without #pragma once")
         if path.startswith("userspace/") and path.endswith(".c"):
             check_functions(report, path, text)
+            check_once(report, given, path, text)
         if path.startswith("bpf/"):
             check_contract_names(report, path, text)
         if path.startswith("headers/"):

@@ -128,6 +128,11 @@ bad names.py 'has no SN_LAYOUT' headers/sinew/a.h <<<$'struct sn_a {\n\t__u32 b;
 bad names.py 'fixed-width' headers/sinew/a.h <<<$'struct sn_a {\n\tint b;\n};\nSN_LAYOUT(struct sn_a, 4);'
 bad names.py 'said in the name' headers/sinew/a.h <<<$'struct sn_a {\n\t__be32 b;\n};\nSN_LAYOUT(struct sn_a, 4);'
 fresh
+for room in base model; do
+	put "userspace/$room/thing.c" <<<$'int thing_add(int a)\n{\n\treturn a;\n}'
+done
+expect names.py 'thing_add: userspace/base/thing.c has one, too'
+fresh
 printf 'int a;\n' >"$root/userspace/model/a.c"
 expect names.py 'a.c:1: first line is not "SPDX'
 printf '%s\nint a;\n' "$gpl" >"$root/userspace/model/a.c"

@@ -135,7 +135,7 @@ static void on_changed(void *arg, const struct registrar_item *item, bool gone)
 	size_t n = strlen(said);
 
 	(void)snprintf(said + n, sizeof(said) - n, "%s %s;", item->id,
-		       gone ? "gone" : entry_state_name(item->state));
+		       gone ? "gone" : record_state_name(item->state));
 }
 
 static void on_failing(void *arg, unsigned int registry, const char *text)

@@ -71,13 +71,13 @@ static void on_changed(void *arg, const struct registrar_item *item, bool gone)
 
 	if (gone)
 		log_info("%s: %s is no longer there", registry, item->id);
-	else if (item->state == ENTRY_REGISTERED)
+	else if (item->state == RECORD_REGISTERED)
 		log_info("%s: %s at %s is registered, for %s", registry, item->service,
 			 item->wanted->hostport, item->wanted->owner);
-	else if (item->state == ENTRY_FAILING)
+	else if (item->state == RECORD_FAILING)
 		log_warn("%s: %s at %s: %s; trying again", registry, item->service,
 			 item->wanted->hostport, item->text);
-	else if (item->state == ENTRY_FOUND)
+	else if (item->state == RECORD_FOUND)
 		log_info("%s: %s was there before us; it stays until it is known who listens",
 			 registry, item->id);
 }

@@ -29,7 +29,7 @@ static void add_instance(struct telling *t, const struct registrar_item *item)
 				     t->s->config->registries[item->registry].name);
 	if (item->wanted)
 		(void)yyjson_mut_obj_add_strcpy(t->doc, v, "address", item->wanted->hostport);
-	(void)yyjson_mut_obj_add_str(t->doc, v, "state", entry_state_name(item->state));
+	(void)yyjson_mut_obj_add_str(t->doc, v, "state", record_state_name(item->state));
 	(void)yyjson_mut_obj_add_strcpy(t->doc, v, "since", text_format_time(item->since_ms, time));
 	if (*item->text)
 		(void)yyjson_mut_obj_add_strcpy(t->doc, v, "lastError", item->text);
@@ -44,8 +44,8 @@ static void on_item(void *arg, const struct registrar_item *item)
 		return;
 	add_instance(t, item);
 	t->n++;
-	t->failing |= item->state == ENTRY_FAILING;
-	t->pending |= item->state == ENTRY_PENDING;
+	t->failing |= item->state == RECORD_FAILING;
+	t->pending |= item->state == RECORD_PENDING;
 }
 
 /* One word, the worst of what there is, and a sentence. */
@@ -141,7 +141,7 @@ void registrations_metrics(const struct registrations *s, struct text_buffer *b)
 		for (int state = 0; state < _ENTRY_STATE_MAX; state++)
 			text_append_format(b, "%s{registry=\"%s\",state=\"%s\"} %zu\n", name,
 					   s->config->registries[i].name,
-					   entry_state_name((enum entry_state)state),
+					   record_state_name((enum record_state)state),
 					   counts[state]);
 	}
 	name = "sinew_agent_listeners";

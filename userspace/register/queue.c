@@ -59,7 +59,7 @@ static size_t place_of(const struct queue *q, const char *id, bool *ret_found)
 static int grow(struct queue *q)
 {
 	size_t capacity = q->capacity ? 2 * q->capacity : 32;
-	struct entry **grown;
+	struct record **grown;
 
 	if (q->n < q->capacity)
 		return 0;
@@ -76,22 +76,23 @@ static int grow(struct queue *q)
 static void on_op(struct writer_op *op, struct writer_answer *answer);
 
 /* The one with this id, new or not. */
-static int get(struct queue *q, const char *id, const char *service, struct entry **ret)
+static int get(struct queue *q, const char *id, const char *service, struct record **ret)
 {
 	bool found;
 	size_t at = place_of(q, id, &found);
-	struct entry *e;
+	struct record *e;
 	int r = found ? 0 : grow(q);
 
 	if (r < 0)
 		return r;
 	if (!found) {
-		r = entry_new(id, service, &e);
+		r = record_new(id, service, &e);
 		if (r < 0)
 			return r;
 		e->op.on_done = on_op;
 		e->op.arg = q;
-		memmove(q->entries + at + 1, q->entries + at, (q->n - at) * sizeof(struct entry *));
+		memmove(q->entries + at + 1, q->entries + at,
+			(q->n - at) * sizeof(struct record *));
 		q->entries[at] = e;
 		q->n++;
 	}
@@ -99,9 +100,9 @@ static int get(struct queue *q, const char *id, const char *service, struct entr
 	return !found;
 }
 
-static void settle(struct queue *q, struct entry *e)
+static void settle(struct queue *q, struct record *e)
 {
-	if (entry_settle(e, realtime_ms()))
+	if (record_settle(e, realtime_ms()))
 		q->host->changed(q->host->arg, q, e, false);
 }
 
@@ -112,14 +113,14 @@ static void forget(struct queue *q)
 	uint64_t unused;
 
 	for (size_t i = 0; i < q->n; i++) {
-		struct entry *e = q->entries[i];
+		struct record *e = q->entries[i];
 
-		if (e->under_way || entry_next(e, &unused) >= 0) {
+		if (e->under_way || record_next(e, &unused) >= 0) {
 			q->entries[n++] = e;
 			continue;
 		}
 		q->host->changed(q->host->arg, q, e, true);
-		entry_free(e);
+		record_free(e);
 	}
 	q->n = n;
 }
@@ -136,18 +137,18 @@ int queue_want(struct queue *q, struct instance *const *instances, size_t n, boo
 			k++;
 		if (k < n && !strcmp(instances[k]->id, q->entries[i]->id))
 			continue;
-		if (entry_want(q->entries[i], NULL))
+		if (record_want(q->entries[i], NULL))
 			settle(q, q->entries[i]);
 	}
 	for (k = 0; k < n; k++) {
-		struct entry *e;
+		struct record *e;
 		int r = get(q, instances[k]->id, instances[k]->service, &e);
 
 		if (r < 0) {
 			error = r;
 			continue;
 		}
-		if (entry_want(e, instances[k]))
+		if (record_want(e, instances[k]))
 			settle(q, e);
 	}
 	turn(q);
@@ -198,13 +199,13 @@ static void hear(struct queue *q)
 
 static void on_op(struct writer_op *op, struct writer_answer *answer)
 {
-	struct entry *e = container_of(op, struct entry, op);
+	struct record *e = container_of(op, struct record, op);
 	struct queue *q = op->arg;
 
 	q->under_way--;
 	q->puts += op->verb == WRITER_PUT && answer->outcome == WRITER_DONE;
 	q->drops += op->verb == WRITER_DROP && answer->outcome == WRITER_DONE;
-	entry_end(e, answer, now_ms(q));
+	record_end(e, answer, now_ms(q));
 	if (answer->outcome == WRITER_FAILED)
 		hold_back(q, answer);
 	else
@@ -217,7 +218,7 @@ static void on_op(struct writer_op *op, struct writer_answer *answer)
 static void take_owned(struct queue *q, const struct owned_list *owned)
 {
 	for (size_t i = 0; i < owned->n; i++) {
-		struct entry *e;
+		struct record *e;
 		int r = get(q, owned->items[i].id, owned->items[i].service, &e);
 
 		if (r < 0)
@@ -256,21 +257,21 @@ static void on_list(struct writer_op *op, struct writer_answer *answer)
 /* --- what begins ------------------------------------------------------------------------------ */
 
 /* One that could not even begin. */
-static void stumble(struct queue *q, struct entry *e, int r, const char *text)
+static void stumble(struct queue *q, struct record *e, int r, const char *text)
 {
 	struct writer_answer a = {.outcome = r == -EALREADY ? WRITER_DONE : WRITER_REFUSED};
 
 	(void)snprintf(a.text, sizeof(a.text), "%s", *text ? text : strerror(-r));
-	entry_end(e, &a, now_ms(q));
+	record_end(e, &a, now_ms(q));
 	settle(q, e);
 }
 
-static void begin(struct queue *q, struct entry *e, enum writer_verb verb)
+static void begin(struct queue *q, struct record *e, enum writer_verb verb)
 {
 	char text[200];
 	int r;
 
-	entry_begin(e, verb);
+	record_begin(e, verb);
 	r = writer_begin(&q->writer, &e->op, text);
 	if (r < 0)
 		stumble(q, e, r, text);
@@ -300,14 +301,14 @@ static bool has_room(const struct queue *q)
 static void begin_due(struct queue *q, enum writer_verb verb, uint64_t *next)
 {
 	for (size_t i = 0; i < q->n; i++) {
-		struct entry *e = q->entries[i];
+		struct record *e = q->entries[i];
 		uint64_t at;
 
-		if (e->under_way || entry_next(e, &at) != (int)verb)
+		if (e->under_way || record_next(e, &at) != (int)verb)
 			continue;
 		if (at <= now_ms(q) && has_room(q))
 			begin(q, e, verb);
-		if (!e->under_way && entry_next(e, &at) >= 0 && at > now_ms(q) && at < *next)
+		if (!e->under_way && record_next(e, &at) >= 0 && at > now_ms(q) && at < *next)
 			*next = at;
 	}
 }
@@ -383,7 +384,7 @@ void queue_close(struct queue *q, void (*on_closed)(void *arg), void *arg)
 	for (size_t i = 0; i < q->n; i++) {
 		if (q->entries[i]->under_way)
 			writer_cancel(&q->entries[i]->op);
-		entry_free(q->entries[i]);
+		record_free(q->entries[i]);
 	}
 	free(q->entries);
 	q->entries = NULL;

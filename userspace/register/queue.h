@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "register/entry.h"
+#include "register/record.h"
 
 struct queue;
 
@@ -14,7 +14,7 @@ struct queue_host {
 	uv_loop_t *loop;
 	void *arg;
 	/* An entry has another state (or e->state is LEAVING, `gone`, and it is forgotten). */
-	void (*changed)(void *arg, struct queue *q, const struct entry *e, bool gone);
+	void (*changed)(void *arg, struct queue *q, const struct record *e, bool gone);
 	/* The registry cannot be asked, and why; or (NULL) it answers again. */
 	void (*failing)(void *arg, struct queue *q, const char *text);
 	/* Nothing is left to be removed; only after queue_leave(). */
@@ -24,7 +24,7 @@ struct queue_host {
 struct queue {
 	struct writer writer;
 	const struct queue_host *host; /* borrowed */
-	struct entry **entries;        /* by id */
+	struct record **entries;       /* by id */
 	size_t n, capacity;
 	unsigned int under_way;
 	uint64_t wait_ms;   /* the last wait of the whole queue; 0: the registry answers */

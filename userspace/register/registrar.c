@@ -37,7 +37,7 @@ static struct slot *slot_of(struct queue *q)
 /* --- what queues say -------------------------------------------------------------------------- */
 
 static struct registrar_item item_of(const struct registrar *r, const struct slot *s,
-				     const struct entry *e)
+				     const struct record *e)
 {
 	return (struct registrar_item){.registry = (unsigned int)(s - r->slots),
 				       .id = e->id,
@@ -48,7 +48,7 @@ static struct registrar_item item_of(const struct registrar *r, const struct slo
 				       .text = e->text};
 }
 
-static void on_changed(void *arg, struct queue *q, const struct entry *e, bool gone)
+static void on_changed(void *arg, struct queue *q, const struct record *e, bool gone)
 {
 	struct registrar *r = arg;
 	struct registrar_item item = item_of(r, slot_of(q), e);

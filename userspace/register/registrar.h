@@ -3,12 +3,12 @@
  * All registries that this node writes to: what match.c says is to be there is brought there, kept
  * and taken away again, each registry at its own pace.
  *
- *   match.c -> registrar_want() -> queue.c, entry.c (one registry) -> writer.c -> the registry
+ *   match.c -> registrar_want() -> queue.c, record.c (one registry) -> writer.c -> the registry
  */
 #pragma once
 
-#include "register/entry.h"
 #include "register/match.h"
+#include "register/record.h"
 
 struct registrar;
 
@@ -17,7 +17,7 @@ struct registrar_item {
 	unsigned int registry;
 	const char *id, *service;
 	const struct instance *wanted; /* NULL: it is to go, or is only found */
-	enum entry_state state;
+	enum record_state state;
 	uint64_t since_ms; /* CLOCK_REALTIME: of the state */
 	const char *text;  /* what went wrong; "": nothing */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See entry.h. Before: what is wanted, and what a writer answered. After: queue.c acts. An entry is
- * only forgotten once the registry said that it is gone, and only kept while somebody wants it.
+ * See record.h. Before: what is wanted, and what a writer answered. After: queue.c acts. An entry
+ * is only forgotten once the registry said that it is gone, and only kept while somebody wants it.
  */
-#include "register/entry.h"
+#include "register/record.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,20 +16,20 @@
 #define FAILED_FIRST_MS 100u
 #define FAILED_MAX_MS 3000u
 
-const char *entry_state_name(enum entry_state s)
+const char *record_state_name(enum record_state s)
 {
 	static const char *const names[_ENTRY_STATE_MAX] = {
-		[ENTRY_PENDING] = "pending", [ENTRY_REGISTERED] = "registered",
-		[ENTRY_FAILING] = "failing", [ENTRY_LEAVING] = "leaving",
-		[ENTRY_FOUND] = "found",
+		[RECORD_PENDING] = "pending", [RECORD_REGISTERED] = "registered",
+		[RECORD_FAILING] = "failing", [RECORD_LEAVING] = "leaving",
+		[RECORD_FOUND] = "found",
 	};
 
 	return names[s];
 }
 
-int entry_new(const char *id, const char *service, struct entry **ret)
+int record_new(const char *id, const char *service, struct record **ret)
 {
-	struct entry *e = calloc(1, sizeof(*e));
+	struct record *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return -ENOMEM;
@@ -37,14 +37,14 @@ int entry_new(const char *id, const char *service, struct entry **ret)
 	e->id = strdup(id);
 	e->service = strdup(service);
 	if (!e->id || !e->service) {
-		entry_free(e);
+		record_free(e);
 		return -ENOMEM;
 	}
 	*ret = e;
 	return 0;
 }
 
-struct entry *entry_free(struct entry *e)
+struct record *record_free(struct record *e)
 {
 	if (!e)
 		return NULL;
@@ -57,13 +57,13 @@ struct entry *entry_free(struct entry *e)
 }
 
 /* Its key moves to a lease with another TTL; the old one ends by itself. */
-static void settle_lease(struct entry *e)
+static void settle_lease(struct record *e)
 {
 	if (e->wanted && e->ttl_ms != e->wanted->ttl_ms)
 		e->lease = 0;
 }
 
-bool entry_want(struct entry *e, struct instance *i)
+bool record_want(struct record *e, struct instance *i)
 {
 	bool news = i ? !e->wanted || e->wanted->hash != i->hash : e->wanted || e->found;
 
@@ -78,7 +78,7 @@ bool entry_want(struct entry *e, struct instance *i)
 	return true;
 }
 
-int entry_next(const struct entry *e, uint64_t *ret_ms)
+int record_next(const struct record *e, uint64_t *ret_ms)
 {
 	*ret_ms = e->next_ms;
 	if (!e->wanted && !e->found)
@@ -93,7 +93,7 @@ int entry_next(const struct entry *e, uint64_t *ret_ms)
 	return WRITER_PUT;
 }
 
-void entry_begin(struct entry *e, enum writer_verb verb)
+void record_begin(struct record *e, enum writer_verb verb)
 {
 	e->under_way = true;
 	e->op.verb = verb;
@@ -108,12 +108,12 @@ void entry_begin(struct entry *e, enum writer_verb verb)
 	e->maybe = true; /* whatever becomes of the answer */
 }
 
-static void take_text(struct entry *e, const struct writer_answer *a)
+static void take_text(struct record *e, const struct writer_answer *a)
 {
 	(void)snprintf(e->text, sizeof(e->text), "%s", a->text);
 }
 
-static void on_done(struct entry *e, uint64_t now_ms)
+static void on_done(struct record *e, uint64_t now_ms)
 {
 	e->text[0] = '\0';
 	if (e->op.verb == WRITER_DROP) {
@@ -129,7 +129,7 @@ static void on_done(struct entry *e, uint64_t now_ms)
 	e->next_ms = e->wait_ms = 0;
 }
 
-static void on_refused(struct entry *e, const struct writer_answer *a, uint64_t now_ms)
+static void on_refused(struct record *e, const struct writer_answer *a, uint64_t now_ms)
 {
 	take_text(e, a);
 	e->wait_ms = e->wait_ms ? 2 * e->wait_ms : REFUSED_FIRST_MS;
@@ -140,7 +140,7 @@ static void on_refused(struct entry *e, const struct writer_answer *a, uint64_t 
 
 /* The queue waits, too; after it another one is to be tried first, so that what one of them makes a
  * server say is not the end for all. */
-static void on_failed(struct entry *e, const struct writer_answer *a, uint64_t now_ms)
+static void on_failed(struct record *e, const struct writer_answer *a, uint64_t now_ms)
 {
 	take_text(e, a);
 	e->wait_ms = e->wait_ms ? 2 * e->wait_ms : FAILED_FIRST_MS;
@@ -148,10 +148,10 @@ static void on_failed(struct entry *e, const struct writer_answer *a, uint64_t n
 		e->wait_ms = FAILED_MAX_MS;
 	e->next_ms = now_ms + e->wait_ms;
 	if (e->op.verb == WRITER_PUT && e->told)
-		e->told = ENTRY_UNSURE;
+		e->told = RECORD_UNSURE;
 }
 
-void entry_end(struct entry *e, const struct writer_answer *a, uint64_t now_ms)
+void record_end(struct record *e, const struct writer_answer *a, uint64_t now_ms)
 {
 	e->under_way = false;
 	e->lease = e->op.lease;
@@ -179,13 +179,13 @@ void entry_end(struct entry *e, const struct writer_answer *a, uint64_t now_ms)
 		e->next_ms = 0;
 }
 
-bool entry_settle(struct entry *e, uint64_t realtime_ms)
+bool record_settle(struct record *e, uint64_t realtime_ms)
 {
-	enum entry_state s = e->found                     ? ENTRY_FOUND
-			     : !e->wanted                 ? ENTRY_LEAVING
-			     : *e->text                   ? ENTRY_FAILING
-			     : e->told != e->wanted->hash ? ENTRY_PENDING
-							  : ENTRY_REGISTERED;
+	enum record_state s = e->found                     ? RECORD_FOUND
+			      : !e->wanted                 ? RECORD_LEAVING
+			      : *e->text                   ? RECORD_FAILING
+			      : e->told != e->wanted->hash ? RECORD_PENDING
+							   : RECORD_REGISTERED;
 
 	if (s == e->state)
 		return false;
