@@ -443,6 +443,40 @@ def test_policies_come_from_labelled_config_maps(server):
         assert "mail/other" in me.policies
 
 
+def test_client_ip_affinity_and_local_traffic_become_policies(server):
+    """One for all services of a namespace that say the same; gone with the last of them. A label that names one counts more."""
+    fill(server)
+    server.put_service("cart", address="10.96.0.11", sessionAffinity="ClientIP",
+                       sessionAffinityConfig={"clientIP": {"timeoutSeconds": 600}})
+    server.put_service("mail", address="10.96.0.12", sessionAffinity="ClientIP", internalTrafficPolicy="Local")
+    server.put_service("logs", address="10.96.0.13", internalTrafficPolicy="Local")
+    server.put_service("mine", address="10.96.0.14", sessionAffinity="ClientIP", labels={"sinew.dev/policy": "own"})
+
+    def policy(me, name):
+        return me.services[f"shop/{name}"]["spec"].get("policy") if f"shop/{name}" in me.services else None
+    with follow(server) as me:
+        me.wait(lambda _: policy(me, "mine") == "own")
+        assert policy(me, "cart") == "kubernetes-client-ip-600s"
+        assert policy(me, "mail") == "kubernetes-client-ip-10800s-local"
+        assert policy(me, "logs") == "kubernetes-local"
+        assert policy(me, "pay") in (None, "default")
+        told = {name: one["spec"]["loadBalancer"] for name, one in me.policies.items()}
+        assert told["shop/kubernetes-client-ip-600s"]["affinity"] == {"by": "address", "timeout": "10m"}
+        assert told["shop/kubernetes-client-ip-10800s-local"]["affinity"]["by"] == "address"
+        assert told["shop/kubernetes-client-ip-10800s-local"]["locality"]["prefer"] == "node"
+        assert told["shop/kubernetes-local"]["locality"]["prefer"] == "node" and len(told) == 3
+        server.wait_watched("configmaps", "services", "endpointslices")
+        server.put_service("cart", address="10.96.0.11", sessionAffinity="None")
+        me.wait(lambda _: policy(me, "cart") in (None, "default") and "shop/kubernetes-client-ip-600s" not in me.policies)
+        server.put_service("pay", internalTrafficPolicy="Local")
+        me.wait(lambda _: policy(me, "pay") == "kubernetes-local")
+        server.delete("services", "logs")
+        me.wait(lambda _: policy(me, "logs") is None)
+        assert "shop/kubernetes-local" in me.policies
+        server.delete("services", "pay")
+        me.wait(lambda _: "shop/kubernetes-local" not in me.policies)
+
+
 def test_external_addresses_and_node_ports_only_where_asked_for(server):
     """By names of their own, at the addresses of outside and of this node; gone with what they came of."""
     server.put("nodes", {"metadata": {"name": "me"}, "status": {"addresses": [

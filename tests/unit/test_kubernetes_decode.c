@@ -87,8 +87,11 @@ static void test_a_real_list_of_services(void **state)
 	assert_int_equal(o->n_addresses, 1);
 	assert_int_equal(o->n_ports, 2);
 	assert_string_equal(kubernetes_text(o, o->ports[1].name), "admin");
-	assert_int_equal(o->n_labels, 1); /* its session affinity */
-	assert_string_equal(kubernetes_text(o, o->labels[0].value), "ClientIP");
+	assert_int_equal(o->n_labels, 0);
+	assert_int_equal(o->affinity_s, 10800); /* ClientIP */
+	assert_false(o->local);
+	assert_true(kubernetes_is_balanced(o));
+	assert_false(kubernetes_is_balanced(list.items[0]));
 	kubernetes_list_done(&list);
 }
 

@@ -12,6 +12,7 @@
 
 #include "model/address.h"
 #include "model/limits.h"
+#include "registry/kubernetes_policy.h"
 
 #define WEIGHT 100 /* as of a manifest that says none */
 
@@ -266,7 +267,7 @@ static int add_head(struct kubernetes_join *j, const struct part *p)
 	const struct kubernetes_object *o = p->service;
 	char policy[LIMIT_NAME + 1];
 
-	if (o->policy && draft_name(kubernetes_text(o, o->policy), policy) >= 0)
+	if (kubernetes_policy_of(o, policy))
 		draft_set_policy(j->draft, policy);
 	for (size_t i = 0; i < p->n_addresses; i++)
 		(void)draft_add_address(j->draft, &p->addresses[i]);

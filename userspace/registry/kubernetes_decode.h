@@ -53,14 +53,16 @@ struct kubernetes_label {
 struct kubernetes_object {
 	enum kubernetes_kind kind;
 	uint32_t namespace, name;
-	uint32_t service;            /* slice: whose it is; "": nobody's */
-	uint32_t zone;               /* node */
-	uint32_t policy;             /* service: of what name; "": it says none */
-	uint64_t uid;                /* a hash of it; 0: it has none */
-	uint64_t version;            /* as a number; 0: it is none */
-	uint64_t revision;           /* of uid and version; 0: it has none */
-	bool external;               /* service: a name elsewhere (type ExternalName) */
-	bool unusable;               /* slice: of names, not of addresses */
+	uint32_t service;    /* slice: whose it is; "": nobody's */
+	uint32_t zone;       /* node */
+	uint32_t policy;     /* service: of what name; "": it says none */
+	uint32_t affinity_s; /* service: how long a client keeps its backend; 0: it does not */
+	bool local;          /* service: its backends on this node come first */
+	uint64_t uid;        /* a hash of it; 0: it has none */
+	uint64_t version;    /* as a number; 0: it is none */
+	uint64_t revision;   /* of uid and version; 0: it has none */
+	bool external;       /* service: a name elsewhere (type ExternalName) */
+	bool unusable;       /* slice: of names, not of addresses */
 	struct sn_addr addresses[2]; /* service: cluster addresses, one a family; none: headless;
 					node: its own */
 	size_t n_addresses;
@@ -80,6 +82,12 @@ struct kubernetes_object {
 static inline const char *kubernetes_text(const struct kubernetes_object *o, uint32_t at)
 {
 	return o->text + at;
+}
+
+/* Whether a policy is to be made of what the service says of balancing; see kubernetes_policy.h. */
+static inline bool kubernetes_is_balanced(const struct kubernetes_object *o)
+{
+	return !o->policy && (o->affinity_s || o->local);
 }
 
 struct kubernetes_object *kubernetes_object_free(struct kubernetes_object *o); /* returns NULL */

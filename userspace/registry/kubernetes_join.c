@@ -225,9 +225,10 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 	bool moved = o->kind == KUBERNETES_NODE &&
 		     (!old || strcmp(kubernetes_text(old, old->zone), kubernetes_text(o, o->zone)));
 
+	j->policies |= o->kind == KUBERNETES_CONFIGMAP || kubernetes_is_balanced(o) ||
+		       (old && kubernetes_is_balanced(old));
 	kubernetes_object_free(row->object);
 	row->object = o;
-	j->policies |= o->kind == KUBERNETES_CONFIGMAP;
 	if (o->kind == KUBERNETES_SERVICE)
 		touch(j, row, now_ms);
 	else if (moved)
@@ -274,6 +275,7 @@ static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct ku
 	if (kind == KUBERNETES_SLICE) {
 		drop_slice(j, row, now_ms);
 	} else if (kind == KUBERNETES_SERVICE) {
+		j->policies |= row->object && kubernetes_is_balanced(row->object);
 		/* Its row goes once that is told. */
 		row->object = kubernetes_object_free(row->object);
 		touch(j, row, now_ms);

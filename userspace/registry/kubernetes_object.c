@@ -16,6 +16,8 @@
 
 #define SERVICE_LABEL "kubernetes.io/service-name"
 #define ZONE_LABEL "topology.kubernetes.io/zone"
+#define AFFINITY_S 10800 /* what the API means when it says none, and the most that it takes */
+#define AFFINITY_MAX_S 86400
 
 struct build {
 	struct kubernetes_object *o;
@@ -302,20 +304,20 @@ static void add_label(struct build *b, yyjson_val *key, yyjson_val *value)
 	};
 }
 
-/* How it is to be balanced is told as a label: Sinew's own policy decides. */
-static void add_spec_label(struct build *b, yyjson_val *spec, const char *field, const char *key)
+/* sessionAffinity and internalTrafficPolicy; kubernetes_policy.c makes policies of them. */
+static void read_balance(struct kubernetes_object *o, yyjson_val *spec)
 {
-	struct kubernetes_object *o = b->o;
-	yyjson_val *value = yyjson_obj_get(spec, field);
-	size_t at = b->text.n;
+	yyjson_val *config =
+		yyjson_obj_get(yyjson_obj_get(spec, "sessionAffinityConfig"), "clientIP");
+	yyjson_val *timeout = yyjson_obj_get(config, "timeoutSeconds");
 
-	if (o->n_labels == LIMIT_LABELS || !yyjson_is_str(value))
+	o->local = yyjson_equals_str(yyjson_obj_get(spec, "internalTrafficPolicy"), "Local");
+	if (!yyjson_equals_str(yyjson_obj_get(spec, "sessionAffinity"), "ClientIP"))
 		return;
-	text_append_bytes(&b->text, key, strlen(key) + 1);
-	o->labels[o->n_labels++] = (struct kubernetes_label){
-		.key = (uint32_t)at,
-		.value = keep(b, value, LIMIT_LABEL_VALUE),
-	};
+	o->affinity_s = AFFINITY_S;
+	if (yyjson_is_uint(timeout) && yyjson_get_uint(timeout) > 0 &&
+	    yyjson_get_uint(timeout) <= AFFINITY_MAX_S)
+		o->affinity_s = (uint32_t)yyjson_get_uint(timeout);
 }
 
 static int read_service(struct build *b, yyjson_val *root, yyjson_val *labels)
@@ -329,11 +331,7 @@ static int read_service(struct build *b, yyjson_val *root, yyjson_val *labels)
 		return -ENOMEM;
 	o->external = yyjson_equals_str(yyjson_obj_get(spec, "type"), "ExternalName");
 	o->policy = keep(b, yyjson_obj_get(labels, KUBERNETES_POLICY), LIMIT_NAME);
-	if (yyjson_equals_str(yyjson_obj_get(spec, "sessionAffinity"), "ClientIP"))
-		add_spec_label(b, spec, "sessionAffinity", "kubernetes.io/session-affinity");
-	if (yyjson_equals_str(yyjson_obj_get(spec, "internalTrafficPolicy"), "Local"))
-		add_spec_label(b, spec, "internalTrafficPolicy",
-			       "kubernetes.io/internal-traffic-policy");
+	read_balance(o, spec);
 	if (yyjson_is_obj(labels))
 		yyjson_obj_foreach (labels, i, max, key, value)
 			add_label(b, key, value);

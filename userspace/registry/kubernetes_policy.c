@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * TrafficPolicies out of ConfigMaps. It must never take anything else out of them, or let one
- * namespace speak for another.
+ * TrafficPolicies out of ConfigMaps and Services. It must never take anything else out of
+ * ConfigMaps, or let one namespace speak for another.
  */
 #include "registry/kubernetes_policy.h"
 
@@ -193,6 +193,68 @@ static int read_map(struct reading *in, const struct kubernetes_object *map)
 	return r;
 }
 
+/* --- of services ----------------------------------------------------------------------------- */
+
+bool kubernetes_policy_of(const struct kubernetes_object *o, char ret[static 64])
+{
+	if (o->policy)
+		return draft_name(kubernetes_text(o, o->policy), ret) >= 0;
+	if (!kubernetes_is_balanced(o))
+		return false;
+	if (o->affinity_s)
+		(void)snprintf(ret, 64, "kubernetes-client-ip-%us%s", o->affinity_s,
+			       o->local ? "-local" : "");
+	else
+		(void)snprintf(ret, 64, "kubernetes-local");
+	return true;
+}
+
+static bool is_read(const struct reading *in, const char *namespace, const char *name)
+{
+	for (size_t i = 0; i < in->list.n; i++) {
+		const struct policy *p = in->list.items[i].policy;
+
+		if (!strcmp(p->name, name) && !strcmp(p->namespace, namespace))
+			return true;
+	}
+	return false;
+}
+
+/* Those of one namespace that say the same share a policy. */
+static int read_service(struct reading *in, const struct kubernetes_object *o)
+{
+	char name[LIMIT_NAME + 1], text[300], affinity[80] = "";
+
+	if (!kubernetes_is_balanced(o) || !kubernetes_policy_of(o, name) ||
+	    is_read(in, kubernetes_text(o, o->namespace), name))
+		return 0;
+	if (o->affinity_s)
+		(void)snprintf(affinity, sizeof(affinity),
+			       "affinity: {by: address, timeout: %us}, ", o->affinity_s);
+	(void)snprintf(text, sizeof(text),
+		       "apiVersion: sinew/v1\nkind: TrafficPolicy\nmetadata: {name: %s}\n"
+		       "spec: {loadBalancer: {%slocality: {prefer: %s}}}\n",
+		       name, affinity, o->local ? "node" : "none");
+	in->map = o;
+	in->key = "spec";
+	return read_value(in, text);
+}
+
+static int read_services(struct reading *in, const struct kubernetes_join *j)
+{
+	const struct kubernetes_row *at = NULL;
+	int r = 0;
+
+	do {
+		const struct kubernetes_object *o =
+			kubernetes_join_visit(j, KUBERNETES_SERVICE, &at);
+
+		if (o) /* else it is gone, and that is not told yet; or there is none left */
+			r = read_service(in, o);
+	} while (at && r >= 0);
+	return r;
+}
+
 /* --- order ----------------------------------------------------------------------------------- */
 
 static int compare_maps(const void *a, const void *b)
@@ -295,6 +357,8 @@ int kubernetes_policies_read(struct kubernetes_policies *p, const struct kuberne
 	for (size_t i = 0; i < n && r >= 0; i++)
 		r = read_map(&in, maps[i]);
 	free((void *)maps);
+	if (r >= 0)
+		r = read_services(&in, j);
 	make_unique(&in.list);
 	if (r >= 0)
 		r = compare_lists(p, &in.list);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * TrafficPolicies out of labelled ConfigMaps: each value of their data is a manifest, as sinewctl
- * takes it. Pure; says only what changed.
+ * takes it. And out of Services that say how they are balanced, and name no policy: "ClientIP" is
+ * affinity by address, internalTrafficPolicy "Local" prefers this node; but unlike with kube-proxy
+ * a backend elsewhere is better than none. Pure; says only what changed.
  *
  * A ConfigMap speaks for its own namespace alone: who may write there may not shape others. Of two
  * that give the same policy the one whose name comes first has it. A value with an error in it
@@ -12,6 +14,10 @@
 #include "registry/kubernetes_join.h"
 
 struct kubernetes_policies;
+
+/* The policy of a service: what its label names, or what is made of its spec. False: it has none of
+ * its own, and that of its namespace is for it. `ret` holds LIMIT_NAME + 1 bytes. */
+bool kubernetes_policy_of(const struct kubernetes_object *o, char ret[static 64]);
 
 /* `tag` is borrowed: the source of the policies. */
 int kubernetes_policies_new(const char *tag, struct kubernetes_policies **ret);
