@@ -130,7 +130,8 @@ integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandbox
 peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
 	@[ -z "$(SINEW_PEERS_BUILD)" ] || tests/peers/build/run || true
 	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san $(O)/san/tests/peers/follow
-	@$(RING_RUN) peers --root --timeout 600 $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
+	@$(RING_RUN) peers --root --timeout 600 --beside test_registry_loss.py --beside test_demo_registry.py \
+		$(call RING_BIN,peers) $(call RING_SCRIPT,peers)
 
 # scripts/test gives it a minute. CHAOS_SEED=N repeats a run.
 CHAOS_SECONDS ?= 600

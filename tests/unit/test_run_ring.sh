@@ -41,6 +41,12 @@ printf 'echo "ok 1 - from bash"\n' >"$folder/test_a.sh"
 printf 'import pytest\ndef test_a():\n    pass\ndef test_b():\n    pytest.skip("no root here")\n' >"$folder/test_a.py"
 printf 'def test_a():\n    assert 1 == 2\n' >"$folder/test_b.py"
 printf 'import nothing_of_that_name\n' >"$folder/test_c.py"
+for file in d:e e:d; do # each ends only once the other runs
+	printf 'import os, time\ndef test_a():\n    open("%s", "w").close()\n    for _ in range(200):\n        if os.path.exists("%s"):\n            return\n        time.sleep(0.05)\n    assert False, "alone"\n' \
+		"$folder/${file%:*}.runs" "$folder/${file#*:}.runs" >"$folder/test_${file%:*}.py"
+done
+printf 'import os\ndef test_last():\n    assert all(os.path.exists(one) for one in ("%s", "%s"))\n' \
+	"$folder/d.runs" "$folder/e.runs" >"$folder/test_zz_last.py"
 
 shows "passes are counted" 0 '^x: 2 passed, 0 failed, 0 skipped$' x "$folder/good"
 shows "a failure is counted and shown" 1 'why it failed' x "$folder/bad" "$folder/good"
@@ -55,6 +61,9 @@ shows "pytest's tests are counted one by one" 0 '^x: 1 passed, 0 failed, 1 skipp
 shows "pytest's skip has its reason" 0 'no root here' x "$folder/test_a.py"
 shows "pytest's failure is one" 1 '^x: 1 passed, 1 failed, 1 skipped$' x "$folder/test_a.py" "$folder/test_b.py"
 shows "a file that does not import is a failure" 1 '^x: 0 passed, 1 failed' x "$folder/test_c.py"
+shows "what waits runs beside the others, and who looks at what is left after all" 0 '^x: 3 passed, 0 failed' \
+	x --beside test_e.py "$folder/test_zz_last.py" "$folder/test_d.py" "$folder/test_e.py"
+shows "a failure beside the others is one" 1 '^x: 1 passed, 1 failed' x --beside test_b.py "$folder/test_zz_last.py" "$folder/test_b.py"
 shows "an empty ring is zero, not an error" 0 '^x: 0 passed, 0 failed, 0 skipped$' x
 if [[ $EUID -ne 0 ]]; then
 	shows "a ring that needs root is skipped with the reason" 0 'needs root' x --root "$folder/good"
