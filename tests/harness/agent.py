@@ -4,12 +4,11 @@
 Before it: sandbox.py, daemon.py and a built sinew-agent. After it: tests of each registry. Its sockets, state and settings
 are in a folder of its own; it must never listen beyond loopback.
 """
-import http.client
 import json
 import os
 import time
 
-from harness.daemon import UnixConnection, read_pss
+from harness.daemon import ask_well, read_pss
 from harness.sandbox import SandboxError
 
 
@@ -75,18 +74,7 @@ class Agent:
 
     def request(self, method, path, body=None):
         """The answer's bytes; anything but 2xx is an error."""
-        connection = UnixConnection(self.socket)
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            said = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise SandboxError(f"sinew-agent: {method} {path}: {error!r}") from error
-        finally:
-            connection.close()
-        if answer.status // 100 != 2:
-            raise SandboxError(f"sinew-agent: {method} {path}: {answer.status} {said[:600].decode(errors='replace')}")
-        return said
+        return ask_well("sinew-agent", self.socket, method, path, body)
 
     def get(self, path):
         return json.loads(self.request("GET", path))

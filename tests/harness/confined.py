@@ -3,9 +3,14 @@
 
 Before it: agent.py; setpriv. After it: tests of what it can and cannot do.
 """
+import contextlib
 import os
 
+import pytest
+
 from harness.agent import Agent
+from harness.fixtures import BUILD
+from harness.sandbox import SandboxError
 
 USER, GROUP = 64999, 64998  # neither has a name; the group is that of the control socket here
 
@@ -32,3 +37,19 @@ class Confined(Agent):
         for thread in os.listdir(folder):
             with open(os.path.join(folder, thread, "status"), encoding="utf-8") as f:
                 yield dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+@pytest.fixture(name="confine")
+def make_confined(sandbox, daemon, request):
+    """confine(registries, ...) -> a Confined."""
+    made = []
+    with contextlib.suppress(SandboxError):  # of the test before
+        daemon.request("DELETE", "/v1/sources/agent")
+
+    def confine(registries, **more):
+        made.append(Confined(sandbox, BUILD, daemon, registries, name=f"{request.node.name[5:40]}.{len(made)}", **more))
+        return made[-1]
+    yield confine
+    for agent in made:
+        if agent.child.poll() is None:
+            assert agent.stop() == 0, agent.log()

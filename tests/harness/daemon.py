@@ -40,6 +40,22 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+def ask_well(who, socket_path, method, path, body=None):
+    """The bytes that `who` answers at a unix socket; anything but 2xx is an error."""
+    connection = UnixConnection(socket_path)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        answer = connection.getresponse()
+        said = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise SandboxError(f"{who}: {method} {path}: {error!r}") from error
+    finally:
+        connection.close()
+    if answer.status // 100 != 2:
+        raise SandboxError(f"{who}: {method} {path}: {answer.status} {said[:600].decode(errors='replace')}")
+    return said
+
+
 class Daemon:
     """One sinewd in the foreground, killed with the sandbox. `settings` are KEY=VALUE lines of --set. In a `namespace`
     it looks after the interfaces there; without one it leaves the host's alone."""
@@ -110,18 +126,7 @@ class Daemon:
 
     def request(self, method, path, body=None, status=False):
         """The answer's bytes; anything but 2xx is an error."""
-        connection = UnixConnection(self.status_socket if status else self.socket)
-        try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            answer = connection.getresponse()
-            said = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise SandboxError(f"sinewd: {method} {path}: {error!r}") from error
-        finally:
-            connection.close()
-        if answer.status // 100 != 2:
-            raise SandboxError(f"sinewd: {method} {path}: {answer.status} {said[:600].decode(errors='replace')}")
-        return said
+        return ask_well("sinewd", self.status_socket if status else self.socket, method, path, body)
 
     def put(self, path, value):
         return self.request("PUT", path, json.dumps(value).encode())

@@ -15,31 +15,14 @@ import time
 import pytest
 
 from harness.certificate import Authority
-from harness.confined import USER, Confined
+from harness.confined import USER, make_confined  # noqa: F401 pylint: disable=unused-import
 from harness.fake_eureka import FakeEureka
 from harness.fake_kubernetes import FakeKubernetes
-from harness.fixtures import BUILD
 from harness.peer_server import free_ports
 from harness.sandbox import Namespace, SandboxError
 
 SECRET = "hunter2-not-to-be-seen"
 ENDS = ["10.0.0.1:8080", "10.0.0.2:8080"]
-
-
-@pytest.fixture(name="confine")
-def make_confined(sandbox, daemon, request):
-    """confine(registries, ...) -> a Confined."""
-    made = []
-    with contextlib.suppress(SandboxError):  # of the test before
-        daemon.request("DELETE", "/v1/sources/agent")
-
-    def confine(registries, **more):
-        made.append(Confined(sandbox, BUILD, daemon, registries, name=f"{request.node.name[5:40]}.{len(made)}", **more))
-        return made[-1]
-    yield confine
-    for agent in made:
-        if agent.child.poll() is None:
-            assert agent.stop() == 0, agent.log()
 
 
 @pytest.fixture(name="secret")

@@ -4,29 +4,9 @@ group may use; and nothing of a credential anywhere but in its memory."""
 import contextlib
 import os
 
-import pytest
-
-from harness.confined import GROUP, USER, Confined
+from harness.confined import GROUP, USER, make_confined  # noqa: F401 pylint: disable=unused-import
 from harness.fake_docker import FakeDocker, container
-from harness.fixtures import BUILD
 from harness.peer_consul import Consul
-from harness.sandbox import SandboxError
-
-
-@pytest.fixture(name="confine")
-def make_confined(sandbox, daemon, request):
-    """confine(registries, ...) -> a Confined."""
-    made = []
-    with contextlib.suppress(SandboxError):  # of the test before
-        daemon.request("DELETE", "/v1/sources/agent")
-
-    def confine(registries, **more):
-        made.append(Confined(sandbox, BUILD, daemon, registries, name=f"{request.node.name[5:40]}.{len(made)}", **more))
-        return made[-1]
-    yield confine
-    for agent in made:
-        if agent.child.poll() is None:
-            assert agent.stop() == 0, agent.log()
 
 
 def own(path, mode=0o400):
