@@ -100,3 +100,17 @@ void json_append_pointer(struct text_buffer *b, const struct json_at *at)
 	else
 		text_append_format(b, "%zu", at->index);
 }
+
+uint64_t json_uint(yyjson_val *v)
+{
+	const char *s = yyjson_get_str(v);
+	uint64_t n = 0;
+
+	if (!s)
+		return yyjson_is_uint(v) ? yyjson_get_uint(v) : 0;
+	for (; *s >= '0' && *s <= '9'; s++)
+		if (__builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
+			return 0;
+	return *s ? 0 : n;
+}

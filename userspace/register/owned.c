@@ -176,20 +176,6 @@ int owned_decode_eureka(const char *text, size_t length, const char *node, struc
 
 /* --- etcd: {"kvs": [{"key", "value", "lease"}]} ----------------------------------------------- */
 
-static uint64_t number_of(yyjson_val *v)
-{
-	const char *s = yyjson_get_str(v);
-	uint64_t n = 0;
-
-	if (!s)
-		return yyjson_is_uint(v) ? yyjson_get_uint(v) : 0;
-	for (; *s >= '0' && *s <= '9'; s++)
-		if (__builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
-			return 0;
-	return *s ? 0 : n;
-}
-
 /* The name after the node's in an id; NULL: it has none. */
 static char *service_of(const struct reading *in, const char *id)
 {
@@ -231,7 +217,7 @@ static int read_etcd(struct reading *in, yyjson_val *root, char *ret_error)
 		return 0;
 	yyjson_arr_foreach (kvs, i, max, v) {
 		yyjson_val *value = yyjson_obj_get(v, "value");
-		uint64_t lease = number_of(yyjson_obj_get(v, "lease"));
+		uint64_t lease = json_uint(yyjson_obj_get(v, "lease"));
 		_cleanup_free_ char *bytes = NULL;
 		size_t n;
 

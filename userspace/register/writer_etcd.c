@@ -129,16 +129,6 @@ static yyjson_doc *parse(const struct fetch_result *result)
 	return doc;
 }
 
-static uint64_t number_of(yyjson_val *v)
-{
-	const char *s = yyjson_get_str(v);
-	uint64_t n = 0;
-
-	if (s)
-		(void)sscanf(s, "%20" SCNu64, &n);
-	return s ? n : yyjson_get_uint(v);
-}
-
 static bool garbage(const struct writer_op *op, struct writer_answer *ret)
 {
 	*ret = (struct writer_answer){.outcome = WRITER_FAILED, .error = REGISTRY_GARBAGE};
@@ -181,7 +171,7 @@ static bool on_grant(struct writer_op *op, const struct fetch_result *result,
 	if (ret->outcome != WRITER_DONE)
 		return true;
 	doc = parse(result);
-	op->lease = number_of(yyjson_obj_get(yyjson_doc_get_root(doc), "ID"));
+	op->lease = json_uint(yyjson_obj_get(yyjson_doc_get_root(doc), "ID"));
 	yyjson_doc_free(doc);
 	if (!op->lease)
 		return garbage(op, ret);
@@ -201,7 +191,7 @@ static void on_keep(struct writer_op *op, const struct fetch_result *result,
 		said = yyjson_obj_get(yyjson_doc_get_root(doc), "result");
 		if (!yyjson_is_obj(said))
 			(void)garbage(op, ret);
-		else if (!number_of(yyjson_obj_get(said, "TTL")))
+		else if (!json_uint(yyjson_obj_get(said, "TTL")))
 			ret->outcome = WRITER_GONE;
 		yyjson_doc_free(doc);
 	} else if (result->status == 404) {

@@ -38,26 +38,11 @@ static const char *text_of(yyjson_val *object, const char *key, size_t max)
 	return s && *s && yyjson_get_len(v) <= max && strlen(s) == yyjson_get_len(v) ? s : NULL;
 }
 
-/* A number, or a text of one; 0: neither. */
-static uint64_t number_of(yyjson_val *v)
-{
-	const char *s = yyjson_get_str(v);
-	uint64_t n = 0;
-
-	if (!s)
-		return yyjson_is_uint(v) ? yyjson_get_uint(v) : 0;
-	for (; *s >= '0' && *s <= '9'; s++)
-		if (__builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
-			return 0;
-	return *s ? 0 : n;
-}
-
 /* {"$": 8080, "@enabled": "true"}; 0: none. */
 static uint16_t port_of(yyjson_val *v)
 {
 	yyjson_val *enabled = yyjson_obj_get(v, "@enabled");
-	uint64_t n = number_of(yyjson_is_obj(v) ? yyjson_obj_get(v, "$") : v);
+	uint64_t n = json_uint(yyjson_is_obj(v) ? yyjson_obj_get(v, "$") : v);
 	const char *s = yyjson_get_str(enabled);
 
 	if (yyjson_is_false(enabled) || (s && strcmp(s, "true") != 0))
@@ -98,8 +83,8 @@ static void read_fields(yyjson_val *v, struct eureka_instance *ret)
 		address && address_parse(address, &ret->addr) == 0 && address_is_target(&ret->addr);
 	ret->port = port_of(yyjson_obj_get(v, "port"));
 	ret->secure_port = port_of(yyjson_obj_get(v, "securePort"));
-	ret->updated_ms = number_of(yyjson_obj_get(v, "lastUpdatedTimestamp"));
-	ret->dirty_ms = number_of(yyjson_obj_get(v, "lastDirtyTimestamp"));
+	ret->updated_ms = json_uint(yyjson_obj_get(v, "lastUpdatedTimestamp"));
+	ret->dirty_ms = json_uint(yyjson_obj_get(v, "lastDirtyTimestamp"));
 }
 
 /* A cloud's word, where the instance itself has none. */
