@@ -125,6 +125,35 @@ static void test_pointer_rfc6901(void **state)
 	free(text);
 }
 
+static void test_numbers_in_texts(void **state)
+{
+	static const struct {
+		const char *json;
+		uint64_t n;
+	} rows[] = {
+		{"7", 7},
+		{"\"7\"", 7},
+		{"\"18446744073709551615\"", UINT64_MAX},
+		{"\"18446744073709551616\"", 0},
+		{"-7", 0},
+		{"\"-7\"", 0},
+		{"\"7a\"", 0},
+		{"\"\"", 0},
+		{"7.5", 0},
+		{"null", 0},
+		{"[7]", 0},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		yyjson_doc *doc = yyjson_read(rows[i].json, strlen(rows[i].json), 0);
+
+		assert_non_null(doc);
+		assert_true(json_uint(yyjson_doc_get_root(doc)) == rows[i].n);
+		yyjson_doc_free(doc);
+	}
+	assert_true(json_uint(NULL) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +162,7 @@ int main(void)
 		cmocka_unit_test(test_parse_says_where),
 		cmocka_unit_test(test_parse_survives_deep_nesting),
 		cmocka_unit_test(test_pointer_rfc6901),
+		cmocka_unit_test(test_numbers_in_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
