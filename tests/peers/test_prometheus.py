@@ -103,6 +103,8 @@ def test_prometheus_goes_on_while_sinewd_is_away(prometheus, http, daemon):
         assert eventually(lambda: [value for _, value in prometheus.query("sinew_agent_daemon_up")] == [0], 20)
         assert prometheus.target_state() == ("up", "")
         assert Prometheus.check_metrics(http.get("/metrics").decode()) == ""
+        # That scrape failed, so the agent asks sinewd itself: at once, but not before it has answered.
+        assert eventually(lambda: http.request("GET", "/readyz")[0] == 503, 10)
         status, _, said = http.request("GET", "/readyz?verbose")
         assert status == 503 and b"[-]sinewd " in said and b"[+]dns 2 services" in said
         assert http.get("/livez") == b"ok\n"

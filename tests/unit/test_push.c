@@ -315,6 +315,25 @@ static void on_refused(void *arg, enum object_kind kind, const char *name, const
 	(void)snprintf(arg, 200, "%s: %s", name, reason);
 }
 
+static void test_who_could_not_reach_sinewd_makes_it_look_at_once(void **state)
+{
+	push_look(push); /* nothing has been told: there is nothing to look after */
+	wait_ms(5);
+	assert_int_equal(wire.begun, 0);
+	start();
+	wait_ms(60);
+	assert_int_equal(wire.begun, 0);
+	push_look(push);
+	wait_ms(5);
+	assert_int_equal(wire.begun, 1);
+	push_look(push); /* it is being asked */
+	answer_error(-ECONNREFUSED);
+	assert_false(push_status(push)->synced);
+	push_look(push); /* nor does that shorten the wait */
+	(void)uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(wire.begun, 1);
+}
+
 static void test_one_refused_object_does_not_keep_the_rest(void **state)
 {
 	char said[200] = "";
@@ -379,6 +398,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_an_absent_sinewd_is_tried_again_and_told_all,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_who_could_not_reach_sinewd_makes_it_look_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_refused_object_does_not_keep_the_rest,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_an_object_refused_in_words_is_left_out_too,

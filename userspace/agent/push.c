@@ -347,6 +347,12 @@ void push_kick(struct push *p, bool urgent)
 	p->kicked = true;
 }
 
+void push_look(struct push *p)
+{
+	if (p->started && !p->fetch && !p->wait_ms)
+		arm(p, 0);
+}
+
 const struct push_status *push_status(const struct push *p)
 {
 	return &p->status;

@@ -31,6 +31,9 @@ int push_new(uv_loop_t *loop, struct fetcher *fetcher, struct merge *merge,
 void push_start(struct push *p, bool whole);
 /* There is something to tell; urgent: at once, however short ago the last request was. */
 void push_kick(struct push *p, bool urgent);
+/* Somebody else could not reach sinewd: whether it has what it was told is found out now, not when
+ * the next look is due. */
+void push_look(struct push *p);
 const struct push_status *push_status(const struct push *p);
 /* Calls visit for each object that sinewd refused, with its reason. */
 void push_visit_refused(const struct push *p,

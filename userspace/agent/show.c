@@ -63,8 +63,11 @@ static void scrape_finish(struct scrape *s, const char *theirs, size_t length)
 static void on_metrics(void *arg, const struct fetch_result *result)
 {
 	bool good = result->error == 0 && result->status == 200;
+	struct scrape *s = arg;
 
-	scrape_finish(arg, good ? result->body : "", good ? result->length : 0);
+	if (!good)
+		push_look(s->agent->push);
+	scrape_finish(s, good ? result->body : "", good ? result->length : 0);
 }
 
 static void show_metrics(struct agent *a, struct serve_request *q)
