@@ -111,6 +111,26 @@ static void test_service_and_slices_come_to_one(void **state)
 	nothing(j, 1000);
 }
 
+static void test_a_slice_of_nobody_is_kept_until_it_is_somebodys(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct service *s;
+
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	service_unref(next(j, 1));
+	/* Whoever writes slices by hand may forget the label, or add it later. */
+	put(j, KUBERNETES_SLICE,
+	    "{'kind':'EndpointSlice','addressType':'IPv4'," META(
+		    "a") ",'ports':[{'name':'http','port':8080}],'endpoints':[" E1 "]}",
+	    2);
+	nothing(j, 100);
+	put(j, KUBERNETES_SLICE, SLICE("a", E1), 200);
+	s = next(j, 200);
+	assert_int_equal(s->n_endpoints, 1);
+	service_unref(s);
+	nothing(j, 1000);
+}
+
 static void test_p82_duplicates_across_slices_are_one(void **state)
 {
 	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
@@ -322,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_service_and_slices_come_to_one),
+		cmocka_unit_test(test_a_slice_of_nobody_is_kept_until_it_is_somebodys),
 		cmocka_unit_test(test_p82_duplicates_across_slices_are_one),
 		cmocka_unit_test(test_p82_a_move_between_slices_is_never_seen),
 		cmocka_unit_test(test_p82_however_long_it_moves_about),

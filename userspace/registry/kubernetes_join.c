@@ -158,7 +158,7 @@ static int put_slice(struct kubernetes_join *j, struct kubernetes_row *row,
 		return -ENOMEM;
 	}
 	shrank = before && (before != owner || did_shrink(was, o));
-	gained = before != owner || did_shrink(o, was);
+	gained = before != owner || (owner && did_shrink(o, was));
 	if (before != owner) {
 		unlink_slice(row);
 		row->owner = owner;
