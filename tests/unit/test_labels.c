@@ -136,6 +136,38 @@ static void test_what_an_engine_does_not_say_is_not_known(void **state)
 	assert_int_equal(wire.begun, 2);
 }
 
+/* Pods of another engine, say: their containers are met, too. */
+static void test_one_that_the_engine_does_not_know_holds_up_nobody(void **state)
+{
+	assert_int_equal(labels_match(labels, "c1", &app, 1), -EAGAIN);
+	assert_int_equal(labels_match(labels, "c2", &app, 1), -EAGAIN);
+	turn();
+	answer(200, "OK");
+	assert_string_equal(wire.url, "http://docker/v1.41/containers/c1/json");
+	answer(404, "{\"message\":\"No such container: c1\"}");
+	assert_true(wire.under_way);
+	assert_string_equal(wire.url, "http://docker/v1.41/containers/c2/json");
+	answer(200, "{\"Config\":{\"Labels\":{\"app\":\"pay\"}}}");
+	assert_int_equal(labels_match(labels, "c2", &app, 1), 1);
+}
+
+static void test_one_that_the_engine_does_not_know_yet_is_asked_for_again(void **state)
+{
+	assert_int_equal(labels_match(labels, "c1", &app, 1), -EAGAIN);
+	turn();
+	answer(200, "OK");
+	answer(404, "{\"message\":\"No such container: c1\"}");
+	assert_int_equal(labels_match(labels, "c2", &app, 1), -EAGAIN);
+	turn();
+	if (strstr(wire.url, "_ping"))
+		answer(200, "OK");
+	answer(200, "{\"Config\":{\"Labels\":null}}");
+	assert_true(uv_backend_timeout(&loop) >= 0); /* there is a timer */
+	(void)uv_run(&loop, UV_RUN_DEFAULT);
+	assert_true(wire.under_way);
+	assert_string_equal(wire.url, "http://docker/v1.41/containers/c1/json");
+}
+
 static void test_an_engine_that_is_none(void **state)
 {
 	wire.version = "1.41/../x";
@@ -188,6 +220,11 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_what_an_engine_does_not_say_is_not_known,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_one_that_the_engine_does_not_know_holds_up_nobody, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_one_that_the_engine_does_not_know_yet_is_asked_for_again, set_up,
+			tear_down),
 		cmocka_unit_test_setup_teardown(test_an_engine_that_is_none, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_more_containers_than_are_kept, set_up,
 						tear_down),

@@ -23,10 +23,10 @@
 
 struct container {
 	char id[ID_MAX + 1];
-	enum { CONTAINER_WANTED, CONTAINER_KNOWN, CONTAINER_UNKNOWN } state;
+	bool known;
 	struct label *labels;
 	size_t n;
-	uint64_t retry_ms; /* loop time: of UNKNOWN */
+	uint64_t ask_ms; /* loop time: not before, while it is not known */
 	uint64_t used_ms;
 };
 
@@ -131,7 +131,7 @@ static struct container *add(struct labels *l, const char *id)
 				c = &l->containers[i];
 		free(c->labels);
 	}
-	*c = (struct container){.state = CONTAINER_WANTED};
+	*c = (struct container){};
 	(void)snprintf(c->id, sizeof(c->id), "%s", id);
 	return c;
 }
@@ -153,13 +153,14 @@ static void on_timer(uv_timer_t *timer)
 	ask(timer->data);
 }
 
-/* Asks again later. */
 static void put_off(struct labels *l, struct container *c)
 {
-	if (c) {
-		c->state = CONTAINER_UNKNOWN;
-		c->retry_ms = uv_now(l->loop) + RETRY_MS;
-	}
+	c->ask_ms = uv_now(l->loop) + RETRY_MS;
+}
+
+/* The engine is not there, or is none: all wait. */
+static void wait(struct labels *l)
+{
 	(void)uv_timer_start(&l->timer, on_timer, RETRY_MS, 0);
 }
 
@@ -169,7 +170,7 @@ static void on_version(struct labels *l, const struct fetch_result *result)
 	size_t n = version ? strspn(version, "0123456789.") : 0;
 
 	if (!n || version[n] || n >= sizeof(l->version)) {
-		put_off(l, NULL);
+		wait(l);
 		return;
 	}
 	(void)snprintf(l->version, sizeof(l->version), "%s", version);
@@ -182,14 +183,17 @@ static void on_container(struct labels *l, struct container *c, const struct fet
 			? -ENODATA
 			: labels_decode(result->body, result->length, &c->labels, &c->n);
 
-	if (r < 0) {
-		*l->version = '\0'; /* another engine may be there next time */
+	if (r < 0)
 		put_off(l, c);
+	if (r < 0 && (result->error || result->status != 404)) {
+		*l->version = '\0'; /* another engine may be there next time */
+		wait(l);
 		return;
 	}
-	c->state = CONTAINER_KNOWN;
+	c->known = r >= 0;
 	ask(l);
-	l->host.changed(l->host.arg);
+	if (c->known)
+		l->host.changed(l->host.arg);
 }
 
 static void on_done(void *arg, const struct fetch_result *result)
@@ -209,21 +213,21 @@ static void on_done(void *arg, const struct fetch_result *result)
 		ask(l);
 }
 
+/* Who is to be asked for first: not the same one again before all others. NULL: all are known. */
 static struct container *next(struct labels *l)
 {
-	uint64_t now = uv_now(l->loop);
+	struct container *first = NULL;
 
 	for (size_t i = 0; i < l->n; i++) {
 		struct container *c = &l->containers[i];
 
-		if (c->state == CONTAINER_WANTED ||
-		    (c->state == CONTAINER_UNKNOWN && c->retry_ms <= now))
-			return c;
+		if (!c->known && (!first || c->ask_ms < first->ask_ms))
+			first = c;
 	}
-	return NULL;
+	return first;
 }
 
-/* One question at a time. */
+/* One question at a time, or the time until there is one. */
 static void ask(struct labels *l)
 {
 	struct container *c = l->fetch ? NULL : next(l);
@@ -238,20 +242,26 @@ static void ask(struct labels *l)
 
 	if (!c)
 		return;
+	if (c->ask_ms > uv_now(l->loop)) {
+		(void)uv_timer_start(&l->timer, on_timer, c->ask_ms - uv_now(l->loop), 0);
+		return;
+	}
 	if (*l->version)
 		r = asprintf(&url, "%s/v%s/containers/%s/json", l->base, l->version, c->id);
 	else
 		r = asprintf(&url, "%s/_ping", l->base);
 	if (r < 0) {
-		put_off(l, NULL);
+		wait(l);
 		return;
 	}
 	(void)snprintf(l->asked, sizeof(l->asked), "%s", *l->version ? c->id : "");
 	request.url = url;
 	r = fetch_begin(l->fetcher, &request, &l->fetch);
 	free(url);
-	if (r < 0)
+	if (r < 0) {
 		put_off(l, c);
+		wait(l);
+	}
 }
 
 static bool is_id(const char *text)
@@ -276,7 +286,7 @@ int labels_match(struct labels *l, const char *container, const struct label *wa
 		(void)uv_timer_start(&l->timer, on_timer, 0, 0);
 	}
 	c->used_ms = uv_now(l->loop);
-	if (c->state != CONTAINER_KNOWN)
+	if (!c->known)
 		return -EAGAIN;
 	for (size_t i = 0; i < n; i++)
 		if (!has(c, &wanted[i]))
