@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -330,6 +331,53 @@ def test_tls_shows_a_client_certificate(serving, authority):
     certificate, key = authority.issue("client")
     assert fetch("--ca", authority.certificate, "--cert", certificate, "--key", key, url)[0]["status"] == 200
     assert fetch("--ca", authority.certificate, url)[0]["error"] in ("EKEYREJECTED", "ECONNRESET")
+
+
+def reset(taken):
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    taken.close()
+
+
+@pytest.mark.parametrize("end", [socket.socket.close, reset])
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x03\x00\x7a\x02\x00"], ids=["nothing", "half"])
+def test_a_connection_that_breaks_in_the_handshake_is_no_matter_of_certificates(serving, said, end):
+    def leave(taken):
+        assert taken.recv(65536)  # the client's hello
+        if said:
+            taken.sendall(said)
+        end(taken)
+        raise OSError
+    (one,) = fetch(f"https://{HERE}:{serving(None, wrap=leave).port}/")
+    assert (one["error"], one["text"]) == ("ECONNRESET", "the connection broke in the TLS handshake")
+
+
+def test_an_alert_in_the_handshake_is_no_broken_connection(serving):
+    def alert(taken):
+        assert taken.recv(65536)
+        taken.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal: handshake_failure
+        assert taken.recv(65536) == b""
+        raise OSError
+    (one,) = fetch(f"https://{HERE}:{serving(None, wrap=alert).port}/")
+    assert one["error"] == "EKEYREJECTED" and "handshake failure" in one["text"]
+
+
+def test_a_server_that_wants_a_certificate_of_ours_is_no_broken_connection(serving, authority):
+    certificate, key = authority.issue("strict")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.certificate)
+
+    def refuse(taken):
+        raw = taken.dup()  # stays open: what is unread at a close would reset the connection, and the alert be lost
+        with raw, contextlib.suppress(ssl.SSLError):
+            with pytest.raises(ssl.SSLError):
+                context.wrap_socket(taken, server_side=True)
+            while raw.recv(65536):
+                pass
+        raise OSError
+    (one,) = fetch("--ca", authority.certificate, f"https://{HERE}:{serving(None, wrap=refuse).port}/")
+    assert one["error"] == "EKEYREJECTED" and "certificate required" in one["text"]
 
 
 def test_tls_where_there_is_none(serving):

@@ -29,6 +29,41 @@ static int error_of_connect(const struct fetch *x)
 	return number > 0 ? -(int)number : -ECONNREFUSED;
 }
 
+static bool says_one_of(const struct fetch *x, const char *const words[])
+{
+	for (size_t i = 0; words[i]; i++)
+		if (strstr(x->text, words[i]))
+			return true;
+	return false;
+}
+
+/* libcurl has one code for a peer that went away in the handshake and for one that objects, or is
+ * objected to. Only its text tells: the socket's failure, an end without a reason, or OpenSSL's and
+ * GnuTLS' own words for it. */
+static bool is_broken_handshake(const struct fetch *x)
+{
+	static const char *const words[] = {"Recv failure",
+					    "Send failure",
+					    "reset by peer",
+					    "SSL_ERROR_SYSCALL",
+					    "SSL_ERROR_ZERO_RETURN",
+					    "unexpected eof",
+					    "non-properly terminated",
+					    NULL};
+
+	return says_one_of(x, words);
+}
+
+/* With TLS 1.3 a server that wants another certificate of ours says so after the handshake. */
+static bool is_refusal(const struct fetch *x)
+{
+	static const char *const words[] = {"alert certificate",    "alert bad certificate",
+					    "alert unknown ca",     "alert access denied",
+					    "certificate required", NULL};
+
+	return says_one_of(x, words);
+}
+
 int fetch_error(const struct fetch *x, CURLcode code)
 {
 	if (x->error)
@@ -43,6 +78,7 @@ int fetch_error(const struct fetch *x, CURLcode code)
 	case CURLE_OPERATION_TIMEDOUT:
 		return -ETIMEDOUT;
 	case CURLE_SSL_CONNECT_ERROR:
+		return is_broken_handshake(x) ? -ECONNRESET : -EKEYREJECTED;
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CERTPROBLEM:
 	case CURLE_SSL_CACERT_BADFILE:
@@ -51,9 +87,10 @@ int fetch_error(const struct fetch *x, CURLcode code)
 	case CURLE_SSL_INVALIDCERTSTATUS:
 	case CURLE_SSL_CLIENTCERT:
 		return -EKEYREJECTED;
-	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
+		return is_refusal(x) ? -EKEYREJECTED : -ECONNRESET;
+	case CURLE_GOT_NOTHING:
 	case CURLE_PARTIAL_FILE:
 		return -ECONNRESET;
 	case CURLE_FILESIZE_EXCEEDED:
@@ -75,6 +112,8 @@ const char *fetch_error_text(struct fetch *x, int error, CURLcode code)
 		return "no byte came in time";
 	if (x->error)
 		return strerror(-error);
+	if (error == -ECONNRESET && code == CURLE_SSL_CONNECT_ERROR)
+		return "the connection broke in the TLS handshake";
 	if (!*x->text)
 		(void)snprintf(x->text, sizeof(x->text), "%s", curl_easy_strerror(code));
 	x->text[strcspn(x->text, "\r\n")] = '\0';

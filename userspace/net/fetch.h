@@ -23,7 +23,8 @@ struct fetch_tls {
 
 struct fetch_result {
 	int error; /* 0: there is a status; else -errno: that of connect(2), -ETIMEDOUT, -EMSGSIZE,
-		      -ECONNRESET, -EPROTO (no HTTP), -EKEYREJECTED (TLS), -EHOSTUNREACH (no such
+		      -ECONNRESET (in a TLS handshake, too), -EPROTO (no HTTP), -EKEYREJECTED (TLS:
+		      a certificate, theirs or ours, or what is spoken), -EHOSTUNREACH (no such
 		      name) */
 	const char *error_text; /* one line for people; "" without an error */
 	unsigned int status;
