@@ -192,24 +192,6 @@ static void write_files(struct agent *a)
 	a->written_ms = uv_now(&a->loop);
 }
 
-static void on_tick(uv_timer_t *timer)
-{
-	struct agent *a = timer->data;
-	uint64_t now = uv_now(&a->loop);
-
-	for (size_t i = 0; i < a->config.n_registries; i++) {
-		struct agent_registry *g = &a->registries[i];
-
-		if (g->registry)
-			hear(g, &g->registry->status);
-		if (!g->stale && now - g->contact_ms >= g->config->stale_ms)
-			set_stale(g, true);
-	}
-	start_push(a);
-	if (now - a->written_ms >= WRITE_MS)
-		write_files(a);
-}
-
 bool agent_is_ready(const struct agent *a)
 {
 	return push_status(a->push)->synced && (!a->names || names_is_known(a->names));
@@ -255,20 +237,28 @@ static void read_file(struct agent_registry *g)
 	}
 }
 
+/* One that cannot even begin (a kubeconfig that is not there yet) has what it had, and is tried
+ * again. */
 static void open_registry(struct agent_registry *g)
 {
 	struct agent *a = g->agent;
 	char text[200] = "";
-	int r;
+	int r = registry_open(g->config, &host, a->fetcher, &g->registry, text);
 
-	read_file(g);
-	r = registry_open(g->config, &host, a->fetcher, &g->registry, text);
 	if (r >= 0) {
 		a->n_open++;
+		if (*g->failure)
+			log_notice("%s: followed now", g->tag);
+		g->failure[0] = '\0';
+		g->wait_ms = 0;
 		return;
 	}
-	(void)snprintf(g->failure, sizeof(g->failure), "%.199s", *text ? text : strerror(-r));
-	log_err("%s: not followed: %s", g->tag, g->failure);
+	if (!*text)
+		(void)snprintf(text, sizeof(text), "%s", strerror(-r));
+	if (strcmp(g->failure, text) != 0)
+		log_err("%s: not followed: %s; trying again", g->tag, text);
+	(void)snprintf(g->failure, sizeof(g->failure), "%s", text);
+	g->retry_ms = uv_now(&a->loop) + registry_backoff_of(&g->wait_ms, 0);
 }
 
 static int open_registries(struct agent *a)
@@ -288,9 +278,31 @@ static int open_registries(struct agent *a)
 		(void)snprintf(g->tag, sizeof(g->tag), "%.60s/%.63s", g->config->type,
 			       g->config->name);
 	}
-	for (size_t i = 0; i < a->config.n_registries; i++)
+	for (size_t i = 0; i < a->config.n_registries; i++) {
+		read_file(&a->registries[i]);
 		open_registry(&a->registries[i]);
+	}
 	return 0;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct agent *a = timer->data;
+	uint64_t now = uv_now(&a->loop);
+
+	for (size_t i = 0; i < a->config.n_registries; i++) {
+		struct agent_registry *g = &a->registries[i];
+
+		if (g->registry)
+			hear(g, &g->registry->status);
+		else if (now >= g->retry_ms)
+			open_registry(g);
+		if (!g->stale && now - g->contact_ms >= g->config->stale_ms)
+			set_stale(g, true);
+	}
+	start_push(a);
+	if (now - a->written_ms >= WRITE_MS)
+		write_files(a);
 }
 
 static void on_left(void *arg)

@@ -15,8 +15,9 @@
 struct agent_registry {
 	struct agent *agent;
 	const struct registry_config *config;
-	struct registry *registry; /* NULL: it did not start, or has stopped */
-	char failure[200];         /* why not */
+	struct registry *registry;  /* NULL: it did not start, or has stopped */
+	char failure[200];          /* why it did not; "": it did */
+	uint64_t retry_ms, wait_ms; /* loop time of the next try to; the last wait before one */
 	char tag[128];
 	bool heard;  /* it has said what it has, or its last good state was read */
 	bool spoken; /* it has, itself */

@@ -162,7 +162,8 @@ static void add_registry(yyjson_mut_doc *doc, yyjson_mut_val *items, struct agen
 	add_time(doc, item, "lastChange", s->changed_ms);
 	(void)yyjson_mut_obj_add_real(doc, item, "latencySeconds", (double)s->latency_us / 1e6);
 	if (!g->registry)
-		add_error(doc, item, "config", g->failure, "");
+		add_error(doc, item, "config", g->failure,
+			  "mend it: it is tried again every few seconds");
 	else if (s->error != REGISTRY_OK)
 		add_error(doc, item, registry_error_name(s->error), s->text, s->hint);
 	errors = yyjson_mut_obj_add_obj(doc, item, "errors");
