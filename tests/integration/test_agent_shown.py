@@ -7,6 +7,8 @@ Pitfalls: P-84.
 import json
 import os
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -97,3 +99,30 @@ def test_an_agent_that_ended_is_told_so(sandbox, daemon):
     done = subprocess.run([os.path.join(BUILD, "sinewctl"), "--agent-socket", agent.socket, "get", "registries"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 3 and "is sinew-agent running?" in done.stderr
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Whoever stands before a registry and says why not in a tongue and an encoding of its own."""
+
+    def do_GET(self):
+        body = "Zugriff verweigert \u2013 für Sie gesperrt".encode("cp1252")
+        self.send_response(500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_error_that_is_no_utf8_is_shown(sandbox, daemon):
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        agent = Agent(sandbox, BUILD, daemon, [{"name": "strange", "type": "consul",
+                                                "address": f"http://127.0.0.1:{proxy.server_port}"}], name="strange")
+        try:
+            agent.wait_error("strange", "failed")
+            assert "500" in agent.registry("strange")["lastError"]["text"]
+        finally:
+            assert agent.stop() == 0, agent.log()
+            proxy.shutdown()

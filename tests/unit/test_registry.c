@@ -116,6 +116,12 @@ static void test_status_is_counted_shown_and_cleared(void **state)
 	registry_say_skipped(&r, "service \"%s\" has no port", "x");
 	assert_int_equal(r.status.skipped, 1);
 	assert_string_equal(r.status.skipped_text, "service \"x\" has no port");
+	/* What is shown is JSON: nothing but UTF-8. */
+	registry_say_error(&r, REGISTRY_FAILED, "\xff", "500: f\xfcr Sie");
+	assert_string_equal(r.status.text, "500: f?r Sie");
+	assert_string_equal(r.status.hint, "?");
+	registry_say_skipped(&r, "%.*s", 3, "ab\xc3\xa4");
+	assert_string_equal(r.status.skipped_text, "ab");
 }
 
 /* A snapshot that says what the last one said is contact, not change. */

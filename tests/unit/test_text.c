@@ -223,6 +223,33 @@ static void test_utf8(void **state)
 			fail_msg("case %zu: %zu", i, text_utf8_length(cases[i].text, cases[i].n));
 }
 
+static void test_printable(void **state)
+{
+	static const struct {
+		const char *said, *shown;
+	} cases[] = {
+		{"", ""},
+		{"a\r\n\tb\x7f", "a   b "},
+		{"gr\xc3\xbc\xc3\x9f dich \xe2\x82\xac", "gr\xc3\xbc\xc3\x9f dich \xe2\x82\xac"},
+		{"f\xfcr Sie", "f?r Sie"}, /* Latin-1 */
+		{"\xff\xfe\x80", "???"},
+		{"cut \xc3", "cut "},
+		{"cut \xe2\x82", "cut "},
+		{"cut \xf0\x9f\x98", "cut "},
+		{"\xe2\x82x", "??x"},
+		{"\xed\xa0\x80", "???"}, /* a surrogate */
+		{"\xf8", "?"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[64];
+
+		(void)snprintf(text, sizeof(text), "%s", cases[i].said);
+		text_make_printable(text);
+		assert_string_equal(text, cases[i].shown);
+	}
+}
+
 static void test_buffer(void **state)
 {
 	struct text_buffer b = {};
@@ -263,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_suggest),
 		cmocka_unit_test(test_hash_is_what_it_was),
 		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_printable),
 		cmocka_unit_test(test_buffer),
 	};
 

@@ -12,6 +12,7 @@
 
 #include "agent/refused.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define URL "http://sinewd/v1/sources/" PUSH_SOURCE
 #define TIMEOUT_MS 30000u
@@ -128,9 +129,13 @@ static void settle(struct push *p)
 
 static void fail(struct push *p, const char *text)
 {
-	bool news = strcmp(p->status.error, text) != 0;
+	char before[sizeof(p->status.error)];
+	bool news;
 
+	memcpy(before, p->status.error, sizeof(before));
 	(void)snprintf(p->status.error, sizeof(p->status.error), "%s", text);
+	text_make_printable(p->status.error);
+	news = strcmp(p->status.error, before) != 0;
 	p->status.failures++;
 	p->status.synced = false;
 	p->all = true; /* what was taken from the merge is to be told again */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 const char *refused_name(const struct object *o, char buf[static 136])
 {
 	(void)snprintf(buf, 136, "%s/%s", object_namespace(o), object_name(o));
@@ -48,6 +50,7 @@ static size_t add(struct refused *f, enum object_kind kind, const char *name, co
 	item->kind = kind;
 	(void)snprintf(item->name, sizeof(item->name), "%s", name);
 	(void)snprintf(item->reason, sizeof(item->reason), "%s", reason);
+	text_make_printable(item->reason); /* it may have been cut within a character */
 	return 1;
 }
 

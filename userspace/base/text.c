@@ -269,6 +269,41 @@ size_t text_utf8_length(const char *text, size_t n)
 	return length;
 }
 
+/* Whether the n bytes are the beginning of a character, and all there is of it. */
+static bool is_cut(const char *text, size_t n)
+{
+	unsigned char c = (unsigned char)*text;
+	size_t whole = c < 0xc0 || c >= 0xf8 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+
+	for (size_t i = 1; i < n; i++) {
+		if (((unsigned char)text[i] & 0xc0) != 0x80)
+			return false;
+	}
+	return n < whole;
+}
+
+void text_make_printable(char *text)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		size_t n = text_utf8_length(text, left);
+		unsigned char c = (unsigned char)*text;
+
+		if (!n && is_cut(text, left)) {
+			*text = '\0';
+			return;
+		}
+		if (c < ' ' || c == 0x7f)
+			*text = ' ';
+		else if (!n)
+			*text = '?';
+		n = n ? n : 1;
+		text += n;
+		left -= n;
+	}
+}
+
 static bool reserve(struct text_buffer *b, size_t more)
 {
 	size_t wanted = b->n + more + 1;

@@ -44,6 +44,9 @@ uint64_t text_hash(const void *data, size_t n, uint64_t seed);
 
 /* Length of the UTF-8 sequence at p within n bytes (RFC 3629); 0: it is none. */
 size_t text_utf8_length(const char *p, size_t n);
+/* Makes one line of UTF-8 of what a stranger said, in place and never longer: a control character
+ * becomes a space, a byte that is no UTF-8 '?'; a character that was cut at the end is dropped. */
+void text_make_printable(char *text);
 
 /* Grows as it is written to. Without memory it only remembers that: check once, at the end. */
 struct text_buffer {

@@ -113,9 +113,7 @@ static void quote(const struct fetch_result *result, char *to, size_t size)
 	size_t n = strcspn(result->body, "\r\n");
 
 	(void)snprintf(to, size, "%.*s", (int)(n < 120 ? n : 120), result->body);
-	for (char *c = to; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = ' ';
+	text_make_printable(to);
 }
 
 void writer_classify(const struct writer_op *op, const struct fetch_result *result,

@@ -96,6 +96,7 @@ int registry_open(const struct registry_config *config, const struct registry_ho
 	error = kind->start(r);
 	if (error < 0) {
 		(void)snprintf(ret_text, 200, "%s", r->status.text);
+		text_make_printable(ret_text);
 		return error;
 	}
 	*ret = TAKE_PTR(r);
@@ -221,20 +222,14 @@ void registry_say_heard(struct registry *r)
 	r->status.contact_ms = now_ms();
 }
 
-/* A text for people may hold what a server sent. */
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = ' ';
-}
-
 static void note_error(struct registry *r, enum registry_error error, const char *hint)
 {
 	struct registry_status *s = &r->status;
 
-	make_printable(s->text);
+	/* Either may hold what a server sent, whole or cut, and goes into JSON. */
+	text_make_printable(s->text);
 	(void)snprintf(s->hint, sizeof(s->hint), "%s", hint ? hint : "");
+	text_make_printable(s->hint);
 	s->error = error;
 	s->errors[error]++;
 	r->host->status(r->host->arg, r);
@@ -270,7 +265,7 @@ void registry_say_skipped(struct registry *r, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(r->status.skipped_text, sizeof(r->status.skipped_text), format, args);
 	va_end(args);
-	make_printable(r->status.skipped_text);
+	text_make_printable(r->status.skipped_text);
 	r->status.skipped++;
 }
 
