@@ -194,6 +194,31 @@ def test_what_they_all_say_is_passed_on(start):
     assert answer.rcode() == dns.rcode.SERVFAIL and len(one.seen) + len(other.seen) == 4
 
 
+def test_questions_of_one_port_with_one_id_are_told_apart(start):
+    def slow(asked, _):
+        time.sleep(0.2)
+        return good(asked, _)
+    server, (resolver,) = start(slow)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(8)
+        names = {f"{name}.example.org." for name in ("one", "two", "three")}
+        for name in [*names, *names]:  # each again, too: one of each is enough
+            sock.sendto(dns.message.make_query(name, "A", id=0).to_wire(), (HERE, server.port))
+        assert {str(dns.message.from_wire(sock.recv(512)).question[0].name) for _ in names} == names
+    assert len(resolver.seen) == 3
+
+
+def test_who_has_asked_all_over_tcp_and_says_so_gets_his_answer(start):
+    server, _ = start(good)
+    wire = dns.message.make_query("example.org", "A", id=9).to_wire()
+    with socket.create_connection((HERE, server.port), 8) as sock:
+        sock.sendall(struct.pack("!H", len(wire)) + wire)
+        sock.shutdown(socket.SHUT_WR)
+        length, = struct.unpack("!H", sock.recv(2, socket.MSG_WAITALL))
+        assert dns.message.from_wire(sock.recv(length, socket.MSG_WAITALL)).id == 9
+        assert sock.recv(1) == b""
+
+
 @pytest.mark.parametrize("over_tcp", [False, True])
 def test_nobody_answers_within_the_time_of_who_asks(start, over_tcp):
     server, _ = start(silent, silent, silent)

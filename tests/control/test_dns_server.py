@@ -93,6 +93,23 @@ def test_queries_in_one_stream_are_answered_in_their_order(server):
         assert [read_answer(sock).id for _ in queries] == list(range(1, 21))
 
 
+def test_more_queries_in_one_go_than_there_is_room_for_are_all_answered(server):
+    with server.connect() as sock:
+        queries = [query(id=number) for number in range(1, 1001)]
+        sock.sendall(b"".join(framed(one) for one in queries))
+        assert [read_answer(sock).id for _ in queries] == list(range(1, 1001))
+    assert server.end()["tcp"] == 1000
+
+
+def test_who_has_asked_all_and_says_so_gets_all_answers(server):
+    with server.connect() as sock:
+        queries = [query(id=number) for number in range(1, 201)]
+        sock.sendall(b"".join(framed(one) for one in queries))
+        sock.shutdown(socket.SHUT_WR)
+        assert [read_answer(sock).id for _ in queries] == list(range(1, 201))
+        assert is_closed(sock)
+
+
 def test_a_query_byte_by_byte(server):
     with server.connect() as sock:
         for byte in framed(query(id=7)):

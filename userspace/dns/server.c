@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See server.h. A datagram is answered within its callback; a stream is a queue of one: a client's
- * next query is read when its answer was written, so that no client makes us hold more than one
- * answer. What a forward is asked waits in a list, which that bounds.
+ * next query is taken when its answer was written, so that no client makes us hold more than one
+ * answer, and nothing is read that there is no room for: those who ask much at once wait (RFC
+ * 7766, 6.2.1.1). What a forward is asked waits in a list, which that bounds.
  */
 #include "dns/server.h"
 
@@ -10,6 +11,8 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 
 #define BATCH 16 /* datagrams of one recvmmsg */
 #define HANDLES 2
@@ -20,6 +23,7 @@ struct pending {
 	struct dns_server *server;
 	struct dns_asked *asked;
 	struct stream *stream; /* NULL: a datagram */
+	uint64_t hash;         /* of the query, with its id */
 	struct sockaddr_storage peer;
 	struct dns_upstream_asker asker;
 };
@@ -32,6 +36,7 @@ struct stream {
 	uv_write_t write;
 	unsigned int open;  /* handles not yet closed */
 	bool closing, busy; /* busy: an answer is awaited, or written */
+	bool ended;         /* nothing more will come */
 	struct pending *pending;
 	size_t used;
 	uint8_t in[2 + 4096]; /* a query is short; one that does not fit is none */
@@ -123,11 +128,19 @@ static void on_forwarded(void *arg, const struct dns_upstream *u, uint8_t *answe
 		stream_send(c, length);
 }
 
-/* Whoever did not wait asks again; one of each question is enough. */
-static bool is_asked(const struct dns_server *s, const struct sockaddr_storage *peer, uint16_t id)
+static uint16_t id_of(const struct dns_query *query)
 {
+	return (uint16_t)(query->data[0] << 8 | query->data[1]);
+}
+
+/* Whoever did not wait asks again; one of each question is enough. Some ask all with one id. */
+static bool is_asked(const struct dns_server *s, const struct sockaddr_storage *peer,
+		     const struct dns_query *query)
+{
+	uint64_t hash = text_hash(query->data, query->length, 0);
+
 	for (const struct pending *p = s->pending; p; p = p->next)
-		if (!p->stream && p->asker.id == id && !memcmp(&p->peer, peer, sizeof(*peer)))
+		if (!p->stream && p->hash == hash && !memcmp(&p->peer, peer, sizeof(*peer)))
 			return true;
 	return false;
 }
@@ -140,8 +153,8 @@ static struct pending *pending_new(struct dns_server *s, const struct dns_query 
 	if (!p)
 		return NULL;
 	p->server = s;
-	p->asker = (struct dns_upstream_asker){(uint16_t)(query->data[0] << 8 | query->data[1]),
-					       limit};
+	p->asker = (struct dns_upstream_asker){id_of(query), limit};
+	p->hash = text_hash(query->data, query->length, 0);
 	p->next = s->pending;
 	p->at = &s->pending;
 	if (p->next)
@@ -194,7 +207,7 @@ static void datagram_forward(struct dns_server *s, const struct dns_query *query
 	memcpy(&name, peer,
 	       peer->sa_family == AF_INET ? sizeof(struct sockaddr_in)
 					  : sizeof(struct sockaddr_in6));
-	if (is_asked(s, &name, (uint16_t)(query->data[0] << 8 | query->data[1])))
+	if (is_asked(s, &name, query))
 		return;
 	p = pending_new(s, query, w->limit);
 	if (!p) {
@@ -317,6 +330,18 @@ static void stream_forward(struct stream *c, const struct dns_query *query, size
 		stream_close(c);
 }
 
+static void on_stream_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret);
+static void on_stream(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+
+/* Reads on, unless it does. */
+static void stream_read(struct stream *c)
+{
+	int r = c->ended ? 0 : uv_read_start((uv_stream_t *)&c->tcp, on_stream_alloc, on_stream);
+
+	if (r < 0 && r != UV_EALREADY)
+		stream_close(c);
+}
+
 /* Takes the next query that has arrived whole. */
 static void stream_next(struct stream *c)
 {
@@ -326,8 +351,11 @@ static void stream_next(struct stream *c)
 	struct dns_written written;
 	struct dns_query query;
 
-	if (c->used < 2 || (want + 2 <= sizeof(c->in) && c->used < want + 2))
+	if (c->used < 2 || (want + 2 <= sizeof(c->in) && c->used < want + 2)) {
+		if (c->ended)
+			stream_close(c);
 		return;
+	}
 	s->counts.queries_tcp++;
 	if (want + 2 > sizeof(c->in)) {
 		s->counts.dropped++;
@@ -340,6 +368,9 @@ static void stream_next(struct stream *c)
 		stream_forward(c, &query, written.length);
 	c->used -= want + 2;
 	memmove(c->in, c->in + want + 2, c->used);
+	stream_read(c);
+	if (c->closing)
+		return;
 	if (verdict == DNS_SEND)
 		stream_send(c, written.length);
 	else if (verdict == DNS_DROP)
@@ -357,11 +388,14 @@ static void on_stream(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct stream *c = stream->data;
 
-	if (n < 0) { /* the end, an error, or more queries in one go than there is room for */
+	if (n < 0 && n != UV_EOF) {
 		stream_close(c);
 		return;
 	}
-	c->used += (size_t)n;
+	c->ended = n < 0; /* what was asked before is answered */
+	c->used += n > 0 ? (size_t)n : 0;
+	if (c->ended || c->used == sizeof(c->in))
+		(void)uv_read_stop(stream);
 	if (!c->busy)
 		stream_next(c);
 }
@@ -382,9 +416,10 @@ static void stream_start(struct dns_server *s, struct stream *c)
 		s->counts.refused_connections++;
 	if (uv_accept((uv_stream_t *)&s->tcp, (uv_stream_t *)&c->tcp) < 0 ||
 	    s->n_streams > DNS_CONNECTIONS ||
-	    uv_timer_start(&c->idle, on_idle, DNS_IDLE_MS, DNS_IDLE_MS) < 0 ||
-	    uv_read_start((uv_stream_t *)&c->tcp, on_stream_alloc, on_stream) < 0)
+	    uv_timer_start(&c->idle, on_idle, DNS_IDLE_MS, DNS_IDLE_MS) < 0)
 		stream_close(c);
+	else
+		stream_read(c);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
