@@ -443,6 +443,15 @@ def test_policies_come_from_labelled_config_maps(server):
         assert "mail/other" in me.policies
 
 
+def test_policies_are_there_whichever_services_are_selected(server):
+    fill(server)
+    server.put("configmaps", {"data": {"gentle.yaml": GENTLE.format("gentle", 1)}, "metadata": {
+        "name": "policies", "namespace": "shop", "labels": {"sinew.dev/policy": ""}}})
+    with follow(server, select="pay") as me:
+        me.wait_ends("shop/pay", *ENDS)
+        me.wait(lambda _: "shop/gentle" in me.policies)
+
+
 def test_client_ip_affinity_and_local_traffic_become_policies(server):
     """One for all services of a namespace that say the same; gone with the last of them. A label that names one counts more."""
     fill(server)

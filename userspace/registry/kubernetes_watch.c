@@ -253,14 +253,22 @@ static void note_deleted(struct kubernetes_watch *w, const struct kubernetes_obj
 		w->newest = (struct kubernetes_mark){};
 }
 
+/* Nodes and policies are there for whichever services are. */
+static bool is_wanted(const struct kubernetes_watch *w, const struct kubernetes_object *o)
+{
+	if (o->kind == KUBERNETES_NODE || o->kind == KUBERNETES_CONFIGMAP)
+		return true;
+	return registry_is_selected(
+		w->k->r, kubernetes_text(o, o->kind == KUBERNETES_SLICE ? o->service : o->name));
+}
+
 /* Takes o. Services that are not selected are as good as gone. */
 static int put(struct kubernetes_watch *w, struct kubernetes_object *o)
 {
-	const char *of = kubernetes_text(o, o->kind == KUBERNETES_SLICE ? o->service : o->name);
 	int r;
 
 	note_newest(w, o);
-	if (o->kind == KUBERNETES_NODE || registry_is_selected(w->k->r, of)) {
+	if (is_wanted(w, o)) {
 		r = kubernetes_join_put(w->k->join, o, now_ms(w));
 		return r == -E2BIG ? 0 : r;
 	}
