@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The Kubernetes source against an API server that misbehaves as no real one can be made to: what was believed stays, what
 is gone goes, nothing is asked in a storm, and no answer can hurt."""
+import json
 import time
 
 import pytest
@@ -319,7 +320,7 @@ def test_forbidden_names_the_verb_and_the_resource(server):
         time.sleep(0.3)
         assert me.ask()["error"] == "forbidden"
         me.wait_ends("shop/pay", *ENDS, seconds=15)
-        assert eventually(lambda: me.ask()["error"] == "ok")
+        assert eventually(lambda: me.ask()["error"] == "ok", seconds=15)
     server.instead("nodes", "watch", fake.status(403))
     server.instead("configmaps", "watch", fake.status(403))
     with follow(server) as me:
@@ -366,6 +367,36 @@ def test_no_storm_against_a_server_that_ends_or_refuses_everything(server):
         with follow(other) as me:
             me.wait_error("failed")
             assert pace(other, "discovery", 2) <= 8
+
+
+@pytest.mark.parametrize("how", ["code", "event"])
+def test_p83_no_storm_of_lists_against_a_server_whose_watches_are_always_gone(how):
+    with FakeKubernetes(streaming=False) as server:
+        fill(server)
+        line = (json.dumps({"type": "ERROR", "object": fake.GONE}) + "\n").encode()
+
+        def gone(_, connection):
+            connection.answer(fake.GONE, 410) if how == "code" else connection.answer(line)
+        server.instead("services", "watch", *[gone] * 400)
+        with follow(server) as me:
+            me.wait_ends("shop/pay", *ENDS)
+            time.sleep(2)  # the first tries are close to each other
+            assert pace(server, "services", 2) <= 8
+
+
+def test_p83_a_version_that_the_server_has_not_reached_as_a_code(server):
+    """Everything that is known is there, and the version of a bookmark is not: only a new list leads out of that."""
+    fill(server)
+    ahead = {"kind": "Status", "code": 504, "reason": "Timeout", "message": "Too large resource version: 9, current: 8",
+             "details": {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}}
+    with follow(server) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+        before = len(server.asked("services", "list")) + len([one for one in server.requests if one.initial])
+        server.instead("services", "watch", *[fake.status(504, ahead)] * 3)
+        server.end_watches("services")
+        me.wait(lambda _: len(server.asked("services", "list")) + len(
+            [one for one in server.requests if one.initial]) > before)
 
 
 def test_what_is_dead_without_a_word_is_noticed(server):

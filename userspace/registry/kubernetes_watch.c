@@ -422,6 +422,17 @@ static bool is_stream_refused(const struct kubernetes_watch *w, const struct fet
 	       (result->status == 400 || result->status == 405 || result->status == 422);
 }
 
+/* The version that was asked for is too old for the server, or none that it has reached. */
+static bool is_version_refused(const struct fetch_result *result)
+{
+	struct kubernetes_refusal why;
+
+	if (result->error)
+		return false;
+	kubernetes_decode_refusal(result->body, result->length, &why);
+	return result->status == 410 || why.is_unknown;
+}
+
 static void on_failure(struct kubernetes_watch *w, const struct fetch_result *result,
 		       enum registry_error error)
 {
@@ -437,9 +448,10 @@ static void on_failure(struct kubernetes_watch *w, const struct fetch_result *re
 	w->streams += w->step == KUBERNETES_STREAM;
 	if (result->error == -EMSGSIZE && w->page > 1)
 		w->page /= 2;
-	if (result->error == -EMSGSIZE || (!result->error && result->status == 410))
+	if (result->error == -EMSGSIZE)
 		forget_version(w);
-	if (!result->error && result->status == 410) {
+	if (is_version_refused(result)) {
+		forget_version(w);
 		retry(w, 0);
 		return;
 	}
@@ -460,6 +472,7 @@ static void on_failure(struct kubernetes_watch *w, const struct fetch_result *re
 
 static void on_page(struct kubernetes_watch *w, const struct fetch_result *result)
 {
+	uint64_t waited = w->wait_ms;
 	struct kubernetes_list list;
 	int r = kubernetes_decode_list(result->body, result->length, w->kind, &list);
 
@@ -480,7 +493,9 @@ static void on_page(struct kubernetes_watch *w, const struct fetch_result *resul
 		retry(w, 0);
 		return;
 	}
+	/* Its watch may be refused at once: only what that says ends the growth of waits. */
 	kubernetes_on_contact(w, result->elapsed_us);
+	w->wait_ms = waited;
 	if (!*w->next)
 		end_list(w);
 	kubernetes_watch_begin(w);
