@@ -242,6 +242,8 @@ static void on_list(struct writer_op *op, struct writer_answer *answer)
 	if (q->relist_ms > RELIST_MAX_MS)
 		q->relist_ms = RELIST_MAX_MS;
 	q->list_ms = now_ms(q) + (answer->outcome == WRITER_FAILED ? 0 : q->relist_ms);
+	(void)snprintf(q->list_text, sizeof(q->list_text), "%s",
+		       answer->outcome == WRITER_REFUSED ? answer->text : "");
 	if (answer->outcome == WRITER_DONE) {
 		q->listed = true;
 		take_owned(q, &answer->owned);
@@ -256,13 +258,22 @@ static void on_list(struct writer_op *op, struct writer_answer *answer)
 
 /* --- what begins ------------------------------------------------------------------------------ */
 
-/* One that could not even begin. */
+/* Why one could not even begin: as a rule the credentials cannot be read, which is so for all. */
+static void explain(struct writer_answer *a, int r, const char *text)
+{
+	*a = (struct writer_answer){.outcome = WRITER_FAILED};
+	(void)snprintf(a->text, sizeof(a->text), "%s", *text ? text : strerror(-r));
+}
+
 static void stumble(struct queue *q, struct record *e, int r, const char *text)
 {
-	struct writer_answer a = {.outcome = r == -EALREADY ? WRITER_DONE : WRITER_REFUSED};
+	struct writer_answer a = {.outcome = WRITER_DONE};
 
-	(void)snprintf(a.text, sizeof(a.text), "%s", *text ? text : strerror(-r));
+	if (r != -EALREADY)
+		explain(&a, r, text);
 	record_end(e, &a, now_ms(q));
+	if (a.outcome == WRITER_FAILED)
+		hold_back(q, &a);
 	settle(q, e);
 }
 
@@ -281,12 +292,18 @@ static void begin(struct queue *q, struct record *e, enum writer_verb verb)
 
 static void begin_list(struct queue *q)
 {
+	struct writer_answer a;
 	char text[200];
+	int r;
 
 	q->list_ms = now_ms(q) + RELIST_MS;
 	q->list = (struct writer_op){.verb = WRITER_LIST, .on_done = on_list, .arg = q};
-	if (writer_begin(&q->writer, &q->list, text) < 0)
+	r = writer_begin(&q->writer, &q->list, text);
+	if (r < 0) {
+		explain(&a, r, text);
+		hold_back(q, &a);
 		return;
+	}
 	q->list_under_way = true;
 	q->under_way++;
 }
@@ -294,7 +311,7 @@ static void begin_list(struct queue *q)
 /* Whether there is a place for one more; only one while the registry does not answer. */
 static bool has_room(const struct queue *q)
 {
-	return q->under_way < (q->wait_ms ? 1 : AT_ONCE);
+	return q->under_way < (q->wait_ms ? 1 : AT_ONCE) && q->resume_ms <= now_ms(q);
 }
 
 /* Begins what is due of one verb, and learns when the next one is. */
@@ -336,6 +353,8 @@ static void turn(struct queue *q)
 				next = q->list_ms < next ? q->list_ms : next;
 		}
 		begin_due(q, WRITER_KEEP, &next);
+		if (q->resume_ms > now && q->resume_ms < next) /* nothing could begin */
+			next = q->resume_ms;
 	}
 	forget(q);
 	if (next != UINT64_MAX)

@@ -31,6 +31,7 @@ struct queue {
 	uint64_t resume_ms; /* loop time: nothing begins before it */
 	struct writer_op list;
 	bool list_under_way, listed;
+	char list_text[200];         /* why we may not see what is there; "": we may */
 	uint64_t list_ms, relist_ms; /* loop time of the next try; the last wait */
 	bool whole;                  /* what is not wanted is to go, found or not */
 	bool leaving;

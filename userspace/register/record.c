@@ -78,16 +78,21 @@ bool record_want(struct record *e, struct instance *i)
 	return true;
 }
 
+static bool is_told(const struct record *e)
+{
+	return e->told == e->wanted->hash && !e->renew;
+}
+
 int record_next(const struct record *e, uint64_t *ret_ms)
 {
 	*ret_ms = e->next_ms;
 	if (!e->wanted && !e->found)
 		return e->maybe ? WRITER_DROP : -1;
 	/* One whose update is refused lives on as it was. */
-	if (e->found || e->told == e->wanted->hash || (e->told && e->next_ms > e->keep_ms)) {
-		*ret_ms = e->told && e->wanted && e->told != e->wanted->hash ? e->keep_ms
-			  : e->keep_ms > e->next_ms                          ? e->keep_ms
-									     : e->next_ms;
+	if (e->found || is_told(e) || (e->told && e->next_ms > e->keep_ms)) {
+		*ret_ms = e->told && e->wanted && !is_told(e) ? e->keep_ms
+			  : e->keep_ms > e->next_ms           ? e->keep_ms
+							      : e->next_ms;
 		return WRITER_KEEP;
 	}
 	return WRITER_PUT;
@@ -115,17 +120,19 @@ static void take_text(struct record *e, const struct writer_answer *a)
 
 static void on_done(struct record *e, uint64_t now_ms)
 {
-	e->text[0] = '\0';
 	if (e->op.verb == WRITER_DROP) {
 		e->maybe = false;
 		e->told = e->lease = 0;
 	}
-	if (e->op.verb == WRITER_PUT)
+	if (e->op.verb == WRITER_PUT) {
 		e->told = e->sent->hash;
+		e->renew = false;
+	}
 	e->keep_ms = now_ms + (e->ttl_ms ? e->ttl_ms / 3 : KEEP_FOUND_MS);
 	/* A KEEP that went well says nothing about a PUT that was refused. */
-	if (e->op.verb == WRITER_KEEP && e->wanted && e->told != e->wanted->hash)
+	if (e->op.verb == WRITER_KEEP && e->wanted && !is_told(e))
 		return;
+	e->text[0] = '\0';
 	e->next_ms = e->wait_ms = 0;
 }
 
@@ -160,6 +167,10 @@ void record_end(struct record *e, const struct writer_answer *a, uint64_t now_ms
 	switch (a->outcome) {
 	case WRITER_DONE:
 		on_done(e, now_ms);
+		break;
+	case WRITER_STALE:
+		on_done(e, now_ms);
+		e->renew = true;
 		break;
 	case WRITER_GONE:
 		e->told = e->lease = e->next_ms = 0;

@@ -28,6 +28,7 @@ struct record {
 	uint64_t told; /* hash of what the registry has; 0: nothing; RECORD_UNSURE: it has one */
 	bool maybe;    /* the registry may have it */
 	bool found;    /* see RECORD_FOUND */
+	bool renew;    /* it is there, and to be told once more */
 	uint64_t lease, ttl_ms;
 	uint64_t next_ms;  /* loop time: nothing but KEEP before it */
 	uint64_t keep_ms;  /* loop time of the next KEEP */

@@ -233,3 +233,8 @@ const char *registrar_failure(const struct registrar *r, unsigned int registry)
 
 	return s->open ? s->queue.text : s->text;
 }
+
+const char *registrar_list_failure(const struct registrar *r, unsigned int registry)
+{
+	return r->slots[registry].queue.list_text;
+}

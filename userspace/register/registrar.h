@@ -55,6 +55,8 @@ void registrar_count(const struct registrar *r, unsigned int registry,
 		     size_t ret[static _ENTRY_STATE_MAX]);
 /* Why a registry cannot be asked; "": it can. */
 const char *registrar_failure(const struct registrar *r, unsigned int registry);
+/* Why it does not tell what an agent before us left there; "": it does, or was not asked. */
+const char *registrar_list_failure(const struct registrar *r, unsigned int registry);
 /* Ends what is under way. Memory is given back once the loop has closed its handles; NULL is fine.
  */
 void registrar_close(struct registrar *r);

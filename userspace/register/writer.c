@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "model/block.h"
 #include "model/limits.h"
 
 #define TIMEOUT_MS 5000u
@@ -149,11 +150,24 @@ static void finish(struct writer_op *op, struct writer_answer *answer)
 static void fail(struct writer_op *op, int error, const char *text)
 {
 	struct writer_answer a = {.outcome = WRITER_FAILED,
-				  .error = error == -ENOMEM ? REGISTRY_FAILED
-							    : REGISTRY_UNAUTHORIZED};
+				  .error = *text ? REGISTRY_UNAUTHORIZED : REGISTRY_FAILED};
 
 	(void)snprintf(a.text, sizeof(a.text), "%s", *text ? text : strerror(-error));
+	if (error == -ELOOP)
+		(void)snprintf(a.text, sizeof(a.text), "%s: no end to it after %d exchanges",
+			       verb_name(op->verb), STEPS_MAX);
 	finish(op, &a);
+}
+
+/* Whoever rotates credentials ends the old ones some time after. */
+static void note_credentials(struct writer_op *op, struct writer_answer *answer)
+{
+	if (!op->writer->kind->is_bound || answer->outcome != WRITER_DONE)
+		return;
+	if (op->verb == WRITER_PUT)
+		op->put_with = op->used;
+	else if (op->verb == WRITER_KEEP && op->put_with && op->put_with != op->used)
+		answer->outcome = WRITER_STALE;
 }
 
 static void on_done(void *arg, const struct fetch_result *result)
@@ -170,6 +184,7 @@ static void on_done(void *arg, const struct fetch_result *result)
 		return;
 	}
 	if (op->writer->kind->answer(op, result, &a)) {
+		note_credentials(op, &a);
 		finish(op, &a);
 		return;
 	}
@@ -210,6 +225,12 @@ static int exchange(struct writer_op *op, const struct writer_request *q, const 
 	return fetch_begin(w->fetcher, &request, &op->fetch);
 }
 
+static void say_unreadable(const struct registry_config *config, int r, char *ret_text)
+{
+	(void)snprintf(ret_text, 200, "%.140s: %s",
+		       config->username ? config->password_file : config->token_file, strerror(-r));
+}
+
 static int begin(struct writer_op *op, char *ret_text)
 {
 	struct writer *w = op->writer;
@@ -219,11 +240,11 @@ static int begin(struct writer_op *op, char *ret_text)
 
 	if (r >= 0)
 		r = w->kind->authorize(w, &authorization);
+	op->used = block_hash_text(1, authorization ? authorization : "");
 	if (r >= 0)
 		r = exchange(op, &q, authorization);
 	else if (r != -EALREADY && r != -ENOMEM)
-		(void)snprintf(ret_text, 200, "the file with its credentials cannot be read: %s",
-			       strerror(-r));
+		say_unreadable(w->config, r, ret_text);
 	registry_forget(authorization);
 	free(q.path);
 	if (q.is_secret)

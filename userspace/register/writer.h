@@ -25,6 +25,7 @@ enum writer_verb {
 enum writer_outcome {
 	WRITER_DONE,
 	WRITER_GONE,    /* of KEEP: it is not there; PUT it */
+	WRITER_STALE,   /* of KEEP: it lives, by credentials that were changed since; PUT it */
 	WRITER_REFUSED, /* the registry is well, and does not take this one */
 	WRITER_FAILED,  /* the registry could not be asked: what it has is not known */
 };
@@ -51,6 +52,7 @@ struct writer_op {
 	struct writer *writer;
 	struct fetch *fetch;
 	unsigned int step, tries;
+	uint64_t used, put_with; /* hashes of credentials: of this exchange, of the last PUT */
 };
 
 /* The next request of an operation. */
@@ -64,6 +66,7 @@ struct writer_request {
 
 struct writer_kind {
 	const char *type;    /* as registry_kind has it */
+	bool is_bound;       /* what was PUT goes on only as long as the credentials it came with */
 	const char *address; /* default */
 	/* Checks the config, and sets bases. -EINVAL with a sentence; -ENOMEM. */
 	int (*start)(struct writer *w, char ret_text[static 200]);
@@ -89,6 +92,7 @@ struct writer {
 	unsigned int n_bases, base;
 	char *unix_socket; /* NULL: TCP */
 	char *token;       /* etcd's, of its login; NULL: none yet */
+	bool is_open;      /* etcd: it has no users, a login is of no use */
 };
 
 extern const struct writer_kind writer_consul, writer_eureka, writer_etcd;

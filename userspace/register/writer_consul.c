@@ -111,7 +111,7 @@ static bool answer(struct writer_op *op, const struct fetch_result *result,
 		*ret = (struct writer_answer){};
 	} else if (ret->error == REGISTRY_FORBIDDEN) {
 		writer_hint(ret, op->verb == WRITER_LIST
-					 ? "the token needs agent:read and service:read"
+					 ? "the token needs service:read"
 					 : "the token needs service:write for that name");
 	}
 	return true;
@@ -137,6 +137,7 @@ static int authorize(struct writer *w, char **ret)
 
 const struct writer_kind writer_consul = {
 	.type = "consul",
+	.is_bound = true, /* the agent speaks to the servers with the token of the registration */
 	.address = "http://127.0.0.1:8500",
 	.start = start,
 	.request = request,

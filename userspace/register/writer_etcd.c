@@ -16,6 +16,7 @@
 
 #define PREFIX "services/"
 #define LIST_MAX 50000 /* keys that a list looks at */
+#define LOGINS_MAX 4   /* exchanges of one operation, after which it logs in no more */
 
 enum step { STEP_FIRST, STEP_LOGIN, STEP_GRANT, STEP_WORK };
 
@@ -27,6 +28,8 @@ static int start(struct writer *w, char ret_text[static 200])
 
 	if (!wrong && !w->config->username != !w->config->password_file)
 		wrong = "username and passwordFile go together";
+	if (!wrong && w->config->username && w->config->token_file)
+		wrong = "either username and passwordFile, or tokenFile";
 	if (wrong) {
 		(void)snprintf(ret_text, 200, "%s", wrong);
 		return -EINVAL;
@@ -91,6 +94,15 @@ static int request_work(struct writer_op *op, const char **ret_path, struct writ
 	return 0;
 }
 
+static enum step first_of(const struct writer_op *op)
+{
+	const struct writer *w = op->writer;
+
+	if (w->config->username && !w->token && !w->is_open)
+		return STEP_LOGIN;
+	return op->verb == WRITER_PUT && !op->lease ? STEP_GRANT : STEP_WORK;
+}
+
 static int request(struct writer_op *op, struct writer_request *ret)
 {
 	const struct writer *w = op->writer;
@@ -99,9 +111,7 @@ static int request(struct writer_op *op, struct writer_request *ret)
 
 	ret->method = "POST";
 	if (op->step == STEP_FIRST)
-		op->step = w->config->username && !w->token       ? STEP_LOGIN
-			   : op->verb == WRITER_PUT && !op->lease ? STEP_GRANT
-								  : STEP_WORK;
+		op->step = first_of(op);
 	if (op->step == STEP_LOGIN) {
 		path = "/v3/auth/authenticate";
 		r = request_login(w, ret);
@@ -144,6 +154,11 @@ static bool on_login(struct writer_op *op, const struct fetch_result *result,
 	yyjson_doc *doc;
 	const char *token;
 
+	if (result->status == 400 && strstr(result->body, "authentication is not enabled")) {
+		w->is_open = true;
+		op->step = first_of(op);
+		return false;
+	}
 	if (ret->outcome != WRITER_DONE) {
 		/* Wrong for one, wrong for all. */
 		ret->outcome = WRITER_FAILED;
@@ -159,7 +174,7 @@ static bool on_login(struct writer_op *op, const struct fetch_result *result,
 	yyjson_doc_free(doc);
 	if (!w->token)
 		return garbage(op, ret);
-	op->step = op->verb == WRITER_PUT && !op->lease ? STEP_GRANT : STEP_WORK;
+	op->step = first_of(op);
 	return false;
 }
 
@@ -232,9 +247,33 @@ static bool on_work(struct writer_op *op, const struct fetch_result *result,
 		*ret = (struct writer_answer){};
 	if (op->verb == WRITER_DROP && ret->outcome == WRITER_DONE)
 		op->lease = 0;
-	if (ret->error == REGISTRY_FORBIDDEN)
-		writer_hint(ret, "the user needs READWRITE on the keys below the prefix");
 	return true;
+}
+
+/* Whether it does not know us. A token lives five minutes without use, or until etcd starts anew;
+ * one that is signed, until anything is changed about users. */
+static bool is_stranger(struct writer *w, const struct fetch_result *result)
+{
+	bool nobody = result->status == 400 && strstr(result->body, "user name is empty");
+
+	w->is_open &= !nobody; /* it has users now */
+	return nobody || result->status == 401 ||
+	       (result->status == 400 && strstr(result->body, "revision of auth store is old"));
+}
+
+static void hint(const struct writer_op *op, struct writer_answer *ret)
+{
+	const struct registry_config *config = op->writer->config;
+	char text[100];
+
+	(void)snprintf(text, sizeof(text), "the user needs READWRITE on keys below \"%.40s\"",
+		       config->prefix ? config->prefix : PREFIX);
+	if (ret->error == REGISTRY_FORBIDDEN)
+		writer_hint(ret, text);
+	else if (ret->error == REGISTRY_UNAUTHORIZED)
+		writer_hint(ret, config->username     ? "it takes back what it granted"
+				 : config->token_file ? "check the token of tokenFile"
+						      : "give username and passwordFile");
 }
 
 static bool answer(struct writer_op *op, const struct fetch_result *result,
@@ -245,25 +284,36 @@ static bool answer(struct writer_op *op, const struct fetch_result *result,
 	writer_classify(op, result, ret);
 	if (op->step == STEP_LOGIN)
 		return on_login(op, result, ret);
-	/* A token lives five minutes, or until etcd starts anew. */
-	if (result->status == 401 && w->token) {
+	if (is_stranger(w, result)) {
 		w->token = registry_forget(w->token);
 		op->step = STEP_FIRST;
-		return false;
+		ret->outcome = WRITER_FAILED;
+		ret->error = REGISTRY_UNAUTHORIZED;
+		if (w->config->username && op->tries < LOGINS_MAX)
+			return false;
 	}
+	hint(op, ret);
 	return op->step == STEP_GRANT ? on_grant(op, result, ret) : on_work(op, result, ret);
 }
 
 /* No word before it. */
 static int authorize(struct writer *w, char **ret)
 {
+	char *secret = NULL;
+	int r = 0;
+
 	*ret = NULL;
+	if (!w->token && !w->config->token_file)
+		return 0;
 	if (!w->token)
-		return 0;
-	if (asprintf(ret, "Authorization: %s", w->token) >= 0)
-		return 0;
-	*ret = NULL;
-	return -ENOMEM;
+		r = registry_read_secret(w->config->token_file, &secret);
+	if (r < 0)
+		return r;
+	r = asprintf(ret, "Authorization: %s", secret ? secret : w->token);
+	registry_forget(secret);
+	if (r < 0)
+		*ret = NULL;
+	return r < 0 ? -ENOMEM : 0;
 }
 
 const struct writer_kind writer_etcd = {

@@ -141,6 +141,11 @@ static bool answer(struct writer_op *op, const struct fetch_result *result,
 			writer_hint(ret, "address must lead to what stands before /apps");
 	} else if (op->verb == WRITER_LIST && ret->outcome == WRITER_DONE) {
 		list(op, result, ret);
+	} else if (ret->error == REGISTRY_UNAUTHORIZED || ret->error == REGISTRY_FORBIDDEN) {
+		writer_hint(ret, op->writer->config->username ? "check username and passwordFile"
+				 : op->writer->config->token_file
+					 ? "check the token of tokenFile"
+					 : "give username and passwordFile, or tokenFile");
 	}
 	return true;
 }
