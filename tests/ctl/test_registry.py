@@ -195,6 +195,51 @@ def test_doctor_tells_whether_sinewd_has_what_registries_say(ctl, fake, daemon, 
     assert (item["name"], item["level"], item["text"]) == ("agent", level, text)
 
 
+def statuses(*items, **errors):
+    """`errors`: more about a registry."""
+    return {"apiVersion": "sinew/v1", "kind": "RegistrationStatusList", "others": [], "daemon": {"synced": True},
+            "items": [{"namespace": "shop", "registry": "dc1", "instances": [], **one} for one in items],
+            "registries": [{"name": name, "writable": True, **errors.get(name, {})} for name in ("dc1", "dc2")]}
+
+
+def failing(name, text, **more):
+    return {"name": name, "state": "failing", "instances": [{"state": "registered"}, {"state": "failing", "lastError": text}],
+            **more}
+
+
+@pytest.mark.parametrize("answer, lines", [
+    (statuses(), []),
+    (statuses({"name": "a", "state": "registered"}, {"name": "b", "state": "no_listener", "reason": "nobody"},
+              {"name": "c", "state": "pending"}), ["ok    registration  1 of 3 is registered"]),
+    (statuses(failing("a", "status 403; service:write"), {"name": "b", "state": "no_address", "reason": "spec.address"}),
+     ["fail  registration  shop/a in dc1: status 403; service:write", "warn  registration  shop/b in dc1: spec.address",
+      "ok    registration  0 of 2 are registered"]),
+    (statuses({"name": "a", "state": "registered"}, dc2={"listError": "listing: status 403"}),
+     ["warn  registration  dc2: listing: status 403",
+      "                    what a killed agent leaves there is only gone when its lease ends",
+      "ok    registration  1 of 1 is registered"]),
+    (statuses(failing("a", "refused"), failing("b", "status 422", registry="dc2"), dc1={"lastError": "connection refused"}),
+     ["fail  registration  dc1: connection refused",
+      "                    it is tried again; what is registered there stays until its lease ends",
+      "fail  registration  shop/b in dc2: status 422", "ok    registration  0 of 2 are registered"]),
+    ((500, b""), []), ((200, b"no JSON"), []), (statuses({"name": 7, "instances": 7, "state": []}),
+                                                ["ok    registration  0 of 1 are registered"])],
+    ids=("none", "well", "each", "list", "registry", "500", "text", "odd"))
+def test_doctor_names_what_is_not_registered_and_why(ctl, fake, answer, lines):
+    fake.on("GET", "/v1/registries", (200, fakes.registries(fakes.REGISTRIES[:1])))
+    fake.on("GET", "/v1/registrations", answer if isinstance(answer, tuple) else (200, answer))
+    shown = ctl("doctor")
+    assert shown.lines[5:-1] == lines
+    assert shown.code == (1 if any(line.startswith("fail") for line in lines) else 0)
+
+
+def test_doctor_does_not_tell_of_a_thousand_registrations(ctl, fake):
+    fake.on("GET", "/v1/registries", (200, fakes.registries(fakes.REGISTRIES[:1])))
+    fake.on("GET", "/v1/registrations", (200, statuses(*(failing(f"a{n}", "status 403") for n in range(1000)))))
+    lines = ctl("doctor").lines[5:-1]
+    assert len(lines) == 21 and lines[-1].endswith("0 of 1000 are registered")
+
+
 def test_doctor_without_an_agent_is_a_note_unless_it_should_be_there(fake, folder):
     """It should be where it is configured, or where somebody looked for it."""
     if os.path.exists(ABSENT):

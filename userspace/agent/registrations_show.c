@@ -103,6 +103,9 @@ static void add_registries(const struct registrations *s, yyjson_mut_doc *doc, y
 		(void)yyjson_mut_obj_add_bool(doc, v, "writable", writable >= 0);
 		if (*failure)
 			(void)yyjson_mut_obj_add_strcpy(doc, v, "lastError", failure);
+		failure = registrar_list_failure(s->registrar, i);
+		if (*failure)
+			(void)yyjson_mut_obj_add_strcpy(doc, v, "listError", failure);
 	}
 }
 

@@ -16,6 +16,7 @@
 #include "ctl/noun.h"
 #include "ctl/units.h"
 
+#define REGISTRATIONS_TOLD 20 /* one by one, of those that are not well */
 #define DEFAULT_FILE SINEW_SYSCONFDIR "/sinew/agent.yaml"
 
 struct checks {
@@ -203,6 +204,101 @@ static void answer_add(struct checks *k, const struct http_response *response)
 	yyjson_doc_free(doc);
 }
 
+/* --- registrations ------------------------------------------------------------------------- */
+
+/* What a registry says to all that is written there; "": nothing is wrong with it. */
+static const char *error_of(yyjson_val *list, const char *registry)
+{
+	yyjson_val *item;
+	size_t i, n;
+
+	yyjson_arr_foreach (field_get(list, "/registries"), i, n, item)
+		if (strcmp(field_text(item, "/name"), registry) == 0)
+			return field_text(item, "/lastError");
+	return "";
+}
+
+static const char *instance_error(yyjson_val *registration)
+{
+	yyjson_val *item;
+	size_t i, n;
+
+	yyjson_arr_foreach (field_get(registration, "/instances"), i, n, item)
+		if (field_has(item, "/lastError"))
+			return field_text(item, "/lastError");
+	return "";
+}
+
+static void writing_add(struct checks *k, yyjson_val *registry)
+{
+	bool fails = field_has(registry, "/lastError");
+	struct check check = {.name = "registration", .level = fails ? "fail" : "warn"};
+
+	if (!fails && !field_has(registry, "/listError"))
+		return;
+	text_append_format(&check.text, "%s: %s", field_text(registry, "/name"),
+			   field_text(registry, fails ? "/lastError" : "/listError"));
+	text_append(&check.hint, fails ? "it is tried again; what is registered there stays until "
+					 "its lease ends"
+				       : "what a killed agent leaves there is only gone when its "
+					 "lease ends");
+	check_add(k, &check);
+}
+
+/* Whether it was told; one that its registry stands in the way of is not. */
+static bool registration_add(struct checks *k, yyjson_val *list, yyjson_val *item)
+{
+	const char *state = field_text(item, "/state");
+	bool failing = strcmp(state, "failing") == 0;
+	struct check check = {.name = "registration", .level = failing ? "fail" : "warn"};
+
+	if (*error_of(list, field_text(item, "/registry")) ||
+	    (!failing && (!field_has(item, "/reason") || strcmp(state, "no_listener") == 0)))
+		return false;
+	text_append_format(&check.text, "%s/%s in %s: %s", field_text(item, "/namespace"),
+			   field_text(item, "/name"), field_text(item, "/registry"),
+			   failing ? instance_error(item) : field_text(item, "/reason"));
+	check_add(k, &check);
+	return true;
+}
+
+/* Those that are well in one line. */
+static void registrations_add(struct checks *k, yyjson_val *list)
+{
+	yyjson_val *items = field_get(list, "/items"), *item;
+	size_t i, n, registered = 0, told = 0;
+	struct check check = {.name = "registration", .level = "ok"};
+
+	if (!yyjson_arr_size(items))
+		return;
+	yyjson_arr_foreach (field_get(list, "/registries"), i, n, item)
+		writing_add(k, item);
+	yyjson_arr_foreach (items, i, n, item) {
+		registered += strcmp(field_text(item, "/state"), "registered") == 0;
+		if (told < REGISTRATIONS_TOLD)
+			told += registration_add(k, list, item);
+	}
+	text_append_format(&check.text, "%zu of %zu %s registered", registered, n,
+			   registered == 1 ? "is" : "are");
+	check_add(k, &check);
+}
+
+/* Of an agent that knows none of it, nothing is told. */
+static void ask_registrations(struct checks *k)
+{
+	struct http_response response = {0};
+	struct client_path path;
+	yyjson_doc *doc = NULL;
+
+	client_path_init(&path, "/v1/registrations");
+	if (client_try(k->c, &path, &response) >= 0 && response.status == 200)
+		doc = yyjson_read(response.body, response.length, 0);
+	if (strcmp(field_text(yyjson_doc_get_root(doc), "/kind"), "RegistrationStatusList") == 0)
+		registrations_add(k, yyjson_doc_get_root(doc));
+	yyjson_doc_free(doc);
+	http_response_done(&response);
+}
+
 void doctor_agent_add(struct ctl *c, yyjson_mut_doc *doc, yyjson_mut_val *items)
 {
 	const char *file = getenv("SINEW_AGENT_CONFIG");
@@ -220,4 +316,6 @@ void doctor_agent_add(struct ctl *c, yyjson_mut_doc *doc, yyjson_mut_val *items)
 	else
 		answer_add(&k, &response);
 	http_response_done(&response);
+	if (r >= 0)
+		ask_registrations(&k);
 }
