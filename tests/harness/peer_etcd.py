@@ -26,12 +26,12 @@ def prefix_end(key):
 
 class Etcd(PeerServer):
     """`auth`: users are needed; root's password is ROOT_PASSWORD, make_user() makes others. `tls`: HTTPS with client
-    certificates, .authority and .pair as in peer_consul.py. .port is the clients' port."""
+    certificates, .authority and .pair as in peer_consul.py. `signed`: tokens are JWTs. .port is the clients' port."""
 
     PEER = "etcd"
 
-    def __init__(self, sandbox, auth=False, tls=False, **more):
-        self.auth, self.tls = auth, tls
+    def __init__(self, sandbox, auth=False, tls=False, signed=False, **more):
+        self.auth, self.tls, self.signed = auth, tls, signed
         self.program, self.ctl = built("etcd", "etcd"), built("etcd", "etcdctl")
         super().__init__(sandbox, **more)
 
@@ -39,7 +39,13 @@ class Etcd(PeerServer):
         self.port, self.peer_port = free_ports(2, self.namespace)
         if self.tls:
             self.authority = Authority(os.path.join(self.folder, "tls"), "etcd")
-            self.server_pair, self.pair = self.authority.issue("server"), self.authority.issue("client")
+            # With users its gateway refuses whoever has a CommonName: it would be a user's name elsewhere.
+            self.server_pair = self.authority.issue("server")
+            self.pair = self.authority.issue("client", subject="/O=client" if self.auth else None)
+        if self.signed:
+            self.signer = os.path.join(self.folder, "signer")
+            Authority.openssl("genrsa", "-out", self.signer, "2048")
+            Authority.openssl("rsa", "-in", self.signer, "-pubout", "-out", f"{self.signer}.pub")
         self.http = Http(self.port, tls=self.authority.context(self.pair) if self.tls else None,
                          namespace=self.namespace)
 
@@ -53,10 +59,13 @@ class Etcd(PeerServer):
                  "--listen-client-urls", self.url, "--advertise-client-urls", self.url, "--listen-peer-urls", peer,
                  "--initial-advertise-peer-urls", peer, "--initial-cluster", f"peer={peer}",
                  "--max-txn-ops", "2000", "--max-request-bytes", "16000000", "--unsafe-no-fsync",
-                 "--heartbeat-interval", "50", "--election-timeout", "250", "--log-level", "warn"]
+                 "--heartbeat-interval", "50", "--election-timeout", "250", "--log-level", "warn",
+                 "--bcrypt-cost", "4"]  # the least there is: a login is quick
         if self.tls:
             words += ["--cert-file", self.server_pair[0], "--key-file", self.server_pair[1], "--client-cert-auth",
                       "--trusted-ca-file", self.authority.certificate]
+        if self.signed:
+            words += ["--auth-token", f"jwt,pub-key={self.signer}.pub,priv-key={self.signer},sign-method=RS256,ttl=5m"]
         return words
 
     def is_ready(self):
@@ -74,7 +83,6 @@ class Etcd(PeerServer):
             self.http.post("/v3/auth/user/add", {"name": "root", "password": ROOT_PASSWORD})
             self.http.post("/v3/auth/user/grant", {"user": "root", "role": "root"})
             self.http.post("/v3/auth/enable", {})
-        self.http.headers.pop("Authorization", None)
         self.http.headers["Authorization"] = self.authenticate("root", ROOT_PASSWORD)
 
     def authenticate(self, user, password):

@@ -76,7 +76,8 @@ def wait_for(condition, seconds=10, every=0.002):
 
 
 class Watched:
-    """While inside, a thread looks all the time whether the service has these; .missing counts when it had not."""
+    """While inside, a thread looks all the time whether the service has these; .missing are the times when it had not, or
+    could not be asked."""
 
     def __init__(self, board, service, expected):
         self.board, self.service, self.expected = board, service, set(expected)
@@ -85,7 +86,10 @@ class Watched:
 
     def look(self):
         while not self.ended.wait(0.02):
-            found = self.board.ids(self.service)
+            try:
+                found = self.board.ids(self.service)
+            except Exception as error:  # pylint: disable=broad-except
+                found = {repr(error)}
             self.looks += 1
             if not self.expected <= found:
                 self.missing.append((time.monotonic(), found))

@@ -15,20 +15,6 @@ def own(path, mode=0o400):
     return path
 
 
-def seen(agent):
-    """What others may see of it: {where: bytes}."""
-    found = {"log": agent.log().encode(), "registries": agent.request("GET", "/v1/registries"),
-             "metrics": agent.request("GET", "/metrics")}
-    for name in ("cmdline", "environ"):
-        with open(f"/proc/{agent.child.pid}/{name}", "rb") as f:
-            found[name] = f.read()
-    for folder, _, names in os.walk(agent.folder):
-        for path in (os.path.join(folder, name) for name in names if name != "agent.sock"):
-            with open(path, "rb") as f:
-                found[path] = f.read()
-    return found
-
-
 def test_consul_over_tls_with_a_token(confine, sandbox):
     server = Consul(sandbox, acl=True, tls=True)
     server.register("pay", "10.0.0.1", 8080)
@@ -41,7 +27,7 @@ def test_consul_over_tls_with_a_token(confine, sandbox):
     agent.wait_endpoints("pay", ["10.0.0.1:8080", "10.0.0.2:8080"])
     with open(pair[1], encoding="ascii") as f:
         key = f.read().splitlines()[1]
-    for where, text in seen(agent).items():
+    for where, text in agent.seen().items():
         assert server.management.encode() not in text and key.encode() not in text, where
     server.stop()
 
