@@ -368,6 +368,30 @@ static void test_an_object_refused_in_words_is_left_out_too(void **state)
 	assert_true(says("b"));
 }
 
+/* Two clusters with the same range of addresses, say: sinewd names twenty of a request. */
+static void test_however_many_are_refused_the_rest_is_sent(void **state)
+{
+	char text[4096];
+
+	push_start(push, true);
+	for (int i = 0; i < 400; i += 20) {
+		int n = snprintf(text, sizeof(text), "{\"detail\":\"x\",\"errors\":[");
+
+		for (int k = i; k < i + 20; k++)
+			n += snprintf(text + n, sizeof(text) - (size_t)n,
+				      "%s{\"pointer\":\"\",\"detail\":\"service default/s%d: no\"}",
+				      k > i ? "," : "", k);
+		(void)snprintf(text + n, sizeof(text) - (size_t)n, "]}");
+		wait_ms(1);
+		answer(409, text);
+	}
+	wait_ms(1);
+	assert_true(says("a"));
+	answer(200, "{}");
+	assert_true(push_status(push)->synced);
+	assert_int_equal(push_status(push)->refused, 400);
+}
+
 static void test_a_refusal_that_names_nothing_is_no_endless_loop(void **state)
 {
 	uint64_t before;
@@ -406,6 +430,8 @@ int main(void)
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_a_refusal_that_names_nothing_is_no_endless_loop, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_however_many_are_refused_the_rest_is_sent,
+						set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 #define WAIT_MAX_MS 2000u  /* sinewd is on this host: nobody is overrun by that */
 #define LOOK_MS 2000u      /* without news: is it still the sinewd that we told? */
 #define REPRIEVE_MS 60000u /* what was refused is tried again */
+#define REPRIEVE_N 256     /* of so many: that costs a request for each few of them */
 
 struct push {
 	uv_loop_t *loop;
@@ -36,7 +37,7 @@ struct push {
 	bool all;              /* the next request tells all, not what changed */
 	bool kicked, urgent;   /* news while a request is under way, or while none may be sent */
 	uint64_t wait_ms;      /* the last wait after a failure; 0: all is well */
-	uint64_t reprieve_ms;  /* loop time */
+	uint64_t refused_ms;   /* loop time of the first that is in refused */
 	uint64_t quiet_ms;     /* loop time from which on news that are not urgent go out at once */
 };
 
@@ -192,7 +193,7 @@ static void refuse(struct push *p, const struct fetch_result *result, bool put)
 	p->status.refused_total += learned;
 	p->status.refused = p->refused.n;
 	if (before == 0 && learned)
-		p->reprieve_ms = uv_now(p->loop) + REPRIEVE_MS;
+		p->refused_ms = uv_now(p->loop);
 	(void)snprintf(text, sizeof(text), "status %u: %.150s", result->status, detail);
 	yyjson_doc_free(doc);
 	p->all = true;
@@ -269,9 +270,11 @@ static int begin(struct push *p, bool put, size_t n)
 
 static void reprieve(struct push *p)
 {
-	if (!p->refused.n || uv_now(p->loop) < p->reprieve_ms)
+	uint64_t wait_ms = REPRIEVE_MS * (1 + p->refused.n / REPRIEVE_N);
+
+	if (!p->refused.n || uv_now(p->loop) - p->refused_ms < wait_ms)
 		return;
-	p->refused.n = 0;
+	refused_clear(&p->refused);
 	p->all = true;
 }
 
@@ -375,7 +378,10 @@ void push_visit_refused(const struct push *p,
 
 static void on_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct push *p = handle->data;
+
+	refused_clear(&p->refused);
+	free(p);
 }
 
 void push_close(struct push *p)

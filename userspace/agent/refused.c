@@ -17,36 +17,82 @@ const char *refused_name(const struct object *o, char buf[static 136])
 	return buf;
 }
 
-static struct refused_item *find(const struct refused *f, enum object_kind kind, const char *name)
+static size_t bucket_of(enum object_kind kind, const char *name)
 {
-	for (size_t i = 0; i < f->n; i++)
-		if (f->items[i].kind == kind && !strcmp(f->items[i].name, name))
-			return (struct refused_item *)&f->items[i];
-	return NULL;
+	return text_hash(name, strlen(name), kind) & (REFUSED_BUCKETS - 1);
+}
+
+/* Where its index + 1 stands, or the 0 at the end of its bucket. */
+static uint32_t *find(struct refused *f, enum object_kind kind, const char *name)
+{
+	uint32_t *at = &f->buckets[bucket_of(kind, name)];
+
+	while (*at) {
+		struct refused_item *item = &f->items[*at - 1];
+
+		if (item->kind == kind && !strcmp(item->name, name))
+			break;
+		at = &item->next;
+	}
+	return at;
 }
 
 bool refused_has(const struct refused *f, const struct object *o)
 {
 	char name[136];
 
-	return f->n && find(f, o->kind, refused_name(o, name));
+	return f->n && *find((struct refused *)f, o->kind, refused_name(o, name));
 }
 
+/* The last one takes the place of the one that goes. */
 void refused_forget(struct refused *f, enum object_kind kind, const char *name)
 {
-	struct refused_item *item = find(f, kind, name);
+	uint32_t *at = find(f, kind, name), index = *at;
+	struct refused_item *last;
 
-	if (item)
-		*item = f->items[--f->n];
+	if (!index)
+		return;
+	*at = f->items[index - 1].next;
+	last = &f->items[f->n - 1];
+	if (index != f->n) {
+		*find(f, last->kind, last->name) = index;
+		f->items[index - 1] = *last;
+	}
+	f->n--;
+}
+
+void refused_clear(struct refused *f)
+{
+	free(f->items);
+	*f = (struct refused){};
+}
+
+static bool make_room(struct refused *f)
+{
+	size_t capacity = f->capacity ? 2 * f->capacity : 32;
+	struct refused_item *grown;
+
+	if (f->n < f->capacity)
+		return true;
+	if (f->n >= REFUSED_MAX)
+		return false;
+	grown = reallocarray(f->items, capacity, sizeof(*grown));
+	if (!grown)
+		return false;
+	f->items = grown;
+	f->capacity = capacity;
+	return true;
 }
 
 static size_t add(struct refused *f, enum object_kind kind, const char *name, const char *reason)
 {
 	struct refused_item *item;
 
-	if (f->n >= REFUSED_MAX || find(f, kind, name))
+	if (*find(f, kind, name) || !make_room(f))
 		return 0;
 	item = &f->items[f->n++];
+	item->next = 0;
+	*find(f, kind, name) = (uint32_t)f->n;
 	item->kind = kind;
 	(void)snprintf(item->name, sizeof(item->name), "%s", name);
 	(void)snprintf(item->reason, sizeof(item->reason), "%s", reason);
