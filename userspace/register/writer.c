@@ -17,6 +17,7 @@
 #define TIMEOUT_MS 5000u
 #define LIST_MS 20000u
 #define ANSWER_MAX (256u << 10)
+#define RETRY_AFTER_MAX_MS 60000u
 #define STEPS_MAX 8 /* exchanges of one operation */
 
 static const struct writer_kind *const kinds[] = {
@@ -100,14 +101,6 @@ static enum writer_outcome outcome_of(enum registry_error e)
 	}
 }
 
-static uint64_t retry_after_ms(const struct fetch_result *result)
-{
-	const char *header = result->error ? NULL : fetch_header(result->fetch, "Retry-After");
-	unsigned long s = header && isdigit((unsigned char)*header) ? strtoul(header, NULL, 10) : 0;
-
-	return (s > 60 ? 60 : s) * 1000;
-}
-
 /* The beginning of what a server says, on one line. */
 static void quote(const struct fetch_result *result, char *to, size_t size)
 {
@@ -124,7 +117,9 @@ void writer_classify(const struct writer_op *op, const struct fetch_result *resu
 
 	ret->error = registry_error_of(result);
 	ret->outcome = result->error ? WRITER_FAILED : outcome_of(ret->error);
-	ret->retry_after_ms = retry_after_ms(result);
+	ret->retry_after_ms = registry_retry_after(result);
+	if (ret->retry_after_ms > RETRY_AFTER_MAX_MS)
+		ret->retry_after_ms = RETRY_AFTER_MAX_MS;
 	ret->text[0] = '\0';
 	if (ret->outcome == WRITER_DONE)
 		return;

@@ -21,8 +21,7 @@
 
 #define ANSWER_MS 30000u /* for the answer, once the server may give it */
 #define BEHIND_MS 10000u /* a server that is further behind is not asked for now */
-#define RETRY_AFTER_MAX_S 300u
-#define SHOWN 120 /* bytes of a server's own words in a text for people */
+#define SHOWN 120        /* bytes of a server's own words in a text for people */
 
 /* Why an answer is none. */
 struct why {
@@ -206,14 +205,6 @@ void consul_poll_stop(struct consul_poll *p)
 }
 
 /* --- answers that are none -------------------------------------------------------------------- */
-
-static uint64_t retry_after(const struct fetch_result *result)
-{
-	const char *header = result->error ? NULL : fetch_header(result->fetch, "Retry-After");
-	unsigned long s = header ? strtoul(header, NULL, 10) : 0;
-
-	return (s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : s) * 1000ull;
-}
 
 static void say_permission(const struct consul_poll *p, struct why *why)
 {
@@ -403,5 +394,5 @@ static void on_done(void *arg, const struct fetch_result *result)
 	}
 	p->status = result->error ? 0 : result->status;
 	p->leader = false;
-	fail(p, &why, retry_after(result));
+	fail(p, &why, registry_retry_after(result));
 }

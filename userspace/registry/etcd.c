@@ -5,7 +5,6 @@
  * goes when its lease ends. A list is of one revision, whole or of no effect, and what is not in it
  * is gone: so nothing is left of what vanished while nobody watched.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -177,14 +176,6 @@ void etcd_say_refusal(struct etcd *e, const char *what, const struct etcd_refusa
 		registry_say_error(e->r, error, hint, "%s %s: %s", what, e->prefix, why->text);
 }
 
-static uint64_t retry_after_ms(const struct fetch_result *result)
-{
-	const char *header = result->error ? NULL : fetch_header(result->fetch, "Retry-After");
-	unsigned long s = header && isdigit((unsigned char)*header) ? strtoul(header, NULL, 10) : 0;
-
-	return (s > 300 ? 300 : s) * 1000;
-}
-
 /* --- a login ------------------------------------------------------------------------------------
  */
 
@@ -214,7 +205,7 @@ static void on_token(void *arg, const struct fetch_result *result)
 		return;
 	}
 	etcd_say_refusal(e, "log in to", &why, result);
-	etcd_retry(e, retry_after_ms(result));
+	etcd_retry(e, registry_retry_after(result));
 }
 
 static char *make_login(const char *name, const char *password)
@@ -416,7 +407,7 @@ static void on_list(void *arg, const struct fetch_result *result)
 		etcd_say_refusal(e, "list", &why, result);
 	if (!result->error)
 		etcd_forget_list(e);
-	etcd_retry(e, retry_after_ms(result));
+	etcd_retry(e, registry_retry_after(result));
 }
 
 static void list(struct etcd *e)

@@ -6,7 +6,6 @@
  * each answer that is not a whole one. Which instances live is not known here: a server in
  * self-preservation names dead ones for hours, and those are ejected where connects fail.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -396,14 +395,6 @@ static const char *hint_of(unsigned int status, enum registry_error error)
 	return error == REGISTRY_TLS ? "check caFile, certFile and keyFile" : "";
 }
 
-static uint64_t retry_after_ms(const struct fetch_result *result)
-{
-	const char *header = result->error ? NULL : fetch_header(result->fetch, "Retry-After");
-	unsigned long s = header && isdigit((unsigned char)*header) ? strtoul(header, NULL, 10) : 0;
-
-	return (s > 300 ? 300 : s) * 1000;
-}
-
 static void on_failure(struct eureka *e, const struct fetch_result *result,
 		       enum registry_error error)
 {
@@ -425,7 +416,7 @@ static void on_failure(struct eureka *e, const struct fetch_result *result,
 	else
 		registry_say_error(e->r, error, hint, "%u on %s/apps%s", result->status,
 				   e->bases[e->base], e->is_full ? "" : "/delta");
-	retry(e, retry_after_ms(result));
+	retry(e, registry_retry_after(result));
 }
 
 static void on_done(void *arg, const struct fetch_result *result)

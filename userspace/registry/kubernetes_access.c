@@ -206,8 +206,7 @@ static void make_hint(const struct kubernetes *k, const struct kubernetes_failur
 uint64_t kubernetes_say_failure(struct kubernetes *k, const struct kubernetes_failure *f)
 {
 	const struct fetch_result *result = f->result;
-	const char *header = result->error ? NULL : fetch_header(result->fetch, "Retry-After");
-	unsigned long after = header ? strtoul(header, NULL, 10) : 0;
+	uint64_t after = registry_retry_after(result) / 1000;
 	struct kubernetes_refusal why;
 	char hint[200];
 

@@ -6,6 +6,7 @@
  */
 #include "registry/registry.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -22,8 +23,8 @@
 #include "base/text.h"
 
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS 4000       /* one that is well again is followed again within that */
-#define RETRY_AFTER_MAX_MS 300000 /* a server that asks for more gets asked all the same */
+#define BACKOFF_MAX_MS 4000   /* one that is well again is followed again within that */
+#define RETRY_AFTER_MAX_S 300 /* a server that asks for more gets asked all the same */
 #define SECRET_MAX (64u << 10)
 
 /* One line for each kind that there is. */
@@ -305,6 +306,15 @@ enum registry_error registry_error_of(const struct fetch_result *result)
 	}
 }
 
+/* Servers also may name a date; from those that we know none does. */
+uint64_t registry_retry_after(const struct fetch_result *result)
+{
+	const char *said = result->error ? NULL : fetch_header(result->fetch, "Retry-After");
+	unsigned long s = said && isdigit((unsigned char)*said) ? strtoul(said, NULL, 10) : 0;
+
+	return (s < RETRY_AFTER_MAX_S ? s : RETRY_AFTER_MAX_S) * 1000;
+}
+
 /* --- what sources need -------------------------------------------------------------------- */
 
 /* 0..max. Only spreads load: a weak number is good enough when there is none better. */
@@ -323,8 +333,8 @@ uint64_t registry_backoff_of(uint64_t *wait_ms, uint64_t retry_after_ms)
 
 	*wait_ms = wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
 	least = *wait_ms / 2;
-	if (retry_after_ms > RETRY_AFTER_MAX_MS)
-		retry_after_ms = RETRY_AFTER_MAX_MS;
+	if (retry_after_ms > RETRY_AFTER_MAX_S * 1000)
+		retry_after_ms = RETRY_AFTER_MAX_S * 1000;
 	return (retry_after_ms > least ? retry_after_ms : least) + random_up_to(*wait_ms / 2);
 }
 

@@ -154,6 +154,8 @@ __attribute__((format(printf, 4, 5))) void registry_say_partly(struct registry *
 							       ...);
 /* The class of an exchange that went wrong, by its error or status; REGISTRY_OK: a 2xx. */
 enum registry_error registry_error_of(const struct fetch_result *result);
+/* What its Retry-After asks for, in ms; 0: nothing. */
+uint64_t registry_retry_after(const struct fetch_result *result);
 /* One object was left out. */
 __attribute__((format(printf, 2, 3))) void registry_say_skipped(struct registry *r,
 								const char *format, ...);
