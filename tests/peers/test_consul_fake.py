@@ -174,6 +174,20 @@ def test_p84_a_wrong_catalogue_takes_nothing_away(fake):
         assert kept(me)
 
 
+@pytest.mark.parametrize("now", [[], [A]], ids=["empty", "fewer"])
+def test_p84_an_answer_that_is_always_a_copy_is_no_storm(fake, now):
+    """What a copy misses is asked for without blocking, which no Consul answers by a copy."""
+    with follow(fake) as me:
+        me.wait_ends("default/pay", *ENDS)
+        fake.script = only(HEALTH, lambda q: q.say(now, X_Consul_Query_Backend="streaming", X_Consul_KnownLeader="false"))
+        fake.set("pay", now)
+        me.wait(lambda me: fake.asked[HEALTH] > 4)
+        before = fake.asked[HEALTH]
+        time.sleep(4)
+        assert fake.asked[HEALTH] - before < 60, fake.asked
+        assert kept(me)
+
+
 def test_a_service_goes_when_catalogue_and_instances_agree(fake):
     with follow(fake) as me:
         me.wait_ends("default/pay", *ENDS)

@@ -376,7 +376,8 @@ static void on_done(void *arg, const struct fetch_result *result)
 	uint64_t index = 0, behind = 0;
 
 	p->fetch = NULL;
-	p->streamed = !result->error && is_header(result, "X-Consul-Query-Backend", "streaming");
+	p->streamed = !result->error && p->asked_ms &&
+		      is_header(result, "X-Consul-Query-Backend", "streaming");
 	judge(p, result, &index, &why);
 	if (why.error == REGISTRY_OK && !p->leader &&
 	    read_number(result, "X-Consul-LastContact", &behind) && behind > BEHIND_MS) {
