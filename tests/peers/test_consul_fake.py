@@ -303,6 +303,25 @@ def test_a_thousand_services_have_at_most_256_long_polls(sandbox):
             assert sum(fake.asked.values()) - before < 5 * 250, "a sweep is no storm"
 
 
+def test_a_thousand_services_of_a_server_that_is_down_are_no_storm():
+    names = [f"s{n:04}" for n in range(1000)]
+    with FakeConsul({name: [A] for name in names}) as fake:
+        with Follow("consul", address=fake.address, sanitized=False, quiet=1) as me:
+            me.wait(lambda me: me.snapshots, 30)
+            fake.script = lambda request: request.say("No cluster leader", 500) or True
+            for name in names:  # whoever waits for news is sent away
+                fake.set(name, [B])
+            me.wait_error("failed")
+            time.sleep(20)  # time for all of them to have failed
+            before = sum(fake.asked.values())
+            time.sleep(6)
+            asked = sum(fake.asked.values()) - before
+            assert 10 < asked < 1000, asked
+            said, fake.script = words(me), None
+            me.wait(lambda me: words(me) >= said + 1000, 60)
+            me.wait(lambda me: me.statuses[-1]["error"] == "ok", 30)
+
+
 def test_an_agent_of_consul_that_allows_few_connections_is_followed_all_the_same():
     names = [f"s{n:03}" for n in range(120)]
     held, lock = collections.Counter(), threading.Lock()

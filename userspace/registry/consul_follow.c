@@ -86,11 +86,13 @@ static struct consul_follower *next_of(const struct consul *c)
 	return f;
 }
 
+/* One at a time while answers are none: thousands that wait each for itself are a storm. */
 static void pull(struct consul *c)
 {
 	struct consul_follower *f;
 
-	while (!c->stopping && c->n_short < CONSUL_SHORT && (f = next_of(c))) {
+	while (!c->stopping && c->n_short < (c->link.has_failed ? 1 : CONSUL_SHORT) &&
+	       (f = next_of(c))) {
 		uint64_t wait = consul_pace_take(&f->poll.pace, now_ms(c));
 
 		put(f, CONSUL_SHORTLY);

@@ -120,7 +120,7 @@ static void fail(struct consul_poll *p, const struct why *why, uint64_t retry_af
 {
 	if (!p->failing)
 		p->link->n_failing++;
-	p->failing = true;
+	p->failing = p->link->has_failed = true;
 	consul_pace_reset(&p->pace);
 	registry_say_error(p->link->r, why->error, why->hint, "%s", why->text);
 	p->ops->on_failed(p, registry_backoff_of(&p->wait_ms, retry_after_ms));
@@ -359,7 +359,7 @@ static void well(struct consul_poll *p, const struct fetch_result *result)
 
 	if (p->failing)
 		l->n_failing--;
-	p->failing = p->leader = false;
+	p->failing = p->leader = l->has_failed = false;
 	p->wait_ms = 0;
 	if (l->n_failing)
 		registry_say_heard(l->r);

@@ -19,6 +19,7 @@ struct consul_link {
 	char *base;       /* "http://127.0.0.1:8500/v1/"; of a socket "http://localhost/v1/" */
 	const char *path; /* of the socket; NULL: TCP */
 	size_t n_failing;
+	bool has_failed; /* the last answer, to whichever poll, was none */
 	/* A poll that could not reach the server was answered: others may be asked at once. */
 	void (*on_back)(struct consul_link *l);
 };
