@@ -188,6 +188,23 @@ def test_p84_an_answer_that_is_always_a_copy_is_no_storm(fake, now):
         assert kept(me)
 
 
+def test_one_service_that_is_never_answered_keeps_no_other_from_being_known(fake):
+    bad = instance("x", "127.0.0.9")
+    fake.services.update({"cart": [A], "bad": [bad]})
+    fake.script = only("health/service/bad", lambda q: q.say("rpc error making call: EOF", 500))
+    with follow(fake) as me:
+        me.wait_ends("default/pay", *ENDS, seconds=20)
+        me.wait_ends("default/cart", "127.0.0.5:80", seconds=20)
+        assert me.statuses[-1]["error"] == "failed" and me.ask()["state"] == "connecting"
+        fake.set("cart", [B])
+        me.wait_ends("default/cart", "127.0.0.6:80", seconds=20)
+        assert not me.snapshots  # that is only said when nothing is missing
+        fake.script = None
+        me.wait(lambda me: me.snapshots, 20)
+        assert me.ends("default/bad") == ["127.0.0.9:80"] and me.ends("default/pay") == ENDS
+        assert me.ask()["state"] == "ok"
+
+
 def test_a_service_goes_when_catalogue_and_instances_agree(fake):
     with follow(fake) as me:
         me.wait_ends("default/pay", *ENDS)

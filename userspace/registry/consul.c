@@ -2,8 +2,9 @@
 /*
  * Consul as a registry: the catalogue tells which services there are, each is followed by itself
  * (consul_follow.c), and keys below a prefix are manifests. The first word is a snapshot, said when
- * the catalogue, all that it names and the keys were answered; later words are changes. A service
- * goes when the catalogue does not name it and its own answer has no instances.
+ * the catalogue, all that it names and the keys were answered; later words are changes. While one
+ * of the services fails for long, what is known of the others is said as changes before it. A
+ * service goes when the catalogue does not name it and its own answer has no instances.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #define HEARTBEAT_MOST_MS 60000u
 #define HEARTBEAT_LEAST_MS 1000u
 #define KEYS_MS 60000u
+#define PARTLY_MS 3000u /* then those that are known do not wait for one that fails */
 #define SERVER "consul" /* what Consul's servers call themselves in the catalogue */
 
 uint64_t consul_heartbeat_ms(const struct consul *c)
@@ -33,7 +35,7 @@ void consul_say(struct consul *c, const struct consul_title *title, const struct
 {
 	struct object o;
 
-	if (!c->told)
+	if (!c->told && !c->partly)
 		return;
 	if (now) {
 		o = consul_book_share(now);
@@ -56,15 +58,31 @@ static void drop_over(struct consul *c)
 	c->n = n;
 }
 
+/* Nothing goes by that: what is missing may have been there before we were started. */
+static void say_partly(struct consul *c, struct object *objects, size_t n)
+{
+	c->partly = true;
+	for (size_t i = 0; i < n; i++)
+		registry_say_upsert(c->r, &objects[i]);
+	free(objects);
+}
+
 void consul_on_change(struct consul *c)
 {
 	struct object *objects;
 	size_t n;
 
-	if (c->told || !c->catalog_answered || !c->keys_answered || c->n_unanswered)
+	if (c->told || !c->catalog_answered || !c->keys_answered)
+		return;
+	if (c->n_unanswered &&
+	    (c->partly || !c->link.n_failing || uv_now(c->r->loop) - c->started_ms < PARTLY_MS))
 		return;
 	if (consul_book_all(c->book, &objects, &n) < 0) {
 		registry_say_error(c->r, REGISTRY_GARBAGE, "", "out of memory for a snapshot");
+		return;
+	}
+	if (c->n_unanswered) {
+		say_partly(c, objects, n);
 		return;
 	}
 	c->told = true;
@@ -479,6 +497,7 @@ static int start(struct registry *r)
 	c->r = c->link.r = r;
 	c->link.on_back = on_back;
 	c->long_most = CONSUL_LONG;
+	c->started_ms = uv_now(r->loop);
 	TAILQ_INIT(&c->rest);
 	TAILQ_INIT(&c->queue);
 	e = read_address(c);

@@ -220,6 +220,7 @@ static void on_failed(struct consul_poll *p, uint64_t wait_ms)
 	if (f->place != CONSUL_LONGLY || c->n_long > c->long_most)
 		put(f, CONSUL_WAITS);
 	consul_poll_later(p, wait_ms);
+	consul_on_change(c);
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -493,6 +494,7 @@ void consul_follow_on_sweep(uv_timer_t *timer)
 	struct consul *c = timer->data;
 
 	sweep(c);
+	consul_on_change(c);
 	consul_follow_sweep(c, false);
 }
 

@@ -68,7 +68,9 @@ struct consul {
 	size_t n_handles; /* that are open */
 	bool is_exact;    /* all selected services have full names: the catalogue is not needed */
 	bool catalog_answered, keys_answered;
-	bool told; /* the first snapshot was said */
+	uint64_t started_ms;
+	bool partly; /* what there is was said before that, as changes */
+	bool told;   /* the first snapshot was said */
 	bool stopping;
 };
 
@@ -79,7 +81,8 @@ static inline const char *consul_namespace(const struct consul *c)
 
 /* How long a query may block whose return shows that Consul is still there. */
 uint64_t consul_heartbeat_ms(const struct consul *c);
-/* Whatever changed was said if it may be; before the first snapshot it looks whether that may. */
+/* Whatever changed was said if it may be; before the first snapshot it looks whether that may, or
+ * whether what it waits for fails for so long that the rest is said without it. */
 void consul_on_change(struct consul *c);
 /* One title changed in the book, or is to be said once more. */
 void consul_say(struct consul *c, const struct consul_title *title, const struct object *now);
