@@ -3,6 +3,7 @@
 
 Before it: fake_consul.py and follow.py. What a real one does is test_consul.py's.
 """
+import base64
 import collections
 import threading
 import time
@@ -203,6 +204,31 @@ def test_one_service_that_is_never_answered_keeps_no_other_from_being_known(fake
         me.wait(lambda me: me.snapshots, 20)
         assert me.ends("default/bad") == ["127.0.0.9:80"] and me.ends("default/pay") == ENDS
         assert me.ask()["state"] == "ok"
+
+
+def test_keys_that_change_often_are_followed_as_fast(fake):
+    def manifest(port):
+        return (f"apiVersion: sinew/v1\nkind: Service\nmetadata: {{name: keyed}}\nspec:\n  ports: [{{port: 80}}]\n"
+                f"  endpoints: [{{address: 127.0.0.5, port: {port}}}]\n").encode()
+
+    def keys(request):
+        if not request.what.startswith("kv/"):
+            return False
+        index = fake.wait(request)
+        request.say([{"Key": "sinew/a", "Value": base64.b64encode(fake.value).decode(), "ModifyIndex": index}], index=index)
+        return True
+    fake.value, fake.script, fake.moved["kv/sinew/"] = manifest(1), keys, 10
+    with follow(fake, prefix="sinew/") as me:
+        me.wait_ends("default/keyed", "127.0.0.5:1")
+        began = time.monotonic()
+        for port in range(2, 12):
+            fake.value = manifest(port)
+            with fake.lock:
+                fake.index += 1
+                fake.moved["kv/sinew/"] = fake.index
+                fake.lock.notify_all()
+            me.wait_ends("default/keyed", f"127.0.0.5:{port}")
+        assert time.monotonic() - began < 3
 
 
 def test_a_service_goes_when_catalogue_and_instances_agree(fake):

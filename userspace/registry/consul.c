@@ -274,21 +274,26 @@ static const struct consul_poll_ops catalog_ops = {
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
+/* 1: it is news. */
 static int set_key(struct consul *c, struct consul_title title, const struct object *o)
 {
 	struct object copy = o ? consul_book_share(o) : (struct object){};
 	struct consul_entry entry;
 	int r = consul_book_set(c->book, CONSUL_BY_KEY, &title, o ? &copy : NULL, &entry);
 
-	if (r >= 0 && entry.changed)
+	if (r < 0)
+		return r;
+	if (entry.changed)
 		consul_say(c, &title, entry.now);
-	return r;
+	return entry.changed;
 }
 
-/* Both lists have the same order. What could not be kept is tried again with the next answer. */
+/* Both lists have the same order. What could not be kept is tried again with the next answer. 1: it
+ * is news. */
 static int replace_keys(struct consul *c, struct object *objects, size_t n)
 {
 	size_t i = 0, j = 0;
+	bool news = false;
 	int r = 0;
 
 	while (r >= 0 && (i < n || j < c->n_by_key)) {
@@ -298,6 +303,7 @@ static int replace_keys(struct consul *c, struct object *objects, size_t n)
 
 		r = at <= 0 ? set_key(c, consul_book_title(o), o)
 			    : set_key(c, consul_book_title(old), NULL);
+		news |= r > 0;
 		i += at <= 0;
 		j += at >= 0;
 	}
@@ -306,7 +312,7 @@ static int replace_keys(struct consul *c, struct object *objects, size_t n)
 	(void)object_free_list(c->by_key, c->n_by_key);
 	c->by_key = objects;
 	c->n_by_key = n;
-	return 0;
+	return news;
 }
 
 static int take_keys(struct consul *c, const struct consul_keys *keys)
