@@ -66,6 +66,13 @@ def test_everything_once_then_what_changed(server):
         assert not errors(me)
 
 
+def test_a_server_that_is_well_is_asked_often_enough_not_to_look_stale(server):
+    with follow(server, interval="10m", staleAfter="2s") as me:
+        me.wait_ends("default/pay", *ENDS)
+        until(lambda: server.asked(delta=True) > 2)
+        until(lambda: server.asked(delta=True) > 5)
+
+
 def test_asks_for_json_packed_with_gzip(server):
     with follow(server) as me:
         me.wait_ends("default/pay", *ENDS)

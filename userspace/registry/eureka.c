@@ -462,10 +462,19 @@ static const char *complaint(const struct registry_config *config, const char *a
 	return NULL;
 }
 
+/* One that is well must never look stale. */
+static uint64_t interval_of(const struct registry_config *config)
+{
+	uint64_t ms = config->interval_ms ? config->interval_ms : INTERVAL_MS;
+
+	if (config->stale_ms && ms > config->stale_ms / 2)
+		ms = config->stale_ms / 2;
+	return ms > INTERVAL_LEAST_MS ? ms : INTERVAL_LEAST_MS;
+}
+
 static int start(struct registry *r)
 {
 	const char *address = r->config->address ? r->config->address : r->kind->address;
-	uint64_t interval = r->config->interval_ms ? r->config->interval_ms : INTERVAL_MS;
 	const char *wrong = complaint(r->config, address);
 	struct eureka *e;
 	int k;
@@ -478,7 +487,7 @@ static int start(struct registry *r)
 	if (!e)
 		return -ENOMEM;
 	e->r = r;
-	e->plan.interval_ms = interval > INTERVAL_LEAST_MS ? interval : INTERVAL_LEAST_MS;
+	e->plan.interval_ms = interval_of(r->config);
 	k = eureka_book_init(&e->book, r);
 	if (k >= 0)
 		k = make_bases(e, address);
