@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "registry/etcd_table.h"
 
@@ -137,6 +138,30 @@ static void test_p83_what_a_list_has_not_is_gone(void **state)
 	}
 }
 
+/* Of a service with very many instances half went while nobody watched. */
+static void test_a_list_that_lacks_many_takes_them_away_at_once(void **state)
+{
+	enum { KEYS = 200000 };
+	struct etcd_table *t = make();
+	clock_t began;
+
+	for (int part = 1; part <= 2; part++) {
+		etcd_table_begin(t);
+		for (int i = 0; i < KEYS; i += part) {
+			char text[64];
+
+			(void)snprintf(text, sizeof(text), "s/pay/%06d=10.%d.%d.%d:80", i, i >> 16,
+				       i >> 8 & 255, i & 255);
+			put(t, text);
+		}
+		began = clock();
+		etcd_table_end(t);
+		assert_int_equal(etcd_table_count(t), KEYS / part);
+	}
+	assert_true(clock() - began < CLOCKS_PER_SEC);
+	etcd_table_free(t);
+}
+
 static void test_keys_that_are_no_endpoints_are_counted(void **state)
 {
 	static const char *const bad[] = {"s/pay/a=garbage",          "s/pay=10.0.0.1:80",
@@ -243,6 +268,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_what_changed_comes_out),
 		cmocka_unit_test(test_p83_what_a_list_has_not_is_gone),
+		cmocka_unit_test(test_a_list_that_lacks_many_takes_them_away_at_once),
 		cmocka_unit_test(test_keys_that_are_no_endpoints_are_counted),
 		cmocka_unit_test(test_two_names_that_become_one_are_not_mixed),
 		cmocka_unit_test(test_selection_and_a_snapshot),

@@ -305,13 +305,18 @@ static int insert(struct etcd_table *t, struct row *row, struct entry *e)
 	return 0;
 }
 
+static void forget(struct etcd_table *t, struct entry *e)
+{
+	t->n_bad -= !e->usable || !e->owner;
+	t->n--;
+	free(e->key);
+}
+
 static void remove_at(struct etcd_table *t, struct row *row, size_t at)
 {
 	struct entry *e = &row->entries[at];
 
-	t->n_bad -= !e->usable || !e->owner;
-	t->n--;
-	free(e->key);
+	forget(t, e);
 	row->n--;
 	memmove(e, e + 1, (row->n - at) * sizeof(*e));
 	touch(t, row);
@@ -364,11 +369,20 @@ void etcd_table_begin(struct etcd_table *t)
 	t->list++;
 }
 
+/* All at once: one by one, a million of which every other one goes would take an hour. */
 static void sweep(struct etcd_table *t, struct row *row)
 {
-	for (size_t i = row->n; i > 0; i--)
-		if (row->entries[i - 1].list != t->list)
-			remove_at(t, row, i - 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < row->n; i++) {
+		if (row->entries[i].list == t->list)
+			row->entries[n++] = row->entries[i];
+		else
+			forget(t, &row->entries[i]);
+	}
+	if (n < row->n)
+		touch(t, row);
+	row->n = n;
 }
 
 void etcd_table_end(struct etcd_table *t)
