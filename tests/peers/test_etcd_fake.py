@@ -188,6 +188,29 @@ def test_a_watch_that_is_never_created_is_given_up(server):
         me.wait_ends("default/pay", *ENDS, "10.0.0.3:80")
 
 
+def test_a_count_from_before_a_change_is_no_other_server(server):
+    """Counts and changes come by connections of their own: a count may be answered before a change and read after it."""
+    late = []
+
+    def count(request):
+        if not request.asked.get("count_only"):
+            return False
+        answer = server.page(request.asked)
+        server.put("pay/9", f"10.0.0.{len(late) + 9}:80")
+        me.wait_ends("default/pay", *ENDS, f"10.0.0.{len(late) + 9}:80")
+        time.sleep(0.2)
+        late.append(1)
+        request.send(200, answer)
+        return True
+    server.put("pay/9", "10.0.0.8:80")
+    server.spoil = count
+    with follow(server) as me:
+        me.wait_ends("default/pay", *ENDS, "10.0.0.8:80")
+        until(lambda: len(late) == 2, 40)
+        time.sleep(0.5)
+        assert server.lists == 1 and not errors(me)
+
+
 @pytest.mark.parametrize("status,body,reason,hint", [
     (401, {"code": 16, "message": "etcdserver: invalid auth token"}, "unauthorized", "passwordFile"),
     (400, {"code": 3, "message": "etcdserver: user name is empty"}, "unauthorized", "passwordFile"),

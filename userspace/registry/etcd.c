@@ -252,11 +252,11 @@ void etcd_forget_list(struct etcd *e)
 	e->next = NULL;
 }
 
-bool etcd_is_ours(const struct etcd *e, const struct etcd_header *h)
+bool etcd_is_ours(const struct etcd_header *known, const struct etcd_header *h)
 {
 	/* a cancelled watch of old servers tells no revision */
-	return h->cluster == e->header.cluster && h->term >= e->header.term &&
-	       h->revision >= e->header.revision;
+	return h->cluster == known->cluster && h->term >= known->term &&
+	       h->revision >= known->revision;
 }
 
 void etcd_say(struct etcd *e)

@@ -66,7 +66,7 @@ static int on_notice(struct etcd *e, const struct etcd_notice *n)
 			e->refusal.code = UNAVAILABLE;
 		return -ECANCELED;
 	}
-	if (!etcd_is_ours(e, &n->header)) {
+	if (!etcd_is_ours(&e->header, &n->header)) {
 		e->is_lost = true;
 		return -ECANCELED;
 	}
@@ -263,7 +263,7 @@ static void on_beat(void *arg, const struct fetch_result *result)
 	registry_say_contact(e->r, result->elapsed_us);
 	e->wait_ms = 0;
 	e->is_fresh = false;
-	if (!etcd_is_ours(e, &range.header) || is_odd(e, range.count))
+	if (!etcd_is_ours(&e->counted, &range.header) || is_odd(e, range.count))
 		start_over(e);
 	etcd_range_done(&range);
 }
@@ -288,6 +288,7 @@ static void on_beat_timer(uv_timer_t *timer)
 	}
 	if (e->beat_fetch)
 		return;
+	e->counted = e->header; /* a change may come by the watch before the answer does */
 	text_append_format(&b, "{%s,\"count_only\":true}", e->span);
 	(void)etcd_post(e, &request, "/v3/kv/range", text_take(&b), &e->beat_fetch);
 }

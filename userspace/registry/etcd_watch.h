@@ -42,6 +42,7 @@ struct etcd {
 	bool created, is_bad, is_lost;
 	struct etcd_refusal refusal; /* code 0 and no text: none */
 	unsigned int beats;          /* since it began */
+	struct etcd_header counted;  /* what was known when the last beat asked */
 	struct fetch *fetch, *beat_fetch;
 	uv_timer_t timer, beat;
 	uint64_t wait_ms;
@@ -64,8 +65,8 @@ void etcd_forget_list(struct etcd *e);
 /* A POST with our credentials. Takes body (NULL: no memory). */
 int etcd_post(struct etcd *e, struct fetch_request *request, const char *path, char *body,
 	      struct fetch **ret);
-/* Whether the answer can come of the server that we know. */
-bool etcd_is_ours(const struct etcd *e, const struct etcd_header *h);
+/* Whether the answer can come of the server that we know; `known` when it was asked. */
+bool etcd_is_ours(const struct etcd_header *known, const struct etcd_header *h);
 /* Says what changed in the table. */
 void etcd_say(struct etcd *e);
 /* Says what went wrong, and what a person may do; a token that is refused is forgotten. */
