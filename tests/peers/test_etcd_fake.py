@@ -188,6 +188,24 @@ def test_a_watch_that_is_never_created_is_given_up(server):
         me.wait_ends("default/pay", *ENDS, "10.0.0.3:80")
 
 
+def test_a_watch_that_never_says_anything_is_told_and_done_without(server):
+    """A proxy between keeps back what has no end: requests are answered, changes never come."""
+    def watch(request):
+        if not request.is_watch:
+            return False
+        request.begin()
+        time.sleep(30)
+        return True
+    server.spoil = watch
+    with follow(server) as me:
+        me.wait_ends("default/pay", *ENDS)
+        until(lambda: server.watches)
+        server.delete("pay/0", told=False)  # as many as before
+        server.put("pay/9", "10.0.0.9:80", told=False)
+        me.wait_ends("default/pay", "10.0.0.2:80", "10.0.0.9:80", seconds=60)
+        assert any("watch" in one["text"] for one in errors(me)), me.statuses
+
+
 def test_a_count_from_before_a_change_is_no_other_server(server):
     """Counts and changes come by connections of their own: a count may be answered before a change and read after it."""
     late = []

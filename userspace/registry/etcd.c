@@ -259,6 +259,14 @@ bool etcd_is_ours(const struct etcd_header *known, const struct etcd_header *h)
 	       h->revision >= known->revision;
 }
 
+void etcd_say_contact(struct etcd *e, uint64_t latency_us)
+{
+	if (e->is_mute)
+		registry_say_heard(e->r);
+	else
+		registry_say_contact(e->r, latency_us);
+}
+
 void etcd_say(struct etcd *e)
 {
 	const struct registry_config *config = e->r->config;
@@ -376,7 +384,7 @@ static void on_page(struct etcd *e, const struct fetch_result *result)
 		etcd_retry(e, 0);
 		return;
 	}
-	registry_say_contact(e->r, result->elapsed_us);
+	etcd_say_contact(e, result->elapsed_us);
 	e->is_fresh = false;
 	if (more)
 		etcd_begin(e);

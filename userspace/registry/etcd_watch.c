@@ -71,8 +71,9 @@ static int on_notice(struct etcd *e, const struct etcd_notice *n)
 		return -ECANCELED;
 	}
 	e->created |= n->created;
+	e->is_mute &= !n->created;
 	e->is_fresh = false;
-	registry_say_contact(e->r, 0);
+	etcd_say_contact(e, 0);
 	r = apply(e, n);
 	if (r < 0 || n->is_part)
 		return r;
@@ -225,6 +226,16 @@ static void start_over(struct etcd *e)
 	etcd_retry(e, 0);
 }
 
+/* A watch that never was one: until there is, each try begins with a list. */
+static void say_mute(struct etcd *e)
+{
+	registry_say_error(e->r, REGISTRY_TIMED_OUT,
+			   "is there a proxy between that holds back answers without an end?",
+			   "watch %s: it does not begin; changes are only seen now and then",
+			   e->prefix);
+	e->is_mute = true;
+}
+
 /* Whether the table lacks what the server counts, or has what it does not, and the watch does not
  * tell. */
 static bool is_odd(struct etcd *e, uint64_t count)
@@ -260,7 +271,7 @@ static void on_beat(void *arg, const struct fetch_result *result)
 		registry_say_error(e->r, REGISTRY_GARBAGE, "", "count %s: %s", e->prefix, text);
 		return;
 	}
-	registry_say_contact(e->r, result->elapsed_us);
+	etcd_say_contact(e, result->elapsed_us);
 	e->wait_ms = 0;
 	e->is_fresh = false;
 	if (!etcd_is_ours(&e->counted, &range.header) || is_odd(e, range.count))
@@ -276,10 +287,9 @@ static void on_beat_timer(uv_timer_t *timer)
 	uint64_t every = e->r->config->interval_ms ? e->r->config->interval_ms : LIST_EVERY_MS;
 	struct text_buffer b = {};
 
-	/* a watch that never was one */
 	if (++e->beats > 1 && !e->created) {
-		etcd_watch_stop(e);
-		etcd_retry(e, 0);
+		say_mute(e);
+		start_over(e);
 		return;
 	}
 	if (uv_now(e->r->loop) - e->listed_ms >= every) {

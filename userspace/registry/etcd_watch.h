@@ -43,6 +43,7 @@ struct etcd {
 	struct etcd_refusal refusal; /* code 0 and no text: none */
 	unsigned int beats;          /* since it began */
 	struct etcd_header counted;  /* what was known when the last beat asked */
+	bool is_mute; /* the last watch never began: changes are only seen by lists */
 	struct fetch *fetch, *beat_fetch;
 	uv_timer_t timer, beat;
 	uint64_t wait_ms;
@@ -67,6 +68,8 @@ int etcd_post(struct etcd *e, struct fetch_request *request, const char *path, c
 	      struct fetch **ret);
 /* Whether the answer can come of the server that we know; `known` when it was asked. */
 bool etcd_is_ours(const struct etcd_header *known, const struct etcd_header *h);
+/* It answered: it is well, unless its watch never begins. */
+void etcd_say_contact(struct etcd *e, uint64_t latency_us);
 /* Says what changed in the table. */
 void etcd_say(struct etcd *e);
 /* Says what went wrong, and what a person may do; a token that is refused is forgotten. */
