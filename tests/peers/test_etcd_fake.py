@@ -164,6 +164,23 @@ def test_p83_what_a_watch_did_not_tell_is_found_by_counting(server):
         assert server.lists == 2 and not errors(me)
 
 
+def test_a_watch_that_says_hello_and_ends_is_begun_at_nobody_elses_pace(server):
+    """All agents of a server meet that at the same moment."""
+    def watch(request):
+        if not request.is_watch:
+            return False
+        request.begin()
+        request.write({"result": server.header(created=True)})
+        drop()
+    server.spoil = watch
+    with follow(server) as me:
+        me.wait_ends("default/pay", *ENDS)
+        until(lambda: server.watches >= 11, 60)
+        times = [at for path, _, _, at in server.requests if path == "/v3/watch"][-5:]
+        waits = [after - before for before, after in zip(times, times[1:])]
+        assert min(waits) > 1.9 and max(waits) > 2.1, waits  # 2 to 4 s
+
+
 @pytest.mark.parametrize("attribute,value", [("cluster", 8), ("term", 1), ("revision", 1)])
 def test_a_server_that_is_another_one_is_listed_anew(server, attribute, value):
     with follow(server) as me:

@@ -17,8 +17,6 @@
 #define LIST_MS 30000u
 #define SILENCE_MS 10000u
 #define LOGIN_MS 10000u
-#define WAIT_FIRST_MS 100u
-#define WAIT_MOST_MS 4000u
 
 /* gRPC's codes, as far as etcd's answers need a name */
 enum {
@@ -39,14 +37,10 @@ static void on_timer(uv_timer_t *timer);
 void etcd_retry(struct etcd *e, uint64_t at_least_ms)
 {
 	uint64_t wait = registry_backoff(e->r, at_least_ms);
-
-	e->wait_ms = e->wait_ms ? e->wait_ms * 2 : WAIT_FIRST_MS;
-	if (e->wait_ms > WAIT_MOST_MS)
-		e->wait_ms = WAIT_MOST_MS;
 	/* A watch that says hello and ends resets the registry's own wait. */
-	if (wait < e->wait_ms / 2)
-		wait = e->wait_ms / 2;
-	(void)uv_timer_start(&e->timer, on_timer, wait, 0);
+	uint64_t own = registry_backoff_of(&e->wait_ms, 0);
+
+	(void)uv_timer_start(&e->timer, on_timer, wait > own ? wait : own, 0);
 }
 
 /* "Authorization: ..."; *ret NULL: there is no token. */
