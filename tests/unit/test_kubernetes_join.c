@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "model/address.h"
+#include "model/limits.h"
 #include "registry/kubernetes_join.h"
 
 #define META(name) "'metadata':{'namespace':'shop','resourceVersion':'1','name':'" name "'}"
@@ -129,6 +130,46 @@ static void test_a_slice_of_nobody_is_kept_until_it_is_somebodys(void **state)
 	assert_int_equal(s->n_endpoints, 1);
 	service_unref(s);
 	nothing(j, 1000);
+}
+
+/* A slice of so many endpoints, without conditions. */
+static struct kubernetes_object *large(unsigned int number, unsigned int n)
+{
+	static char text[4096 * 40];
+	struct kubernetes_event e = {};
+	int at = snprintf(
+		text, sizeof(text),
+		"{'type':'ADDED','object':{'kind':'EndpointSlice','addressType':'IPv4',"
+		"'metadata':{'namespace':'shop','resourceVersion':'1','name':'s%u','labels':"
+		"{'kubernetes.io/service-name':'pay'}},'endpoints':[",
+		number);
+
+	for (unsigned int i = 0; i < n; i++)
+		at += snprintf(text + at, sizeof(text) - (size_t)at,
+			       "%s{'addresses':['10.%u.%u.%u']}", i ? "," : "", number % 256,
+			       i / 256, i % 256);
+	at += snprintf(text + at, sizeof(text) - (size_t)at, "]}}");
+	for (char *p = text; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	assert_int_equal(kubernetes_decode_event(text, (size_t)at, KUBERNETES_SLICE, &e), 0);
+	return e.object;
+}
+
+/* What went must go, also where there is no room for more. */
+static void test_a_slice_shrinks_while_all_room_is_taken(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct kubernetes_join_counts counts;
+	unsigned int n = 0;
+
+	while (kubernetes_join_put(j, large(n, LIMIT_ENDPOINTS), 1) == 0)
+		n++;
+	kubernetes_join_count(j, &counts);
+	assert_int_equal(counts.endpoints, (size_t)n * LIMIT_ENDPOINTS);
+	assert_true(counts.endpoints + LIMIT_ENDPOINTS > LIMIT_FOUND_ENDPOINTS);
+	assert_int_equal(kubernetes_join_put(j, large(0, LIMIT_ENDPOINTS - 1), 2), 0);
+	kubernetes_join_count(j, &counts);
+	assert_int_equal(counts.endpoints, (size_t)n * LIMIT_ENDPOINTS - 1);
 }
 
 static void test_p82_duplicates_across_slices_are_one(void **state)
@@ -343,6 +384,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_service_and_slices_come_to_one),
 		cmocka_unit_test(test_a_slice_of_nobody_is_kept_until_it_is_somebodys),
+		cmocka_unit_test(test_a_slice_shrinks_while_all_room_is_taken),
 		cmocka_unit_test(test_p82_duplicates_across_slices_are_one),
 		cmocka_unit_test(test_p82_a_move_between_slices_is_never_seen),
 		cmocka_unit_test(test_p82_however_long_it_moves_about),

@@ -237,6 +237,18 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 		touch_node_ports(j, now_ms);
 }
 
+/* What shrinks always fits. */
+static bool has_room(const struct kubernetes_join *j, const struct kubernetes_row *row,
+		     const struct kubernetes_object *o)
+{
+	size_t had = row && row->object ? row->object->n_endpoints : 0;
+
+	if (!row && j->tables[o->kind].n >= KUBERNETES_OBJECTS)
+		return false;
+	return o->n_endpoints <= had ||
+	       j->endpoints - had + o->n_endpoints <= LIMIT_FOUND_ENDPOINTS;
+}
+
 int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms)
 {
 	struct kubernetes_table *t = &j->tables[o->kind];
@@ -244,14 +256,14 @@ int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, 
 		   *name = kubernetes_text(o, o->name);
 	struct kubernetes_row *row = kubernetes_table_find(t, namespace, name);
 
-	if (row && row->object && o->revision && row->object->revision == o->revision) {
+	if (row)
 		row->seen = t->seen;
+	if (row && row->object && o->revision && row->object->revision == o->revision) {
 		kubernetes_object_free(o);
 		return 0;
 	}
 	j->left_out += o->left_out;
-	if ((!row && t->n >= KUBERNETES_OBJECTS) ||
-	    j->endpoints + o->n_endpoints > LIMIT_FOUND_ENDPOINTS) {
+	if (!has_room(j, row, o)) {
 		j->left_out++;
 		kubernetes_object_free(o);
 		return -E2BIG;

@@ -27,7 +27,7 @@ DEFINE_CLEANUP(struct kubernetes_join *, kubernetes_join_free);
 void kubernetes_join_set_node(struct kubernetes_join *j, const char *name);
 
 /* Takes the object, in place of what had its kind and name, also when it fails: -ENOMEM, -E2BIG
- * (over KUBERNETES_OBJECTS or LIMIT_FOUND_ENDPOINTS; it is left out). */
+ * (over KUBERNETES_OBJECTS or LIMIT_FOUND_ENDPOINTS; it is left out, and what was there stays). */
 int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms);
 void kubernetes_join_delete(struct kubernetes_join *j, const struct kubernetes_object *o,
 			    uint64_t now_ms);
