@@ -244,6 +244,59 @@ static void test_edns(void **state)
 	ldns_pkt_free(query);
 }
 
+/* RFC 6891, 6.1.1: who has EDNS is answered with it, whatever the answer is. */
+static void test_what_is_refused_is_told_with_its_question_and_edns(void **state)
+{
+	static const struct {
+		const char *name;
+		ldns_rr_type type;
+		ldns_rr_class class;
+	} cases[] = {
+		{"SiNeW.", LDNS_RR_TYPE_AXFR, LDNS_RR_CLASS_IN},
+		{"mail.sinew.", LDNS_RR_TYPE_IXFR, LDNS_RR_CLASS_IN},
+		{"version.bind.", LDNS_RR_TYPE_TXT, LDNS_RR_CLASS_CH},
+		{"mail.sinew.", LDNS_RR_TYPE_A, LDNS_RR_CLASS_HS},
+		{"example.org.", LDNS_RR_TYPE_A, LDNS_RR_CLASS_IN},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ldns_pkt *query = query_of(cases[i].name, cases[i].type), *answer;
+		ldns_rr *question = ldns_rr_list_rr(ldns_pkt_question(query), 0);
+
+		ldns_rr_set_class(question, cases[i].class);
+		ldns_pkt_set_edns_udp_size(query, 4096);
+		answer = ask_pkt(*state, query, 512);
+		assert_string_equal(words_of(answer), "REFUSED");
+		assert_true(ldns_pkt_edns(answer));
+		assert_int_equal(ldns_pkt_qdcount(answer), 1);
+		assert_int_equal(
+			ldns_rr_compare(ldns_rr_list_rr(ldns_pkt_question(answer), 0), question),
+			0);
+		ldns_pkt_free(answer);
+		ldns_pkt_free(query);
+	}
+}
+
+/* RFC 2181, 9: what only could be there is no reason to ask again. */
+static void test_what_is_added_goes_before_the_answer_is_cut(void **state)
+{
+	struct fixture f = *(struct fixture *)*state;
+	ldns_pkt *query = query_of("payments.shop.sinew.", LDNS_RR_TYPE_SRV), *answer;
+	size_t whole;
+
+	answer = ask_pkt(&f, query, 512);
+	whole = ldns_pkt_size(answer);
+	assert_int_equal(ldns_pkt_ancount(answer), 2);
+	assert_int_equal(ldns_pkt_arcount(answer), 2);
+	ldns_pkt_free(answer);
+	answer = ask_pkt(&f, query, whole - 1);
+	assert_int_equal(ldns_pkt_ancount(answer), 2);
+	assert_int_equal(ldns_pkt_arcount(answer), 0);
+	assert_false(ldns_pkt_tc(answer));
+	ldns_pkt_free(answer);
+	ldns_pkt_free(query);
+}
+
 /* 32 ports with long names: more than 512 bytes of SRV. */
 static void test_what_does_not_fit_says_so_and_fits_over_tcp(void **state)
 {
@@ -373,6 +426,8 @@ int main(void)
 		cmocka_unit_test(test_every_question_has_its_answer),
 		cmocka_unit_test(test_the_question_comes_back_as_it_was_written),
 		cmocka_unit_test(test_edns),
+		cmocka_unit_test(test_what_is_refused_is_told_with_its_question_and_edns),
+		cmocka_unit_test(test_what_is_added_goes_before_the_answer_is_cut),
 		cmocka_unit_test(test_what_does_not_fit_says_so_and_fits_over_tcp),
 		cmocka_unit_test(test_what_is_no_query),
 		cmocka_unit_test(test_what_is_passed_on_is_the_question_and_the_wishes),

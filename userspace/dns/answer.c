@@ -272,32 +272,39 @@ static size_t reply_limit(const ldns_pkt *query, size_t limit)
 	return size < DNS_UDP_PAYLOAD ? size : DNS_UDP_PAYLOAD;
 }
 
+/* What the answer can do without (RFC 2181, 9); the OPT record stands elsewhere. */
+static void drop_additional(ldns_pkt *pkt)
+{
+	ldns_rr_list_deep_free(ldns_pkt_additional(pkt));
+	ldns_pkt_set_additional(pkt, ldns_rr_list_new());
+	ldns_pkt_set_section_count(pkt, LDNS_SECTION_ADDITIONAL, 0);
+}
+
 static void drop_records(ldns_pkt *pkt)
 {
-	static const ldns_pkt_section sections[] = {LDNS_SECTION_ANSWER, LDNS_SECTION_AUTHORITY,
-						    LDNS_SECTION_ADDITIONAL};
-
 	ldns_rr_list_deep_free(ldns_pkt_answer(pkt));
 	ldns_rr_list_deep_free(ldns_pkt_authority(pkt));
-	ldns_rr_list_deep_free(ldns_pkt_additional(pkt));
 	ldns_pkt_set_answer(pkt, ldns_rr_list_new());
 	ldns_pkt_set_authority(pkt, ldns_rr_list_new());
-	ldns_pkt_set_additional(pkt, ldns_rr_list_new());
-	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
-		ldns_pkt_set_section_count(pkt, sections[i], 0);
+	ldns_pkt_set_section_count(pkt, LDNS_SECTION_ANSWER, 0);
+	ldns_pkt_set_section_count(pkt, LDNS_SECTION_AUTHORITY, 0);
 	ldns_pkt_set_tc(pkt, true);
 }
 
 /* DNS_SEND, or -ENOMEM. */
 static int reply_encode(struct reply *r, size_t limit, uint8_t *buf, struct dns_written *ret)
 {
-	for (int pass = 0; pass < 2; pass++) {
+	for (int pass = 0; pass < 3; pass++) {
 		ldns_buffer_clear(r->a->buffer);
 		if (ldns_pkt2buffer_wire(r->a->buffer, r->pkt) != LDNS_STATUS_OK)
 			return -ENOMEM;
 		ret->length = ldns_buffer_position(r->a->buffer);
 		if (ret->length <= limit)
 			break;
+		if (pass == 0) {
+			drop_additional(r->pkt);
+			continue;
+		}
 		drop_records(r->pkt);
 		ret->truncated = true;
 	}
@@ -309,17 +316,20 @@ static int reply_encode(struct reply *r, size_t limit, uint8_t *buf, struct dns_
 /* 0: ours; an rcode: not answered, and why. */
 static unsigned int query_check(const ldns_pkt *query)
 {
-	ldns_rr *q;
-
 	if (ldns_pkt_get_opcode(query) != LDNS_PACKET_QUERY)
 		return LDNS_RCODE_NOTIMPL;
 	if (ldns_pkt_qdcount(query) != 1 || ldns_pkt_ancount(query) || ldns_pkt_nscount(query))
 		return LDNS_RCODE_FORMERR;
-	q = ldns_rr_list_rr(ldns_pkt_question(query), 0);
-	if (ldns_rr_get_class(q) != LDNS_RR_CLASS_IN || ldns_rr_get_type(q) == LDNS_RR_TYPE_AXFR ||
-	    ldns_rr_get_type(q) == LDNS_RR_TYPE_IXFR)
-		return LDNS_RCODE_REFUSED;
 	return LDNS_RCODE_NOERROR;
+}
+
+/* Other classes, and whole zones. */
+static bool is_refused(const ldns_rr *question)
+{
+	ldns_rr_type type = ldns_rr_get_type(question);
+
+	return ldns_rr_get_class(question) != LDNS_RR_CLASS_IN || type == LDNS_RR_TYPE_AXFR ||
+	       type == LDNS_RR_TYPE_IXFR;
 }
 
 /* Whether the name is somebody else's, and there is one to ask. */
@@ -331,6 +341,10 @@ static bool reply_fill(struct reply *r, const ldns_pkt *query)
 
 	if (ldns_pkt_edns(query) && ldns_pkt_edns_version(query)) {
 		ldns_pkt_set_edns_extended_rcode(r->pkt, 1); /* BADVERS */
+		return false;
+	}
+	if (is_refused(r->question)) {
+		ldns_pkt_set_rcode(r->pkt, LDNS_RCODE_REFUSED);
 		return false;
 	}
 	if (dns_name_text(ldns_rdf_data(owner), ldns_rdf_size(owner), text) < 0) {
