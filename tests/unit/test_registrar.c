@@ -222,6 +222,28 @@ static void test_a_list_that_comes_late_removes_what_is_left_over(void **state)
 	assert_int_equal(under_way(), 0);
 }
 
+static void test_a_list_that_always_fails_costs_no_lease_and_is_asked_ever_more_seldom(void **state)
+{
+	size_t lists = 0, keeps = 0;
+
+	ttl_ms = 60;
+	want(0, "a");
+	tell(true);
+	for (int i = 0; i < 150; i++) { /* all else is well */
+		for (; asked(KEEP("a")); keeps++)
+			answer(KEEP("a"), 200, "");
+		while (asked("PUT"))
+			answer("PUT", 200, "");
+		for (; asked(LIST); lists++)
+			answer(LIST, 500, "it is too much");
+		forget_asked();
+		wait_ms(15);
+	}
+	ttl_ms = 15000;
+	assert_true(keeps > 10);
+	assert_in_range(lists, 3, 8);
+}
+
 static void test_one_that_may_not_list_registers_all_the_same(void **state)
 {
 	wait_ms(1);
@@ -286,6 +308,7 @@ int main(void)
 		T(test_what_an_agent_before_us_left_stays_until_all_is_known),
 		T(test_what_nobody_wants_any_more_is_removed_once_all_is_known),
 		T(test_a_list_that_comes_late_removes_what_is_left_over),
+		T(test_a_list_that_always_fails_costs_no_lease_and_is_asked_ever_more_seldom),
 		T(test_one_that_may_not_list_registers_all_the_same),
 		T(test_leaving_takes_everything_out),
 		T(test_leaving_without_anything_is_done_at_once),

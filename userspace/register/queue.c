@@ -232,16 +232,27 @@ static void take_owned(struct queue *q, const struct owned_list *owned)
 	}
 }
 
+/* A list may fail while all else goes well: it is long. */
+static void wait_to_list(struct queue *q, bool failed)
+{
+	uint64_t least = failed ? WAIT_FIRST_MS : RELIST_MS,
+		 most = failed ? WAIT_MAX_MS : RELIST_MAX_MS;
+
+	q->relist_ms *= 2;
+	if (q->relist_ms < least)
+		q->relist_ms = least;
+	if (q->relist_ms > most)
+		q->relist_ms = most;
+	q->list_ms = now_ms(q) + q->relist_ms;
+}
+
 static void on_list(struct writer_op *op, struct writer_answer *answer)
 {
 	struct queue *q = op->arg;
 
 	q->under_way--;
 	q->list_under_way = false;
-	q->relist_ms = q->relist_ms ? 2 * q->relist_ms : RELIST_MS;
-	if (q->relist_ms > RELIST_MAX_MS)
-		q->relist_ms = RELIST_MAX_MS;
-	q->list_ms = now_ms(q) + (answer->outcome == WRITER_FAILED ? 0 : q->relist_ms);
+	wait_to_list(q, answer->outcome == WRITER_FAILED);
 	(void)snprintf(q->list_text, sizeof(q->list_text), "%s",
 		       answer->outcome == WRITER_REFUSED ? answer->text : "");
 	if (answer->outcome == WRITER_DONE) {
@@ -346,13 +357,13 @@ static void turn(struct queue *q)
 	} else {
 		begin_due(q, WRITER_DROP, &next);
 		begin_due(q, WRITER_PUT, &next);
+		begin_due(q, WRITER_KEEP, &next); /* before a list, which may fail for ever */
 		if (!q->listed && !q->list_under_way && !q->leaving && has_room(q)) {
 			if (q->list_ms <= now)
 				begin_list(q);
 			if (q->list_ms > now)
 				next = q->list_ms < next ? q->list_ms : next;
 		}
-		begin_due(q, WRITER_KEEP, &next);
 		if (q->resume_ms > now && q->resume_ms < next) /* nothing could begin */
 			next = q->resume_ms;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What is done in one registry, a few operations at a time: removals first, then what is new, then
- * what is to be kept. A registry that cannot be asked is asked again later, by one operation, and
- * nothing is forgotten meanwhile. Never blocks; other registries have queues of their own.
+ * what is to be kept, and then a look at what was there before. A registry that cannot be asked is
+ * asked again later, by one operation, and nothing is forgotten meanwhile. Never blocks; other
+ * registries have queues of their own.
  */
 #pragma once
 
