@@ -84,6 +84,20 @@ static void test_one_that_comes_back_while_it_is_removed_is_registered_after_tha
 	assert_int_equal(under_way(), 0);
 }
 
+static void
+test_one_that_comes_back_after_a_removal_nobody_answered_is_registered_anew(void **state)
+{
+	begin_with("pay");
+	tell(true);
+	want(0, "pay");
+	tell(true);
+	answer_error(DROP("pay"), -ETIMEDOUT); /* perhaps it is gone */
+	for (int i = 0; i < 20 && !asked(REGISTER); i++)
+		wait_ms(50);
+	answer(REGISTER, 200, "");
+	assert_int_equal(under_way(), 0);
+}
+
 static void test_one_that_goes_while_it_is_registered_is_removed_after_that(void **state)
 {
 	wait_ms(1);
@@ -300,6 +314,7 @@ int main(void)
 		T(test_it_is_kept_three_times_in_a_lease),
 		T(test_one_that_the_registry_lost_is_registered_anew),
 		T(test_one_that_comes_back_while_it_is_removed_is_registered_after_that),
+		T(test_one_that_comes_back_after_a_removal_nobody_answered_is_registered_anew),
 		T(test_one_that_goes_while_it_is_registered_is_removed_after_that),
 		T(test_what_changed_is_told_and_a_refused_change_costs_nothing),
 		T(test_removals_come_first),

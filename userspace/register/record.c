@@ -154,7 +154,7 @@ static void on_failed(struct record *e, const struct writer_answer *a, uint64_t 
 	if (e->wait_ms > FAILED_MAX_MS)
 		e->wait_ms = FAILED_MAX_MS;
 	e->next_ms = now_ms + e->wait_ms;
-	if (e->op.verb == WRITER_PUT && e->told)
+	if (e->op.verb != WRITER_KEEP && e->told)
 		e->told = RECORD_UNSURE;
 }
 
