@@ -17,6 +17,34 @@ static void test_eureka(void **state)
 	assert_null(asked("POST http://e"));
 }
 
+/* The server is at the last of the places where it may be, and several ask at once. */
+static void test_several_that_look_for_a_eureka_find_it(void **state)
+{
+	static const char v2[] = "POST http://e:1/eureka/v2/apps/";
+
+	for (char c = 'a'; c <= 'd'; c++)
+		want(1, (char[]){c, 0});
+	tell(true);
+	for (size_t i = 0; i < wire.n; i++) {
+		struct fetch *x = &wire.asked[i];
+		bool found = strstr(x->what, "/eureka/v2/") != NULL;
+
+		if (x->under_way && strstr(x->what, "e:1"))
+			answer(x->what, found ? 200 : 404,
+			       found && *x->what == 'G' ? "{\"applications\":{}}" : "");
+	}
+	assert_null(strstr(said, "failing"));
+	*said = '\0';
+	tag = (char *)"v2";
+	for (char c = 'a'; c <= 'd'; c++)
+		want(1, (char[]){c, 0});
+	tell(true);
+	tag = NULL;
+	for (int i = 0; i < 4; i++)
+		answer(v2, 204, "");
+	assert_null(asked("POST http://e"));
+}
+
 #define ETCD "POST http://127.0.0.1:2379/v3/"
 
 static void test_etcd(void **state)
@@ -241,6 +269,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_eureka, set_up_all),
+		T(test_several_that_look_for_a_eureka_find_it, set_up_all),
 		T(test_etcd, set_up_all),
 		T(test_etcd_with_another_lease_moves_the_key, set_up_all),
 		T(test_etcd_users_and_their_tokens, make_user),

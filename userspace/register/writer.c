@@ -217,6 +217,7 @@ static int exchange(struct writer_op *op, const struct writer_request *q, const 
 		return -ENOMEM;
 	}
 	request.url = url;
+	op->base = w->base;
 	return fetch_begin(w->fetcher, &request, &op->fetch);
 }
 

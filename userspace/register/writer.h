@@ -52,6 +52,7 @@ struct writer_op {
 	struct writer *writer;
 	struct fetch *fetch;
 	unsigned int step, tries;
+	unsigned int base;       /* of the writer's, where it asked last */
 	uint64_t used, put_with; /* hashes of credentials: of this exchange, of the last PUT */
 };
 

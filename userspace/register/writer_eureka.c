@@ -114,7 +114,8 @@ static void list(struct writer_op *op, const struct fetch_result *result, struct
 	(void)snprintf(ret->text, sizeof(ret->text), "listing: %.160s", error);
 }
 
-/* A list or a registration that meets nothing: the server may answer elsewhere. */
+/* A list or a registration that meets nothing: the server may answer elsewhere. Of several that
+ * come from the same place one goes on, and the others follow it. */
 static bool try_next_base(struct writer_op *op)
 {
 	struct writer *w = op->writer;
@@ -122,7 +123,8 @@ static bool try_next_base(struct writer_op *op)
 	if (op->step + 1 >= w->n_bases)
 		return false;
 	op->step++;
-	w->base = (w->base + 1) % w->n_bases;
+	if (op->base == w->base)
+		w->base = (w->base + 1) % w->n_bases;
 	return true;
 }
 
