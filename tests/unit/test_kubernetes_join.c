@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,48 @@ static void test_a_slice_shrinks_while_all_room_is_taken(void **state)
 	assert_int_equal(kubernetes_join_put(j, large(0, LIMIT_ENDPOINTS - 1), 2), 0);
 	kubernetes_join_count(j, &counts);
 	assert_int_equal(counts.endpoints, (size_t)n * LIMIT_ENDPOINTS - 1);
+}
+
+static struct kubernetes_object *config_map(const char *name, size_t n)
+{
+	struct kubernetes_event e = {};
+	char *text = malloc(n + 300);
+	int at;
+
+	assert_non_null(text);
+	at = snprintf(text, n + 300,
+		      "{\"type\":\"ADDED\",\"object\":{\"kind\":\"ConfigMap\",\"metadata\":{"
+		      "\"namespace\":\"shop\",\"resourceVersion\":\"1\",\"name\":\"%s\"},"
+		      "\"data\":{\"a.yaml\":\"",
+		      name);
+	memset(text + at, '#', n);
+	at += (int)n;
+	at += snprintf(text + at, 300, "\"}}}");
+	assert_int_equal(kubernetes_decode_event(text, (size_t)at, KUBERNETES_CONFIGMAP, &e), 0);
+	free(text);
+	return e.object;
+}
+
+/* Whoever may write ConfigMaps somewhere in the cluster must not fill our memory, or our time. */
+static void test_config_maps_have_so_much_room_together(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct kubernetes_join_counts counts;
+	struct kubernetes_object *gone = config_map("a", 1);
+	size_t half = KUBERNETES_MAPS / 2 - 1000;
+
+	assert_int_equal(kubernetes_join_put(j, config_map("a", half), 1), 0);
+	assert_int_equal(kubernetes_join_put(j, config_map("b", half), 1), 0);
+	assert_int_equal(kubernetes_join_put(j, config_map("c", half), 1), -E2BIG);
+	assert_int_equal(kubernetes_join_put(j, config_map("a", half - 1), 1), 0); /* its own */
+	assert_int_equal(kubernetes_join_put(j, config_map("c", 100), 1), 0);
+	assert_int_equal(kubernetes_join_put(j, config_map("c", half), 1), -E2BIG);
+	kubernetes_join_count(j, &counts);
+	assert_int_equal(counts.objects[KUBERNETES_CONFIGMAP], 3);
+	assert_int_equal(counts.left_out, 2);
+	kubernetes_join_delete(j, gone, 2);
+	kubernetes_object_free(gone);
+	assert_int_equal(kubernetes_join_put(j, config_map("c", half), 3), 0);
 }
 
 static void test_p82_duplicates_across_slices_are_one(void **state)
@@ -385,6 +428,7 @@ int main(void)
 		cmocka_unit_test(test_service_and_slices_come_to_one),
 		cmocka_unit_test(test_a_slice_of_nobody_is_kept_until_it_is_somebodys),
 		cmocka_unit_test(test_a_slice_shrinks_while_all_room_is_taken),
+		cmocka_unit_test(test_config_maps_have_so_much_room_together),
 		cmocka_unit_test(test_p82_duplicates_across_slices_are_one),
 		cmocka_unit_test(test_p82_a_move_between_slices_is_never_seen),
 		cmocka_unit_test(test_p82_however_long_it_moves_about),

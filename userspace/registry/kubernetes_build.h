@@ -18,7 +18,7 @@ struct kubernetes_join {
 	struct kubernetes_table tables[_KUBERNETES_KIND_MAX];
 	struct kubernetes_row *dirty, *later; /* later: looked at, and not due */
 	struct draft_service *draft;
-	size_t endpoints, left_out, partial;
+	size_t endpoints, map_bytes, left_out, partial;
 	bool told;     /* a snapshot was taken */
 	bool policies; /* ConfigMaps changed */
 };

@@ -77,6 +77,7 @@ struct kubernetes_object {
 	size_t n_labels;
 	size_t left_out; /* ports, endpoints and labels over a limit, or no target */
 	char *text;
+	size_t n_text; /* bytes of it */
 };
 
 static inline const char *kubernetes_text(const struct kubernetes_object *o, uint32_t at)

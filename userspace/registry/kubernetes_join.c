@@ -217,6 +217,12 @@ static void touch_node(struct kubernetes_join *j, const char *node, uint64_t now
 	}
 }
 
+/* Of a ConfigMap; what others hold is bounded by their number. */
+static size_t map_bytes(const struct kubernetes_object *o)
+{
+	return o && o->kind == KUBERNETES_CONFIGMAP ? o->n_text : 0;
+}
+
 /* Takes o. */
 static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 		      struct kubernetes_object *o, uint64_t now_ms)
@@ -227,6 +233,8 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 
 	j->policies |= o->kind == KUBERNETES_CONFIGMAP || kubernetes_is_balanced(o) ||
 		       (old && kubernetes_is_balanced(old));
+	j->map_bytes += map_bytes(o);
+	j->map_bytes -= map_bytes(old);
 	kubernetes_object_free(row->object);
 	row->object = o;
 	if (o->kind == KUBERNETES_SERVICE)
@@ -237,16 +245,22 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 		touch_node_ports(j, now_ms);
 }
 
-/* What shrinks always fits. */
+/* Of `all` there may be `limit`; what shrinks always fits. */
+static bool fits(size_t all, size_t had, size_t has, size_t limit)
+{
+	return has <= had || all - had + has <= limit;
+}
+
 static bool has_room(const struct kubernetes_join *j, const struct kubernetes_row *row,
 		     const struct kubernetes_object *o)
 {
-	size_t had = row && row->object ? row->object->n_endpoints : 0;
+	const struct kubernetes_object *was = row ? row->object : NULL;
 
 	if (!row && j->tables[o->kind].n >= KUBERNETES_OBJECTS)
 		return false;
-	return o->n_endpoints <= had ||
-	       j->endpoints - had + o->n_endpoints <= LIMIT_FOUND_ENDPOINTS;
+	return fits(j->endpoints, was ? was->n_endpoints : 0, o->n_endpoints,
+		    LIMIT_FOUND_ENDPOINTS) &&
+	       fits(j->map_bytes, map_bytes(was), map_bytes(o), KUBERNETES_MAPS);
 }
 
 int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms)
@@ -296,6 +310,7 @@ static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct ku
 			   is_this_node(j, kubernetes_text(row->object, row->object->name));
 
 		j->policies |= kind == KUBERNETES_CONFIGMAP;
+		j->map_bytes -= map_bytes(row->object);
 		kubernetes_table_drop(&j->tables[kind], row);
 		if (own)
 			touch_node_ports(j, now_ms);

@@ -13,7 +13,8 @@
 #include "registry/kubernetes_decode.h"
 
 #define KUBERNETES_SETTLE_MS 20
-#define KUBERNETES_OBJECTS 200000 /* of one kind */
+#define KUBERNETES_OBJECTS 200000  /* of one kind */
+#define KUBERNETES_MAPS (2u << 20) /* bytes of all ConfigMaps: each change reads them all */
 
 struct kubernetes_join;
 
@@ -27,7 +28,8 @@ DEFINE_CLEANUP(struct kubernetes_join *, kubernetes_join_free);
 void kubernetes_join_set_node(struct kubernetes_join *j, const char *name);
 
 /* Takes the object, in place of what had its kind and name, also when it fails: -ENOMEM, -E2BIG
- * (over KUBERNETES_OBJECTS or LIMIT_FOUND_ENDPOINTS; it is left out, and what was there stays). */
+ * (over KUBERNETES_OBJECTS, LIMIT_FOUND_ENDPOINTS or KUBERNETES_MAPS; it is left out, and what was
+ * there stays). */
 int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, uint64_t now_ms);
 void kubernetes_join_delete(struct kubernetes_join *j, const struct kubernetes_object *o,
 			    uint64_t now_ms);

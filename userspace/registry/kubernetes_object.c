@@ -421,6 +421,7 @@ int kubernetes_object_read(yyjson_val *root, enum kubernetes_kind kind,
 	r = yyjson_is_obj(root) ? read_object(&b, root) : -EINVAL;
 	if (r >= 0 && b.text.no_memory)
 		r = -ENOMEM;
+	o->n_text = b.text.n;
 	o->text = text_take(&b.text);
 	if (r < 0)
 		return r;
