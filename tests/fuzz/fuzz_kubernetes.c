@@ -11,8 +11,30 @@
 #include "registry/kubernetes_decode.h"
 #include "registry/kubernetes_plugin.h"
 
+static void check_pod(const struct pod *p)
+{
+	size_t bytes = 0;
+
+	REQUIRE(*p->uid && strlen(p->uid) <= IDENTITY_POD);
+	REQUIRE(*p->name && strlen(p->name) <= LIMIT_NODE);
+	REQUIRE(*p->namespace && strlen(p->namespace) <= LIMIT_NAME);
+	REQUIRE(p->n_labels <= LIMIT_LABELS && p->n_addresses <= LIMIT_ADDRESSES);
+	REQUIRE(p->n_containers <= LIMIT_POD_CONTAINERS);
+	for (size_t i = 0; i < p->n_labels; i++)
+		bytes += strlen(p->labels[i].key) + strlen(p->labels[i].value);
+	REQUIRE(bytes <= LIMIT_POD_TEXT);
+	for (size_t i = 0; i < p->n_containers; i++) {
+		REQUIRE(strlen(p->containers[i].id) == IDENTITY_CONTAINER);
+		REQUIRE(pod_find_container(p, p->containers[i].id) != NULL);
+		REQUIRE(strlen(p->containers[i].name) <= LIMIT_NAME);
+	}
+}
+
 static void check_object(const struct kubernetes_object *o)
 {
+	REQUIRE((o->kind == KUBERNETES_POD) == (o->pod != NULL));
+	if (o->pod)
+		check_pod(o->pod);
 	REQUIRE(*kubernetes_text(o, o->name));
 	REQUIRE(strlen(kubernetes_text(o, o->name)) <= KUBERNETES_NAME);
 	REQUIRE(o->kind == KUBERNETES_NODE || *kubernetes_text(o, o->namespace));

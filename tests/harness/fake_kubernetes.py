@@ -14,7 +14,8 @@ import threading
 import time
 import urllib.parse
 
-KINDS = {"services": "Service", "endpointslices": "EndpointSlice", "nodes": "Node", "configmaps": "ConfigMap"}
+KINDS = {"services": "Service", "endpointslices": "EndpointSlice", "nodes": "Node", "configmaps": "ConfigMap",
+         "pods": "Pod"}
 GONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
         "message": "too old resource version: 1 (2)"}
 
@@ -156,6 +157,12 @@ class FakeKubernetes:
             "addressType": "IPv4", "endpoints": ends, "ports": ports, **more,
             "metadata": {"name": name, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}}})
 
+    def put_pod(self, name, namespace="shop", node="n1", status=None, annotations=None, **labels):
+        """Its uid is uid-VERSION of when it was made."""
+        self.put("pods", {"metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations or {}},
+                          "spec": {"nodeName": node}, "status": status or {}})
+        return self.objects["pods"][(namespace, name)]["metadata"]["uid"]
+
     def put_node(self, name, zone=None):
         self.put("nodes", {"metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone} if zone else {}}})
 
@@ -262,7 +269,9 @@ class FakeKubernetes:
     @staticmethod
     def is_wanted(request, one):
         where = re.search("/namespaces/([^/]+)/", request.path)
-        label = request.query.get("labelSelector")
+        label, field = request.query.get("labelSelector"), request.query.get("fieldSelector")
+        if field and one.get("spec", {}).get("nodeName") != field.removeprefix("spec.nodeName="):
+            return False
         return (not where or one["metadata"].get("namespace") == where.group(1)) and \
             (not label or label in one["metadata"].get("labels", {}))
 

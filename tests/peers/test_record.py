@@ -11,7 +11,8 @@ from harness.peer_server import is_built
 RECORD = os.path.join(os.path.dirname(__file__), "record")
 PARTS = {"consul": {"consul-health.json", "consul-services.json"},
          "etcd": {"etcd-range.json", "etcd-watch.stream", "etcd-compacted.stream"},
-         "kubernetes": {"kubernetes-slices.json", "kubernetes-watch.stream", "kubernetes-expired.stream"},
+         "kubernetes": {"kubernetes-slices.json", "kubernetes-watch.stream", "kubernetes-expired.stream", "kubernetes-pods.json",
+                        "kubernetes-pods.stream"},
          "eureka": {"eureka-apps.json", "eureka-delta.json"},
          "docker": {"docker-containers.json", "docker-events.stream"}}
 

@@ -138,10 +138,9 @@ static struct container *add(struct labels *l, const char *id)
 
 static bool has(const struct container *c, const struct label *wanted)
 {
-	for (size_t i = 0; i < c->n; i++)
-		if (!strcmp(c->labels[i].key, wanted->key))
-			return !strcmp(c->labels[i].value, wanted->value);
-	return false;
+	const char *value = label_find(c->labels, c->n, wanted->key);
+
+	return value && !strcmp(value, wanted->value);
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */

@@ -36,3 +36,11 @@ bool label_is_equal(const struct label *a, const struct label *b, size_t n)
 			return false;
 	return true;
 }
+
+const char *label_find(const struct label *labels, size_t n, const char *key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(labels[i].key, key))
+			return labels[i].value;
+	return NULL;
+}

@@ -21,3 +21,5 @@ size_t label_bytes(const struct label *labels, size_t n);
 void label_take_text(struct block *b, struct label *labels, size_t n);
 uint64_t label_hash(uint64_t hash, const struct label *labels, size_t n);
 bool label_is_equal(const struct label *a, const struct label *b, size_t n);
+/* The value of that key; NULL: there is none. */
+const char *label_find(const struct label *labels, size_t n, const char *key);

@@ -21,12 +21,16 @@
 #define LIMIT_BACKENDS 65535 /* over all services */
 #define LIMIT_POLICIES 1023
 #define LIMIT_REGISTRATIONS 4096
-#define LIMIT_LISTENERS 32768 /* sockets known to listen; the programs' map has half of it */
-#define LIMIT_CGROUPS 4096    /* cgroups whose path is remembered */
-#define LIMIT_TAGS 32         /* of one registration */
-#define LIMIT_UNIT 255        /* bytes of a unit's name, as of systemd */
-#define LIMIT_CGROUP 1024     /* bytes of a pattern of cgroups' paths */
-#define LIMIT_FALLBACK 8      /* services that one policy falls back to */
+#define LIMIT_LISTENERS 32768   /* sockets known to listen; the programs' map has half of it */
+#define LIMIT_CGROUPS 4096      /* cgroups whose path is remembered */
+#define LIMIT_PODS 1024         /* pods of a node; a kubelet has 110 unless told otherwise */
+#define LIMIT_POD_CONTAINERS 64 /* of one pod, with those that ran before */
+#define LIMIT_POD_TEXT 16384    /* bytes of one pod's labels */
+#define LIMIT_LABEL_KEY 317     /* bytes of a label's name in Kubernetes: 253 / 63 */
+#define LIMIT_TAGS 32           /* of one registration */
+#define LIMIT_UNIT 255          /* bytes of a unit's name, as of systemd */
+#define LIMIT_CGROUP 1024       /* bytes of a pattern of cgroups' paths */
+#define LIMIT_FALLBACK 8        /* services that one policy falls back to */
 #define LIMIT_ZONES 1023
 #define LIMIT_SOURCES 64
 #define LIMIT_HOLDS 4096                    /* backends set aside by hand */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Kubernetes as a registry: Services, EndpointSlices, Nodes and ConfigMaps with policies, listed
- * and watched (see kubernetes_watch.c), joined (kubernetes_join.c) and said. Nothing is said before
- * all were listed whole: a Service without its EndpointSlices would be one without endpoints.
+ * Kubernetes as a registry: Services, EndpointSlices, Nodes, ConfigMaps with policies, and pods,
+ * listed and watched (see kubernetes_watch.c), joined (kubernetes_join.c) and said. Nothing is said
+ * before all were listed whole: a Service without its EndpointSlices would be one without
+ * endpoints.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +80,7 @@ void kubernetes_on_change(struct kubernetes *k)
 	uint64_t now = uv_now(k->r->loop), due;
 	int r = 0;
 
+	kubernetes_pods_on_change(k);
 	if (!k->told)
 		return;
 	if (tell_policies(k) < 0)
@@ -94,10 +97,35 @@ void kubernetes_on_change(struct kubernetes *k)
 	say_left_out(k);
 }
 
+void kubernetes_on_begin(struct kubernetes_watch *w)
+{
+	if (w->kind == KUBERNETES_POD)
+		kubernetes_pods_begin(w->k);
+	else
+		kubernetes_join_begin(w->k->join, w->kind);
+}
+
+void kubernetes_on_whole(struct kubernetes_watch *w)
+{
+	if (w->kind == KUBERNETES_POD)
+		kubernetes_pods_end(w->k);
+	else
+		kubernetes_join_end(w->k->join, w->kind, uv_now(w->k->r->loop));
+}
+
+void kubernetes_on_deleted(struct kubernetes *k, struct kubernetes_object *o)
+{
+	if (o->kind == KUBERNETES_POD)
+		kubernetes_pods_delete(k, o);
+	else
+		kubernetes_join_delete(k->join, o, uv_now(k->r->loop));
+	kubernetes_object_free(o);
+}
+
 static bool is_settled(const struct kubernetes *k)
 {
 	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
-		if (!k->watches[i].listed && !k->watches[i].denied)
+		if (i != KUBERNETES_POD && !k->watches[i].listed && !k->watches[i].denied)
 			return false;
 	}
 	return true;
@@ -149,6 +177,8 @@ void kubernetes_on_contact(struct kubernetes_watch *w, uint64_t latency_us)
 	w->failing = false;
 	w->wait_ms = 0;
 	w->heard_ms = uv_now(k->r->loop);
+	if (w->kind == KUBERNETES_POD)
+		kubernetes_pods_heard(w->k);
 	/* Who is a backend is in slices: without those it is stale, whatever else answers. */
 	if (k->watches[KUBERNETES_SLICE].failing)
 		return;
@@ -199,6 +229,7 @@ static void done(struct kubernetes *k)
 {
 	kubernetes_join_free(k->join);
 	kubernetes_policies_free(k->policies);
+	k->r->pods = pods_free(k->r->pods);
 	kubernetes_config_done(&k->access);
 	kubernetes_config_done(&k->older);
 	free(k);
@@ -213,7 +244,9 @@ static void find_node(struct kubernetes *k)
 		(void)snprintf(k->node, sizeof(k->node), "%s", name);
 	else if (gethostname(k->node, sizeof(k->node) - 1) < 0)
 		*k->node = '\0';
-	kubernetes_join_set_node(k->join, k->node);
+	for (char *p = k->node; *p; p++) /* as the kubelet does */
+		*p = (char)tolower((unsigned char)*p);
+	(void)snprintf(k->r->pods->node, sizeof(k->r->pods->node), "%s", k->node);
 }
 
 static void start_watches(struct kubernetes *k)
@@ -222,13 +255,14 @@ static void start_watches(struct kubernetes *k)
 
 	(void)uv_timer_init(loop, &k->settle);
 	(void)uv_timer_init(loop, &k->again);
-	k->settle.data = k->again.data = k;
+	(void)uv_timer_init(loop, &k->pods_again);
+	k->settle.data = k->again.data = k->pods_again.data = k;
 	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
 		struct kubernetes_watch *w = &k->watches[i];
 
 		*w = (struct kubernetes_watch){.k = k,
 					       .kind = (enum kubernetes_kind)i,
-					       .waits = true,
+					       .waits = i != KUBERNETES_POD,
 					       .page = KUBERNETES_PAGE};
 		(void)uv_timer_init(loop, &w->timer);
 		w->timer.data = w;
@@ -250,14 +284,18 @@ static int start(struct registry *r)
 		e = kubernetes_join_new(r->tag, r->config->zone, &k->join);
 	if (e >= 0)
 		e = kubernetes_policies_new(r->tag, &k->policies);
+	if (e >= 0)
+		e = pods_new(&r->pods);
 	if (e < 0) {
 		done(k);
 		return e == -ENOMEM ? e : -EINVAL;
 	}
 	r->source = k;
+	find_node(k);
 	if (r->config->external)
-		find_node(k);
+		kubernetes_join_set_node(k->join, k->node);
 	start_watches(k);
+	kubernetes_want_pods(r, r->config->pods);
 	return 0;
 }
 
@@ -288,7 +326,7 @@ static void stop(struct registry *r)
 	struct kubernetes *k = r->source;
 
 	k->stopping = true;
-	k->n_closing = 2 + _KUBERNETES_KIND_MAX;
+	k->n_closing = 3 + _KUBERNETES_KIND_MAX;
 	k->discovery = fetch_cancel(k->discovery);
 	kubernetes_access_stop(k);
 	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
@@ -297,10 +335,13 @@ static void stop(struct registry *r)
 	}
 	uv_close((uv_handle_t *)&k->settle, on_closed_timer);
 	uv_close((uv_handle_t *)&k->again, on_closed_timer);
+	uv_close((uv_handle_t *)&k->pods_again, on_closed_timer);
 }
 
 const struct registry_kind registry_kubernetes = {
 	.type = "kubernetes",
 	.start = start,
 	.stop = stop,
+	.want_pods = kubernetes_want_pods,
+	.ask_pods = kubernetes_ask_pods,
 };

@@ -184,8 +184,8 @@ int kubernetes_ask(struct kubernetes *k, struct fetch_request *request, struct f
 
 /* --- failures -------------------------------------------------------------------------------- */
 
-static void make_hint(const struct kubernetes *k, const struct kubernetes_failure *f,
-		      char ret[static 200])
+void kubernetes_hint(const struct kubernetes *k, const struct kubernetes_failure *f,
+		     char ret[static 200])
 {
 	const char *only = k->r->config->remote_namespace;
 
@@ -210,7 +210,7 @@ uint64_t kubernetes_say_failure(struct kubernetes *k, const struct kubernetes_fa
 	struct kubernetes_refusal why;
 	char hint[200];
 
-	make_hint(k, f, hint);
+	kubernetes_hint(k, f, hint);
 	kubernetes_decode_refusal(result->body, result->length, &why);
 	if (result->error)
 		registry_say_error(k->r, f->error, hint, "%s %s: %s", f->verb, f->resource,

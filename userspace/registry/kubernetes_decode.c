@@ -17,7 +17,7 @@
 DEFINE_CLEANUP(yyjson_doc *, yyjson_doc_free);
 
 static const char *const kind_names[_KUBERNETES_KIND_MAX] = {"Service", "EndpointSlice", "Node",
-							     "ConfigMap"};
+							     "ConfigMap", "Pod"};
 
 /* The document of a text, whose root is an object; else NULL and *ret_r. */
 static yyjson_doc *read_document(const char *text, size_t length, int *ret_r)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "model/pod.h"
 
 #define KUBERNETES_NAME 253      /* bytes of an object's name */
 #define KUBERNETES_VERSION 64    /* bytes of a resource version, NUL included */
@@ -27,6 +28,7 @@ enum kubernetes_kind {
 	KUBERNETES_SLICE,
 	KUBERNETES_NODE,
 	KUBERNETES_CONFIGMAP, /* those that hold policies */
+	KUBERNETES_POD,       /* those of this node, while somebody wants them */
 	_KUBERNETES_KIND_MAX
 };
 
@@ -49,7 +51,7 @@ struct kubernetes_label {
 	uint32_t key, value;
 };
 
-/* A Service, EndpointSlice, Node or ConfigMap; what a kind has not is 0. */
+/* A Service, EndpointSlice, Node, ConfigMap or Pod; what a kind has not is 0. */
 struct kubernetes_object {
 	enum kubernetes_kind kind;
 	uint32_t namespace, name;
@@ -75,6 +77,7 @@ struct kubernetes_object {
 	struct kubernetes_label *labels; /* service: its own, and what of its spec reads as one;
 					    ConfigMap: its data */
 	size_t n_labels;
+	struct pod *pod; /* all else that a pod is told by; owned, never NULL of one */
 	size_t left_out; /* ports, endpoints and labels over a limit, or no target */
 	char *text;
 	size_t n_text; /* bytes of it */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One Service, EndpointSlice, Node or ConfigMap of JSON as a struct kubernetes_object. A field that
- * is missing has the meaning that the API gives it: a condition "ready" that is not there is true.
+ * One Service, EndpointSlice, Node, ConfigMap or Pod of JSON as a struct kubernetes_object. A field
+ * that is missing has the meaning that the API gives it: a condition "ready" that is not there is
+ * true.
  * It must never guess: what cannot be used is left out and counted.
  */
 #include "registry/kubernetes_object.h"
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "model/address.h"
 #include "model/limits.h"
+#include "registry/kubernetes_pod.h"
 
 #define SERVICE_LABEL "kubernetes.io/service-name"
 #define ZONE_LABEL "topology.kubernetes.io/zone"
@@ -399,6 +401,8 @@ static int read_object(struct build *b, yyjson_val *root)
 		return read_service(b, root, labels);
 	if (o->kind == KUBERNETES_CONFIGMAP)
 		return read_config_map(b, root);
+	if (o->kind == KUBERNETES_POD)
+		return kubernetes_pod_read(root, &o->pod);
 	if (o->kind == KUBERNETES_NODE) {
 		o->zone = keep(b, yyjson_obj_get(labels, ZONE_LABEL), LIMIT_NAME);
 		read_node_addresses(o, root);
@@ -439,6 +443,7 @@ struct kubernetes_object *kubernetes_object_free(struct kubernetes_object *o)
 	free(o->endpoints);
 	free(o->labels);
 	free(o->outside);
+	pod_free(o->pod);
 	free(o->text);
 	free(o);
 	return NULL;

@@ -16,10 +16,11 @@
 #define WATCH_MORE_S 60
 #define WATCH_LEAST_S 5
 #define CHECK_MS 10000
-#define LATE_MS 15000    /* how much longer than asked for a watch may take to end */
-#define STREAMS_MOST 2   /* that break before they are whole; then pages are asked for */
-#define SOON_US 500000   /* a watch that ends within it is a failure */
-#define DENIED_MS 300000 /* we may be allowed later */
+#define LATE_MS 15000        /* how much longer than asked for a watch may take to end */
+#define STREAMS_MOST 2       /* that break before they are whole; then pages are asked for */
+#define SOON_US 500000       /* a watch that ends within it is a failure */
+#define DENIED_MS 300000     /* we may be allowed later */
+#define DENIED_PODS_MS 15000 /* somebody waits for them */
 
 static void on_timer(uv_timer_t *timer);
 static int on_data(void *arg, const char *data, size_t length);
@@ -32,7 +33,8 @@ static uint64_t now_ms(const struct kubernetes_watch *w)
 
 static const char *resource(const struct kubernetes_watch *w)
 {
-	static const char *const names[] = {"services", "endpointslices", "nodes", "configmaps"};
+	static const char *const names[] = {"services", "endpointslices", "nodes", "configmaps",
+					    "pods"};
 
 	return names[w->kind];
 }
@@ -45,7 +47,8 @@ static const char *verb(const struct kubernetes_watch *w)
 /* Without these all but a little is known. */
 static bool is_dispensable(const struct kubernetes_watch *w)
 {
-	return w->kind == KUBERNETES_NODE || w->kind == KUBERNETES_CONFIGMAP;
+	return w->kind == KUBERNETES_NODE || w->kind == KUBERNETES_CONFIGMAP ||
+	       w->kind == KUBERNETES_POD;
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -117,6 +120,9 @@ static char *make_url(const struct kubernetes_watch *w, unsigned int seconds)
 	if (w->kind == KUBERNETES_CONFIGMAP) {
 		text_append(&b, "&labelSelector=");
 		append_escaped(&b, KUBERNETES_POLICY);
+	} else if (w->kind == KUBERNETES_POD) {
+		text_append(&b, "&fieldSelector=spec.nodeName%3D");
+		append_escaped(&b, w->k->node);
 	}
 	return text_take(&b);
 }
@@ -179,7 +185,7 @@ static void choose_step(struct kubernetes_watch *w)
 	if ((w->step == KUBERNETES_LIST || w->step == KUBERNETES_STREAM) && !*w->next) {
 		w->step = first_step(w);
 		w->newest = (struct kubernetes_mark){};
-		kubernetes_join_begin(w->k->join, w->kind);
+		kubernetes_on_begin(w);
 	}
 }
 
@@ -268,6 +274,10 @@ static int put(struct kubernetes_watch *w, struct kubernetes_object *o)
 	int r;
 
 	note_newest(w, o);
+	if (o->kind == KUBERNETES_POD) {
+		kubernetes_pods_put(w->k, o);
+		return 0;
+	}
 	if (is_wanted(w, o)) {
 		r = kubernetes_join_put(w->k->join, o, now_ms(w));
 		return r == -E2BIG ? 0 : r;
@@ -282,7 +292,7 @@ static int put(struct kubernetes_watch *w, struct kubernetes_object *o)
 /* All that was there is there: what is said from now on is news. */
 static void end_list(struct kubernetes_watch *w)
 {
-	kubernetes_join_end(w->k->join, w->kind, now_ms(w));
+	kubernetes_on_whole(w);
 	w->listed = true;
 	w->denied = false;
 	w->step = KUBERNETES_WATCH;
@@ -318,8 +328,7 @@ static int on_event(struct kubernetes_watch *w, struct kubernetes_event *e)
 		return on_bookmark(w, e);
 	if (e->type == KUBERNETES_DELETED && e->object) {
 		note_deleted(w, e->object);
-		kubernetes_join_delete(w->k->join, e->object, now_ms(w));
-		kubernetes_object_free(e->object);
+		kubernetes_on_deleted(w->k, e->object);
 	} else if (e->object) {
 		r = put(w, e->object);
 	} else {
@@ -396,22 +405,28 @@ static void say_failure(struct kubernetes_watch *w, const struct fetch_result *r
 {
 	const struct kubernetes_failure failure = {verb(w), resource(w), error, result};
 
+	if (w->kind == KUBERNETES_POD)
+		kubernetes_pods_failed(w->k, &failure);
 	retry(w, kubernetes_say_failure(w->k, &failure));
 }
 
-static void do_without(struct kubernetes_watch *w, const struct fetch_result *result)
+static void do_without(struct kubernetes_watch *w, const struct fetch_result *result,
+		       enum registry_error error)
 {
-	bool first = !w->denied;
+	const struct kubernetes_failure failure = {verb(w), resource(w), error, result};
+	bool is_pod = w->kind == KUBERNETES_POD, first = !w->denied;
 
 	w->denied = true;
 	w->failing = false;
-	(void)uv_timer_start(&w->timer, on_timer, DENIED_MS, 0);
-	if (!first)
+	(void)uv_timer_start(&w->timer, on_timer, is_pod ? DENIED_PODS_MS : DENIED_MS, 0);
+	if (is_pod)
+		kubernetes_pods_failed(w->k, &failure);
+	if (is_pod || !first)
 		return;
-	registry_say_skipped(w->k->r, "%u on %s %s: %s", result->status, verb(w), resource(w),
-			     w->kind == KUBERNETES_NODE
-				     ? "endpoints have only the zones of their slices"
-				     : "policies of ConfigMaps are not read");
+	registry_say_skipped(
+		w->k->r, "%u on %s %s: %s", result->status, failure.verb, failure.resource,
+		w->kind == KUBERNETES_NODE ? "endpoints have only the zones of their slices"
+					   : "policies of ConfigMaps are not read");
 	kubernetes_on_listed(w->k);
 }
 
@@ -457,7 +472,7 @@ static void on_failure(struct kubernetes_watch *w, const struct fetch_result *re
 	}
 	if (is_dispensable(w) && (error == REGISTRY_FORBIDDEN || error == REGISTRY_MISSING)) {
 		forget_version(w);
-		do_without(w, result);
+		do_without(w, result, error);
 		return;
 	}
 	if (error == REGISTRY_UNAUTHORIZED)

@@ -4,6 +4,7 @@
  *
  *   kubernetes_access: who we are, and requests    kubernetes_discover: what the server offers
  *   kubernetes_watch: list and watch of one kind   kubernetes: what comes of it, and life
+ *   kubernetes_pods: this node's pods, while they are wanted
  *
  *   list, page by page, or as a stream -> watch from its version -> (lost: check, watch again) ->
  * (410, or another history: list again)
@@ -15,6 +16,7 @@
 #include "registry/kubernetes_exec.h"
 #include "registry/kubernetes_join.h"
 #include "registry/kubernetes_policy.h"
+#include "registry/pods.h"
 #include "registry/registry.h"
 
 #define KUBERNETES_PAGE 500        /* objects of a list's page */
@@ -39,7 +41,7 @@ struct kubernetes_watch {
 	} step;
 	bool waits;   /* for kubernetes_go() */
 	bool listed;  /* whole, at least once */
-	bool denied;  /* nodes, ConfigMaps: we may not read them, and do without */
+	bool denied;  /* nodes, ConfigMaps, pods: we may not read them, and do without */
 	bool failing; /* since its last good answer */
 	bool is_gone; /* within a stream: its version is too old */
 	bool is_bad;  /* within a stream: it said what cannot be understood, or not be kept */
@@ -69,7 +71,10 @@ struct kubernetes {
 	struct kubernetes_policies *policies;
 	struct kubernetes_watch watches[_KUBERNETES_KIND_MAX];
 	uv_timer_t settle; /* until the first change is due */
-	size_t left_out;   /* told so far */
+	uv_timer_t pods_again;
+	bool pods_changed;
+	uint64_t pods_wait_ms; /* the last wait before they were listed anew; 0: all is known */
+	size_t left_out;       /* told so far */
 	unsigned int n_closing;
 	bool told, stopping;
 	char node[KUBERNETES_NAME + 1]; /* this one, as far as we know */
@@ -93,6 +98,9 @@ struct kubernetes_failure {
 };
 /* How long the server wants to be left alone, in ms. */
 uint64_t kubernetes_say_failure(struct kubernetes *k, const struct kubernetes_failure *f);
+/* What a person may do about it; "": nothing. */
+void kubernetes_hint(const struct kubernetes *k, const struct kubernetes_failure *f,
+		     char ret[static 200]);
 
 /* --- kubernetes_discover.c -------------------------------------------------------------------- */
 
@@ -109,10 +117,28 @@ void kubernetes_watch_doubt(struct kubernetes_watch *w);
 /* The server has another history than the one that it knows: it lists anew. */
 void kubernetes_watch_forget(struct kubernetes_watch *w);
 
+/* --- kubernetes_pods.c ------------------------------------------------------------------------ */
+
+void kubernetes_pods_begin(struct kubernetes *k);
+void kubernetes_pods_end(struct kubernetes *k);
+void kubernetes_pods_put(struct kubernetes *k, struct kubernetes_object *o); /* takes it */
+void kubernetes_pods_delete(struct kubernetes *k, const struct kubernetes_object *o);
+/* Tells what has changed since it was told last. */
+void kubernetes_pods_on_change(struct kubernetes *k);
+void kubernetes_pods_heard(struct kubernetes *k); /* they may be read, and were */
+void kubernetes_pods_failed(struct kubernetes *k, const struct kubernetes_failure *f);
+/* See struct registry_kind. */
+void kubernetes_want_pods(struct registry *r, bool wanted);
+void kubernetes_ask_pods(struct registry *r);
+
 /* --- kubernetes.c ----------------------------------------------------------------------------- */
 
 /* Whoever waits goes on, if it can: what the server offers is known, credentials are there. */
 void kubernetes_go(struct kubernetes *k);
+/* A list of a kind begins, it was whole, and an object is gone (it is taken). */
+void kubernetes_on_begin(struct kubernetes_watch *w);
+void kubernetes_on_whole(struct kubernetes_watch *w);
+void kubernetes_on_deleted(struct kubernetes *k, struct kubernetes_object *o);
 /* A kind was listed whole (again), or we do without it. */
 void kubernetes_on_listed(struct kubernetes *k);
 /* Objects changed. */

@@ -21,6 +21,7 @@
 #include "net/fetch.h"
 
 struct registry;
+struct pods;
 
 /* What agent.yaml says of one; texts owned by whoever made it, NULL: not given. */
 struct registry_config {
@@ -45,6 +46,7 @@ struct registry_config {
 	uint64_t stale_ms;  /* without contact for so long it is stale; default 60,000 */
 	char *node_address; /* docker: of containers in the host's network; NULL: found out */
 	bool external;      /* kubernetes: NodePorts and external addresses, too */
+	bool pods;          /* kubernetes: this node's pods are followed, wanted or not */
 };
 
 enum registry_error {
@@ -90,6 +92,8 @@ struct registry_host {
 		       const char *name);
 	/* status changed */
 	void (*status)(void *arg, struct registry *r);
+	/* r->pods changed, or why they are not known; NULL: of no interest. */
+	void (*pods)(void *arg, struct registry *r);
 };
 
 struct registry_kind {
@@ -100,6 +104,10 @@ struct registry_kind {
 	int (*start)(struct registry *r);
 	/* Ends every request and closes every handle; calls registry_stopped(r) once they are. */
 	void (*stop)(struct registry *r);
+	/* Both NULL: the kind knows no pods. Follows those of this node, or no more. */
+	void (*want_pods)(struct registry *r, bool wanted);
+	/* One is missed: all are asked for anew, each time a little later. */
+	void (*ask_pods)(struct registry *r);
 };
 
 struct registry {
@@ -110,9 +118,10 @@ struct registry {
 	struct fetcher *fetcher;
 	char tag[128]; /* "consul/dc1": the source of its objects and endpoints */
 	struct registry_status status;
-	uint64_t wait_ms; /* the last wait between tries; see registry_backoff() */
-	uint64_t said;    /* hash of the last snapshot; 0: deltas followed, or there was none */
-	void *source;     /* the kind's own */
+	uint64_t wait_ms;  /* the last wait between tries; see registry_backoff() */
+	uint64_t said;     /* hash of the last snapshot; 0: deltas followed, or there was none */
+	void *source;      /* the kind's own */
+	struct pods *pods; /* the kind's, registry/pods.h; NULL: it knows none */
 	void (*on_stopped)(void *arg, struct registry *r);
 	void *stopped_arg;
 };
