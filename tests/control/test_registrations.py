@@ -23,7 +23,9 @@ def test_what_was_written_comes_back(fake):
     assert fake.put(PATH, shown.json).json["unchanged"] == 1
 
 
-@pytest.mark.parametrize("workload", [{"cgroup": "/shop.slice/*"}, {"container": {"app": "payments", "tier": "web"}}])
+@pytest.mark.parametrize("workload", [
+    {"cgroup": "/shop.slice/*"}, {"container": {"app": "payments", "tier": "web"}}, {"pod": {"namespace": "shop"}},
+    {"pod": {"namespace": "shop", "name": "pay-*", "labels": {"app.kubernetes.io/name": "pay"}, "container": "web"}}])
 def test_each_way_to_know_a_workload(fake, workload):
     assert fake.put(PATH, registration(workload=workload)).status == 201
     assert fake.get(PATH)["spec"]["workload"] == workload

@@ -218,6 +218,10 @@ REGISTRATIONS = [
      "metadata": {"name": "web", "namespace": "shop", "source": "manifest", "resourceVersion": "00000000000000ab"},
      "spec": {"service": "WEB", "registry": "eureka", "workload": {"container": {"app": "web", "tier": "front"}}, "port": 80,
               "protocol": "tcp", "address": "10.0.0.5", "ttl": "30s"}},
+    {"apiVersion": "sinew/v1", "kind": "Registration",
+     "metadata": {"name": "db", "namespace": "shop", "source": "manifest", "resourceVersion": "00000000000000ac"},
+     "spec": {"service": "db", "registry": "dc1", "workload": {"pod": {"namespace": "data", "name": "db-*", "labels": {
+         "app": "db", "tier": "back"}, "container": "main"}}, "port": 5432, "protocol": "tcp", "ttl": "30s"}},
 ]
 
 LISTENERS = [

@@ -82,7 +82,8 @@ def test_registrations_show_who_is_called_what_and_where(ctl, fake):
     rows = [cells(line) for line in ctl("get", "registrations").lines]
     assert rows == [["NAMESPACE", "NAME", "SERVICE", "REGISTRY", "WORKLOAD", "PORT", "SOURCE"],
                     ["shop", "payments", "payments", "dc1", "unit payments.service", "8080", "manifest"],
-                    ["shop", "web", "WEB", "eureka", "container app=web,tier=front", "80", "manifest"]]
+                    ["shop", "web", "WEB", "eureka", "container app=web,tier=front", "80", "manifest"],
+                    ["shop", "db", "db", "dc1", "pod data/db-* app=db,tier=back container main", "5432", "manifest"]]
     shown = [cells(line) for line in ctl("describe", "registration", "shop/payments").lines]
     for fact in (["Labels", "team=billing"], ["Workload", "unit payments.service"], ["Port", "8080/TCP"],
                  ["Address", "as listened on"], ["TTL", "15s"], ["Tags", "v2, blue"], ["Meta", "team=billing"], ["zone=a"]):

@@ -161,6 +161,28 @@ def test_doctor_names_what_each_registry_lacks(ctl):
     assert value["items"][4]["level"] == "fail" and "endpointslices" in value["items"][4]["hint"]
 
 
+def test_doctor_names_the_permission_that_pods_need(ctl, fake):
+    error = {"reason": "forbidden", "text": "403 on list pods: no", "hint": "kubectl create clusterrole sinew-pods"}
+    rows = (({"known": 0, "synced": False, "node": "n1", "lastError": error},
+             ["fail  pods          kubernetes/production: forbidden: 403 on list pods: no; Registrations by pod wait, 0 pods of "
+              "node n1 known", "                    kubectl create clusterrole sinew-pods"]),
+            ({"known": 1, "synced": True, "node": "n1"},
+             ["ok    pods          kubernetes/production: 1 pod of node n1 known"]),
+            ({"known": 0, "synced": False, "node": "n1"},
+             ["warn  pods          kubernetes/production: not told yet, 0 pods of node n1 known"]),
+            ({"known": 0, "synced": True, "node": "n1"},
+             ["warn  pods          kubernetes/production: 0 pods of node n1 known",
+              "                    the agent's environment says by NODE_NAME what this node is called in the cluster, if not "
+              "as the host"]))
+    for pods, lines in rows:
+        items = [fakes.REGISTRIES[0], {**fakes.REGISTRIES[1], "pods": pods}]
+        fake.on("GET", "/v1/registries", (200, {**fakes.list_of("RegistryList", items), "daemon": {
+            "synced": True, "refused": []}}))
+        shown = ctl("doctor").lines
+        at = next(i for i, line in enumerate(shown) if " pods " in line)
+        assert shown[at:at + len(lines)] == lines
+
+
 OK = fakes.REGISTRIES[0]
 LEVELS = {
     "suspect": ({"suspect": 2}, "warn", "2 endpoints are suspect, "), "limit": ({"refused": 1}, "warn", "1 object did not fit"),

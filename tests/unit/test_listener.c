@@ -88,10 +88,12 @@ static void test_members(void **state)
 	assert_string_equal(l.cgroup, "/a/b");
 	assert_string_equal(l.unit, "b.service");
 	assert_string_equal(l.container, "0123");
+	assert_string_equal(l.pod, "p");
 	assert_false(listener_is_wildcard(&l));
 	assert_int_equal(listener_copy(&l, &other), 0);
 	listener_done(&l);
 	assert_string_equal(other.unit, "b.service");
+	assert_string_equal(other.pod, "p");
 	listener_done(&other);
 	assert_int_equal(decode(LINE("ADDED", "\"cookie\":1,\"address\":\"0.0.0.0\",\"port\":1"),
 				&event, &l),

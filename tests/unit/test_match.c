@@ -25,6 +25,7 @@ static struct {
 	struct sn_addr address;
 	bool has_address;
 	struct match match;
+	struct pod pod;
 } now;
 
 /* --- the world -------------------------------------------------------------------------------- */
@@ -62,8 +63,10 @@ static void registers(const char *name, const char *registry, enum registration_
 		.registry = (char *)registry,
 		.by = by,
 		.workload = (char *)(by == REGISTRATION_BY_CONTAINER ? "" : workload),
-		.containers = &label,
-		.n_containers = by == REGISTRATION_BY_CONTAINER,
+		.pod_namespace = (char *)"",
+		.pod_container = (char *)"",
+		.selects = &label,
+		.n_selects = by == REGISTRATION_BY_CONTAINER,
 		.port = 8080,
 		.proto = SN_PROTO_TCP,
 		.ttl_ms = 15000};
@@ -85,12 +88,64 @@ static void listens(const char *address, uint16_t port, const char *cgroup, cons
 	assert_int_equal(listener_table_add(&now.table, &copy), 0);
 }
 
+#define WEB "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define LOG "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+/* "p1" is shop/pay-0 with app=pay, its web at the addresses of now.pod; of others nobody knows. */
+static const struct pod *find_pod(void *arg, const char *uid)
+{
+	static struct label label = {(char *)"app", (char *)"pay"};
+	static struct pod_container web = {WEB, (char *)"web"};
+
+	now.pod.namespace = (char *)"shop";
+	now.pod.name = (char *)"pay-0";
+	now.pod.labels = &label;
+	now.pod.containers = &web;
+	now.pod.n_labels = now.pod.n_containers = 1;
+	return !strcmp(uid, "p1") ? &now.pod : NULL;
+}
+
+/* `label`: "app" is that; any of them may be "". */
+static void registers_pod(const char *namespace, const char *name, const char *label,
+			  const char *container)
+{
+	struct registration draft;
+
+	registers("pay", "dc1", REGISTRATION_BY_CONTAINER, label);
+	draft = *now.list[0];
+	draft.by = REGISTRATION_BY_POD;
+	draft.pod_namespace = (char *)namespace;
+	draft.pod_container = (char *)container;
+	draft.workload = (char *)name;
+	draft.n_selects = *label != '\0';
+	assert_int_equal(registration_new(&draft, &now.list[now.n++]), 0);
+	registration_unref(now.list[0]);
+	now.list[0] = now.list[--now.n];
+}
+
+static void listens_in_pod(const char *address, const char *pod, const char *container)
+{
+	struct listener l = {.cookie = 900 + now.table.n,
+			     .port = 8080,
+			     .proto = SN_PROTO_TCP,
+			     .cgroup = (char *)"/kubepods.slice/x",
+			     .unit = (char *)"cri-containerd-x.scope",
+			     .container = (char *)container,
+			     .pod = (char *)pod},
+			copy;
+
+	assert_int_equal(address_parse(address, &l.addr), 0);
+	assert_int_equal(listener_copy(&l, &copy), 0);
+	assert_int_equal(listener_table_add(&now.table, &copy), 0);
+}
+
 static void match(void)
 {
 	const struct match_world world = {.node = "n1",
 					  .address = now.has_address ? &now.address : NULL,
 					  .registry = find_registry,
-					  .has_labels = has_labels};
+					  .has_labels = has_labels,
+					  .pod = find_pod};
 
 	assert_int_equal(match_make(now.list, now.n, &now.table, &world, &now.match), 0);
 }
@@ -150,6 +205,72 @@ static void test_workloads(void **state)
 		match();
 		assert_int_equal(now.match.reasons[0], cases[i].reason);
 		assert_int_equal(now.match.n, cases[i].reason == MATCH_OK);
+		(void)tear_down(NULL);
+	}
+	(void)set_up(NULL);
+}
+
+static void test_pods(void **state)
+{
+	static const struct {
+		const char *namespace, *name, *label, *container, *pod, *id;
+		enum match_reason reason;
+	} cases[] = {
+		{"shop", "", "", "", "p1", WEB, MATCH_OK},
+		{"shop", "pay-*", "pay", "web", "p1", WEB, MATCH_OK},
+		{"shop", "pay-?", "", "", "p1", NULL, MATCH_OK},
+		{"shop", "pay", "", "", "p1", WEB, MATCH_QUIET},
+		{"shop", "", "mail", "", "p1", WEB, MATCH_QUIET},
+		{"other", "", "pay", "", "p1", WEB, MATCH_QUIET},
+		{"shop", "", "", "log", "p1", WEB, MATCH_QUIET},
+		{"shop", "", "", "web", "p1", LOG, MATCH_NO_POD}, /* its status is not told yet */
+		{"shop", "", "mail", "web", "p1", LOG, MATCH_QUIET},
+		{"shop", "", "", "", "p2", WEB, MATCH_NO_POD},
+		{"shop", "", "", "", NULL, WEB, MATCH_QUIET}, /* in no pod */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)set_up(NULL);
+		registers_pod(cases[i].namespace, cases[i].name, cases[i].label,
+			      cases[i].container);
+		listens_in_pod("10.0.0.5", cases[i].pod, cases[i].id);
+		match();
+		assert_int_equal(now.match.reasons[0], cases[i].reason);
+		assert_int_equal(now.match.n, cases[i].reason == MATCH_OK);
+		assert_int_equal(now.match.doubt, cases[i].reason == MATCH_NO_POD);
+		(void)tear_down(NULL);
+	}
+	(void)set_up(NULL);
+}
+
+static void test_what_listens_at_all_addresses_of_a_pod(void **state)
+{
+	static const struct {
+		const char *listens, *addresses[2], *id;
+	} cases[] = {
+		{"0.0.0.0", {"10.1.0.1"}, "sinew:n1:payments:10.1.0.1:8080"},
+		{"0.0.0.0", {"fd00::1", "10.1.0.1"}, "sinew:n1:payments:10.1.0.1:8080"},
+		{"::", {"fd00::1", "10.1.0.1"}, "sinew:n1:payments:[fd00::1]:8080"},
+		{"::", {"10.1.0.1", "fd00::1"}, "sinew:n1:payments:10.1.0.1:8080"},
+		{"0.0.0.0", {"fd00::1"}, NULL}, /* nobody hears there */
+		{"0.0.0.0", {NULL}, NULL},      /* not told yet; the node's is another's */
+		{"10.1.0.9", {NULL}, "sinew:n1:payments:10.1.0.9:8080"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)set_up(NULL);
+		now.has_address = true;
+		assert_int_equal(address_parse("192.0.2.1", &now.address), 0);
+		for (size_t k = 0; k < 2 && cases[i].addresses[k]; k++)
+			assert_int_equal(address_parse(cases[i].addresses[k],
+						       &now.pod.addresses[now.pod.n_addresses++]),
+					 0);
+		registers_pod("shop", "", "", "");
+		listens_in_pod(cases[i].listens, "p1", WEB);
+		match();
+		assert_int_equal(now.match.reasons[0], cases[i].id ? MATCH_OK : MATCH_NO_POD);
+		if (cases[i].id)
+			assert_id(0, cases[i].id);
 		(void)tear_down(NULL);
 	}
 	(void)set_up(NULL);
@@ -286,6 +407,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_workloads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_another_port_is_nobody, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pods, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_listens_at_all_addresses_of_a_pod, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_addresses, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_given_address_is_announced, set_up,
 						tear_down),

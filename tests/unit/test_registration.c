@@ -88,8 +88,8 @@ static void test_what_was_left_out_has_its_default(void **state)
 	assert_int_equal(r->ttl_ms, 15000);
 	assert_int_equal(r->by, REGISTRATION_BY_CONTAINER);
 	assert_string_equal(r->workload, "");
-	assert_int_equal(r->n_containers, 2);
-	assert_string_equal(r->containers[0].value, "pay");
+	assert_int_equal(r->n_selects, 2);
+	assert_string_equal(r->selects[0].value, "pay");
 	assert_int_equal(r->n_tags + r->n_meta + r->n_labels, 0);
 	object_done(&o);
 }
@@ -124,6 +124,23 @@ static void test_what_is_wrong_is_told_at_its_place(void **state)
 		 "at least one label"},
 		{"'unit':'payments.service'", "'container':['app']", "/spec/workload/container",
 		 "container must be a mapping, not a list"},
+		{"'unit':'payments.service'", "'pod':'shop/pay'", "/spec/workload/pod", "mapping"},
+		{"'unit':'payments.service'", "'pod':{'name':'pay'}", "/spec/workload/pod",
+		 "namespace is missing"},
+		{"'unit':'payments.service'", "'pod':{'namespace':'*'}",
+		 "/spec/workload/pod/namespace", "RFC 1123"},
+		{"'unit':'payments.service'", "'pod':{'namespace':'shop','name':'Pay'}",
+		 "/spec/workload/pod/name", "a pod's name"},
+		{"'unit':'payments.service'", "'pod':{'namespace':'shop','name':''}",
+		 "/spec/workload/pod/name", "a pod's name"},
+		{"'unit':'payments.service'", "'pod':{'namespace':'shop','labels':{}}",
+		 "/spec/workload/pod/labels", "at least one label"},
+		{"'unit':'payments.service'", "'pod':{'namespace':'shop','container':'a b'}",
+		 "/spec/workload/pod/container", "RFC 1123"},
+		{"'unit':'payments.service'", "'pod':{'namespace':'shop','label':{'a':'b'}}",
+		 "/spec/workload/pod/label", "did you mean \"labels\"?"},
+		{"'unit':'payments.service'", "'unit':'a.service','pod':{'namespace':'shop'}",
+		 "/spec/workload", "exactly one of"},
 		{"'port':8080,", "", "/spec", "port is missing"},
 		{"8080", "0", "/spec/port", "out of range"},
 		{"8080", "65536", "/spec/port", "out of range"},
@@ -213,8 +230,13 @@ static char *encode(const struct object *o)
 static void test_what_is_written_is_read_back_as_the_same(void **state)
 {
 	static const char *const workloads[] = {
-		"{'unit':'payments.service'}", "{'unit':'a\\\\x2db@1:2.scope'}",
-		"{'cgroup':'/shop.slice/*/[ab]?'}", "{'container':{'z':'1','app':'\\u00e4'}}"};
+		"{'unit':'payments.service'}",
+		"{'unit':'a\\\\x2db@1:2.scope'}",
+		"{'cgroup':'/shop.slice/*/[ab]?'}",
+		"{'container':{'z':'1','app':'\\u00e4'}}",
+		"{'pod':{'namespace':'shop'}}",
+		"{'pod':{'namespace':'shop','name':'pay-*','labels':{'z':'1','a/b':''},"
+		"'container':'web'}}"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++) {
 		struct object first = made("{'unit':'payments.service'}", workloads[i], "a");
@@ -230,6 +252,30 @@ static void test_what_is_written_is_read_back_as_the_same(void **state)
 	}
 }
 
+static void test_each_member_of_a_pod_makes_another_tag(void **state)
+{
+	static const char *const pods[] = {
+		"'pod':{'namespace':'shop'}",
+		"'pod':{'namespace':'shops'}",
+		"'pod':{'namespace':'shop','name':'a'}",
+		"'pod':{'namespace':'shop','container':'a'}",
+		"'pod':{'namespace':'shop','labels':{'a':''}}",
+		"'container':{'a':''}",
+	};
+	struct object all[ARRAY_SIZE(pods)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(pods); i++) {
+		all[i] = made("'unit':'payments.service'", pods[i], "a");
+		for (size_t k = 0; k < i; k++) {
+			assert_false(
+				registration_is_equal(all[i].registration, all[k].registration));
+			assert_true(all[i].registration->etag != all[k].registration->etag);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(pods); i++)
+		object_done(&all[i]);
+}
+
 static void test_each_member_makes_another_tag(void **state)
 {
 	static const char *const changes[][2] = {
@@ -241,6 +287,7 @@ static void test_each_member_makes_another_tag(void **state)
 		{"payments.service", "payments.scope"},
 		{"{'unit':'payments.service'}", "{'cgroup':'/payments.service'}"},
 		{"{'unit':'payments.service'}", "{'container':{'payments.service':''}}"},
+		{"{'unit':'payments.service'}", "{'pod':{'namespace':'shop'}}"},
 		{"8080", "8081"},
 		{"'address':'10.0.0.5',", ""},
 		{"10.0.0.5", "10.0.0.6"},
@@ -437,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_what_is_written_is_read_back_as_the_same),
 		cmocka_unit_test(test_each_member_makes_another_tag),
+		cmocka_unit_test(test_each_member_of_a_pod_makes_another_tag),
 		cmocka_unit_test(test_the_store_keeps_it_like_the_others),
 		cmocka_unit_test(test_a_whole_snapshot_without_it_takes_it_back),
 		cmocka_unit_test(test_one_too_many_is_refused),

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "agent/lastgood.h"
+#include "agent/node_pods.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "model/limits.h"
@@ -175,6 +176,24 @@ static void on_status(void *arg, struct registry *r)
 	}
 }
 
+static void on_pods(void *arg, struct registry *r)
+{
+	struct agent *a = arg;
+	struct agent_registry *g = find(a, r);
+	const struct pods *p = r->pods;
+
+	if (p->error != g->told_pods) {
+		g->told_pods = p->error;
+		if (p->error != REGISTRY_OK)
+			log_warn("%s: pods: %s: %s%s%s", g->tag, registry_error_name(p->error),
+				 p->text, *p->hint ? "; " : "", p->hint);
+		else
+			log_notice("%s: %zu pods of %s are known", g->tag, p->n, p->node);
+	}
+	if (a->registrations && !a->stopping)
+		registrations_on_pods(a->registrations);
+}
+
 static void write_files(struct agent *a)
 {
 	for (size_t i = 0; i < a->config.n_registries; i++) {
@@ -213,8 +232,11 @@ int agent_confirm(struct agent *a, const char *name)
 /* --- start --------------------------------------------------------------------------------------
  */
 
-static const struct registry_host host_template = {
-	.snapshot = on_snapshot, .upsert = on_upsert, .remove = on_remove, .status = on_status};
+static const struct registry_host host_template = {.snapshot = on_snapshot,
+						   .upsert = on_upsert,
+						   .remove = on_remove,
+						   .status = on_status,
+						   .pods = on_pods};
 static struct registry_host host; /* there is one agent in a process */
 
 static void read_file(struct agent_registry *g)
@@ -251,6 +273,7 @@ static void open_registry(struct agent_registry *g)
 			log_notice("%s: followed now", g->tag);
 		g->failure[0] = '\0';
 		g->wait_ms = 0;
+		node_pods_on_open(g);
 		return;
 	}
 	if (!*text)
@@ -385,6 +408,7 @@ static void open_handles(struct agent *a)
 int agent_start(struct agent *a)
 {
 	struct timespec now;
+	const struct registrations_pods pods = {a, node_pods_find, node_pods_want};
 	int r = uv_loop_init(&a->loop);
 
 	if (r < 0)
@@ -406,7 +430,7 @@ int agent_start(struct agent *a)
 	if (r >= 0)
 		r = open_registries(a);
 	if (r >= 0)
-		r = registrations_new(&a->loop, a->fetcher, &a->config, &a->registrations);
+		r = registrations_new(&a->loop, a->fetcher, &a->config, &pods, &a->registrations);
 	if (r < 0)
 		return r;
 	start_push(a);

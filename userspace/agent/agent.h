@@ -27,6 +27,7 @@ struct agent_registry {
 	uint64_t contact_ms;      /* loop time of the last answer */
 	uint64_t told_contact_ms; /* status.contact_ms that was seen then */
 	enum registry_error told; /* what was logged last */
+	enum registry_error told_pods;
 };
 
 struct agent {
@@ -48,6 +49,7 @@ struct agent {
 	struct scrape *scrapes;          /* requests that wait for sinewd's metrics */
 	bool leaving; /* registrations are taken out; another signal does not wait for that */
 	bool stopping;
+	bool pods_wanted; /* by Registrations */
 };
 
 /* Opens everything; agent_run() then follows the registries until a signal. Errors are logged. */

@@ -88,6 +88,7 @@ static const struct key keys[] = {
 	{"staleAfter", KEY_DURATION, REGISTRY(stale_ms)},
 	{"nodeAddress", KEY_TEXT, REGISTRY(node_address)},
 	{"external", KEY_BOOL, REGISTRY(external)},
+	{"pods", KEY_BOOL, REGISTRY(pods)},
 };
 
 _Static_assert(REGISTRY(n_names) == REGISTRY(names) + sizeof(char **), "a list and its length");

@@ -22,6 +22,7 @@
 #define POLL_MS 1000u
 #define TIMEOUT_MS 5000u
 #define LEAVE_MS 3000u
+#define DOUBT_MS 10000u
 
 /* --- what is to be where ---------------------------------------------------------------------- */
 
@@ -39,6 +40,25 @@ static int world_labels(void *arg, const char *container, const struct label *la
 	return labels_match(s->labels, container, labels, n);
 }
 
+static const struct pod *world_pod(void *arg, const char *uid)
+{
+	const struct registrations *s = arg;
+
+	return s->pods.find(s->pods.arg, uid);
+}
+
+/*
+ * Whether what is not matched is to be taken out. Just started, we find what we had registered, and
+ * must not take it out because somebody else has yet to tell us whose sockets those are.
+ */
+static bool is_whole(struct registrations *s, bool doubt)
+{
+	if (!listeners_is_whole(s->listeners))
+		return false;
+	s->settled = s->settled || !doubt || uv_now(s->loop) - s->started_ms >= DOUBT_MS;
+	return s->settled;
+}
+
 static void rematch(void *arg)
 {
 	struct registrations *s = arg;
@@ -46,7 +66,8 @@ static void rematch(void *arg)
 					  .address = s->has_address ? &s->address : NULL,
 					  .arg = s,
 					  .registry = world_registry,
-					  .has_labels = world_labels};
+					  .has_labels = world_labels,
+					  .pod = world_pod};
 	struct match m;
 	int r;
 
@@ -56,7 +77,7 @@ static void rematch(void *arg)
 	if (r >= 0) {
 		match_done(&s->match);
 		s->match = m;
-		r = registrar_want(s->registrar, &s->match, listeners_is_whole(s->listeners));
+		r = registrar_want(s->registrar, &s->match, is_whole(s, m.doubt));
 	}
 	if (r < 0)
 		(void)log_err_r(r, "registrations: not all are registered");
@@ -134,6 +155,14 @@ static int compare(const void *x, const void *y)
 	return r ? r : strcmp((*a)->name, (*b)->name);
 }
 
+static bool has_by_pod(const struct registrations *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->list[i]->by == REGISTRATION_BY_POD)
+			return true;
+	return false;
+}
+
 static int take_objects(struct registrations *s, const struct object *objects, size_t n)
 {
 	struct registration **list = calloc(n ? n : 1, sizeof(struct registration *));
@@ -147,6 +176,7 @@ static int take_objects(struct registrations *s, const struct object *objects, s
 			s->list[s->n++] = registration_ref(objects[i].registration);
 	qsort(s->list, s->n, sizeof(struct registration *), compare);
 	s->known = true;
+	s->pods.want(s->pods.arg, has_by_pod(s));
 	return 0;
 }
 
@@ -211,6 +241,8 @@ static void on_done(void *arg, const struct fetch_result *result)
 		on_answer(s, result);
 	} else if (!result->error && result->status == 304) {
 		s->error[0] = '\0';
+		if (!s->settled)
+			rematch(s);
 	} else {
 		(void)snprintf(text, sizeof(text),
 			       result->error ? "sinewd: %.150s" : "sinewd: status %.0s%u",
@@ -288,7 +320,7 @@ static int open_parts(struct registrations *s)
 }
 
 int registrations_new(uv_loop_t *loop, struct fetcher *fetcher, const struct agent_config *config,
-		      struct registrations **ret)
+		      const struct registrations_pods *pods, struct registrations **ret)
 {
 	struct registrations *s = calloc(1, sizeof(*s));
 	int r;
@@ -298,6 +330,8 @@ int registrations_new(uv_loop_t *loop, struct fetcher *fetcher, const struct age
 	s->loop = loop;
 	s->fetcher = fetcher;
 	s->config = config;
+	s->pods = *pods;
+	s->started_ms = uv_now(loop);
 	(void)uv_timer_init(loop, &s->poll); /* cannot fail */
 	(void)uv_timer_init(loop, &s->late);
 	s->poll.data = s->late.data = s;
@@ -309,6 +343,11 @@ int registrations_new(uv_loop_t *loop, struct fetcher *fetcher, const struct age
 	ask(s);
 	*ret = s;
 	return 0;
+}
+
+void registrations_on_pods(struct registrations *s)
+{
+	rematch(s);
 }
 
 void registrations_leave(struct registrations *s, void (*left)(void *arg), void *arg)

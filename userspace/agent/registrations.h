@@ -10,13 +10,25 @@
 
 #include "agent/config.h"
 #include "base/text.h"
+#include "model/pod.h"
 #include "net/fetch.h"
 
 struct registrations;
 
+/* Who knows this node's pods. */
+struct registrations_pods {
+	void *arg;
+	/* Borrowed for the call; NULL: not known (yet). */
+	const struct pod *(*find)(void *arg, const char *uid);
+	/* Some Registration selects by pod, or none does any more. */
+	void (*want)(void *arg, bool wanted);
+};
+
 /* `config` is borrowed. */
 int registrations_new(uv_loop_t *loop, struct fetcher *fetcher, const struct agent_config *config,
-		      struct registrations **ret);
+		      const struct registrations_pods *pods, struct registrations **ret);
+/* What pods there are has changed. */
+void registrations_on_pods(struct registrations *s);
 /* Takes everything out of the registries, for at most LEAVE_MS (registrations.c); `left` is called
  * once it is done, perhaps from within. */
 void registrations_leave(struct registrations *s, void (*left)(void *arg), void *arg);

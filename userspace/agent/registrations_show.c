@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/node_pods.h"
 #include "agent/registrations_state.h"
 #include "model/codec.h"
 
@@ -56,6 +57,24 @@ static const char *state_of(const struct telling *t, enum match_reason reason)
 	return t->failing ? "failing" : t->pending || !t->n ? "pending" : "registered";
 }
 
+/* Who of the pods that listen at the port is meant, by name. */
+static void add_pods(const struct registrations *s, const struct registration *r,
+		     yyjson_mut_doc *doc, yyjson_mut_val *to)
+{
+	yyjson_mut_val *list = yyjson_mut_obj_add_arr(doc, to, "pods");
+	const struct listener *l;
+	size_t n;
+
+	l = listener_table_find(listeners_table(s->listeners), r->port, r->proto, &n);
+	for (size_t i = 0; i < n; i++) {
+		const struct pod *p = l[i].pod ? s->pods.find(s->pods.arg, l[i].pod) : NULL;
+
+		if (p && match_pod(r, p, l[i].container) > 0)
+			node_pods_add_name(p, l[i].container, doc,
+					   yyjson_mut_arr_add_obj(doc, list));
+	}
+}
+
 static void add_registration(const struct registrations *s, size_t i, yyjson_mut_doc *doc,
 			     yyjson_mut_val *items)
 {
@@ -75,6 +94,8 @@ static void add_registration(const struct registrations *s, size_t i, yyjson_mut
 	(void)yyjson_mut_obj_add_str(doc, v, "state", state_of(&t, reason));
 	if (reason != MATCH_OK)
 		(void)yyjson_mut_obj_add_str(doc, v, "reason", match_reason_text(reason));
+	if (r->by == REGISTRATION_BY_POD)
+		add_pods(s, r, doc, v);
 	(void)yyjson_mut_obj_add_val(doc, v, "instances", list);
 }
 

@@ -14,6 +14,7 @@ struct registrations {
 	uv_loop_t *loop;
 	struct fetcher *fetcher;
 	const struct agent_config *config;
+	struct registrations_pods pods;
 	struct listeners *listeners;
 	struct labels *labels;
 	struct registrar *registrar;
@@ -22,7 +23,9 @@ struct registrations {
 	char node[256];
 	struct registration **list; /* by namespace, then name; references */
 	size_t n;
-	bool known; /* sinewd has told them, once */
+	bool known;          /* sinewd has told them, once */
+	bool settled;        /* what is not matched has been taken out, once */
+	uint64_t started_ms; /* loop time */
 	char etag[80];
 	char error[200]; /* why they cannot be read; "": nothing is wrong */
 	struct match match;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See agent.h: what the agent tells over HTTP. GET /metrics (sinewd's, then the agent's), /livez
- * and /readyz by both doors; /v1/registries by the unix socket alone. Reads everything, changes
+ * and /readyz by both doors; /v1/... by the unix socket alone. Reads everything, changes
  * nothing but what an operator confirms.
  */
 #include <errno.h>
@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/metrics.h"
+#include "agent/node_pods.h"
 #include "base/text.h"
 
 #define TEXT "text/plain; charset=utf-8"
@@ -140,7 +141,7 @@ static void add_error(yyjson_mut_doc *doc, yyjson_mut_val *item, const char *rea
 		(void)yyjson_mut_obj_add_strcpy(doc, error, "hint", hint);
 }
 
-static void add_registry(yyjson_mut_doc *doc, yyjson_mut_val *items, struct agent_registry *g)
+static void add_registry(yyjson_mut_doc *doc, yyjson_mut_val *items, const struct agent_registry *g)
 {
 	const struct registry_status *s = status_of(g);
 	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, items), *errors;
@@ -166,6 +167,7 @@ static void add_registry(yyjson_mut_doc *doc, yyjson_mut_val *items, struct agen
 			  "mend it: it is tried again every few seconds");
 	else if (s->error != REGISTRY_OK)
 		add_error(doc, item, registry_error_name(s->error), s->text, s->hint);
+	node_pods_show_registry(g, doc, item);
 	errors = yyjson_mut_obj_add_obj(doc, item, "errors");
 	for (int i = REGISTRY_OK + 1; i < _REGISTRY_ERROR_MAX; i++)
 		(void)yyjson_mut_obj_add_uint(
@@ -199,28 +201,26 @@ static void add_daemon(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct a
 	push_visit_refused(a->push, on_refused, &l);
 }
 
-static void show_registries(struct agent *a, struct serve_request *q)
+static void fill_registries(const struct agent *a, yyjson_mut_doc *doc, yyjson_mut_val *root)
 {
-	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = doc ? yyjson_mut_obj(doc) : NULL, *items;
-	size_t length = 0;
-	char *text = NULL;
+	yyjson_mut_val *items;
 
-	if (root) {
-		yyjson_mut_doc_set_root(doc, root);
-		(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", CODEC_API_VERSION);
-		(void)yyjson_mut_obj_add_str(doc, root, "kind", "RegistryList");
-		items = yyjson_mut_obj_add_arr(doc, root, "items");
-		for (size_t i = 0; i < a->config.n_registries; i++)
-			add_registry(doc, items, &a->registries[i]);
-		add_daemon(doc, root, a);
-		text = yyjson_mut_write(doc, YYJSON_WRITE_NEWLINE_AT_END, &length);
-	}
-	yyjson_mut_doc_free(doc);
-	serve_reply(q, 200, JSON, text, length);
+	(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", CODEC_API_VERSION);
+	(void)yyjson_mut_obj_add_str(doc, root, "kind", "RegistryList");
+	items = yyjson_mut_obj_add_arr(doc, root, "items");
+	for (size_t i = 0; i < a->config.n_registries; i++)
+		add_registry(doc, items, &a->registries[i]);
+	add_daemon(doc, root, a);
 }
 
-static void show_registrations(struct agent *a, struct serve_request *q)
+static void fill_registrations(const struct agent *a, yyjson_mut_doc *doc, yyjson_mut_val *root)
+{
+	registrations_show(a->registrations, doc, root);
+}
+
+static void show_json(struct agent *a, struct serve_request *q,
+		      void (*fill)(const struct agent *a, yyjson_mut_doc *doc,
+				   yyjson_mut_val *root))
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = doc ? yyjson_mut_obj(doc) : NULL;
@@ -229,7 +229,7 @@ static void show_registrations(struct agent *a, struct serve_request *q)
 
 	if (root) {
 		yyjson_mut_doc_set_root(doc, root);
-		registrations_show(a->registrations, doc, root);
+		fill(a, doc, root);
 		text = yyjson_mut_write(doc, YYJSON_WRITE_NEWLINE_AT_END, &length);
 	}
 	yyjson_mut_doc_free(doc);
@@ -308,9 +308,11 @@ void agent_show(void *agent, struct serve_request *q)
 	else if (!is_read(q))
 		reply_problem(q, 405, "method", "GET is expected");
 	else if (serve_is_local(q) && !strcmp(path, "/v1/registries"))
-		show_registries(a, q);
+		show_json(a, q, fill_registries);
 	else if (serve_is_local(q) && !strcmp(path, "/v1/registrations"))
-		show_registrations(a, q);
+		show_json(a, q, fill_registrations);
+	else if (serve_is_local(q) && !strcmp(path, "/v1/pods"))
+		show_json(a, q, node_pods_show);
 	else if (!strcmp(path, "/metrics"))
 		show_metrics(a, q);
 	else if (!strcmp(path, "/livez"))

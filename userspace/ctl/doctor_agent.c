@@ -185,6 +185,35 @@ static void registry_add(struct checks *k, yyjson_val *item)
 	check_add(k, &check);
 }
 
+/* Only of one whose pods somebody wants: "pods" is not there otherwise. */
+static void pods_add(struct checks *k, yyjson_val *item)
+{
+	uint64_t n = field_count(item, "/pods/known");
+	struct check check = {.name = "pods", .level = "ok"};
+
+	if (!field_has(item, "/pods"))
+		return;
+	text_append_format(&check.text, "%s/%s: ", field_text(item, "/type"),
+			   field_text(item, "/name"));
+	if (field_has(item, "/pods/lastError")) {
+		check.level = is_ours(field_text(item, "/pods/lastError/reason")) ? "fail" : "warn";
+		text_append_format(&check.text, "%s: %s; Registrations by pod wait, ",
+				   field_text(item, "/pods/lastError/reason"),
+				   field_text(item, "/pods/lastError/text"));
+		text_append(&check.hint, field_text(item, "/pods/lastError/hint"));
+	} else if (!field_flag(item, "/pods/synced")) {
+		check.level = "warn";
+		text_append(&check.text, "not told yet, ");
+	} else if (!n) {
+		check.level = "warn";
+		text_append(&check.hint, "the agent's environment says by NODE_NAME what this node "
+					 "is called in the cluster, if not as the host");
+	}
+	text_append_format(&check.text, "%llu pod%s of node %s known", (unsigned long long)n,
+			   plural(n), field_text(item, "/pods/node"));
+	check_add(k, &check);
+}
+
 static void answer_add(struct checks *k, const struct http_response *response)
 {
 	yyjson_doc *doc = yyjson_read(response->body, response->length, 0);
@@ -194,8 +223,10 @@ static void answer_add(struct checks *k, const struct http_response *response)
 
 	if (response->status == 200 && yyjson_is_arr(items)) {
 		agent_add(k, list);
-		yyjson_arr_foreach (items, i, n, item)
+		yyjson_arr_foreach (items, i, n, item) {
 			registry_add(k, item);
+			pods_add(k, item);
+		}
 	} else {
 		text_append_format(&check.text, "%s: whoever answers there is no sinew-agent",
 				   k->c->socket);

@@ -19,26 +19,53 @@ static const struct table_column columns[] = {
 	{"VERSION", .wide = true},
 };
 
+/* Appends "app=payments,tier=web". */
+static void append_labels(char buf[static WORKLOAD_TEXT], yyjson_val *labels)
+{
+	yyjson_val *key, *value;
+	size_t i, n;
+
+	if (!yyjson_is_obj(labels))
+		return;
+	yyjson_obj_foreach (labels, i, n, key, value) {
+		size_t used = strlen(buf);
+
+		(void)snprintf(buf + used, WORKLOAD_TEXT - used, "%s%s=%s", i ? "," : " ",
+			       yyjson_get_str(key),
+			       yyjson_get_str(value) ? yyjson_get_str(value) : "?");
+	}
+}
+
+/* "pod shop/payments-* app=payments container web". */
+static void write_pod(char buf[static WORKLOAD_TEXT], yyjson_val *item)
+{
+	const char *name = field_text(item, "/spec/workload/pod/name");
+	size_t used;
+
+	(void)snprintf(buf, WORKLOAD_TEXT, "pod %s/%s",
+		       field_text(item, "/spec/workload/pod/namespace"), *name ? name : "*");
+	append_labels(buf, field_get(item, "/spec/workload/pod/labels"));
+	used = strlen(buf);
+	if (field_has(item, "/spec/workload/pod/container"))
+		(void)snprintf(buf + used, WORKLOAD_TEXT - used, " container %s",
+			       field_text(item, "/spec/workload/pod/container"));
+}
+
 /* "unit payments.service", "container app=payments,tier=web"; cut where it is longer. */
 static const char *workload(yyjson_val *item, char buf[static WORKLOAD_TEXT])
 {
-	yyjson_val *labels = field_get(item, "/spec/workload/container"), *key, *value;
-	size_t used, i, n;
-
 	buf[0] = '\0';
-	if (field_has(item, "/spec/workload/unit"))
+	if (field_has(item, "/spec/workload/unit")) {
 		(void)snprintf(buf, WORKLOAD_TEXT, "unit %s",
 			       field_text(item, "/spec/workload/unit"));
-	else if (field_has(item, "/spec/workload/cgroup"))
+	} else if (field_has(item, "/spec/workload/cgroup")) {
 		(void)snprintf(buf, WORKLOAD_TEXT, "cgroup %s",
 			       field_text(item, "/spec/workload/cgroup"));
-	if (!yyjson_is_obj(labels))
-		return buf;
-	yyjson_obj_foreach (labels, i, n, key, value) {
-		used = strlen(buf);
-		(void)snprintf(buf + used, WORKLOAD_TEXT - used, "%s%s=%s",
-			       used ? "," : "container ", yyjson_get_str(key),
-			       yyjson_get_str(value) ? yyjson_get_str(value) : "?");
+	} else if (field_has(item, "/spec/workload/pod")) {
+		write_pod(buf, item);
+	} else if (field_has(item, "/spec/workload/container")) {
+		(void)snprintf(buf, WORKLOAD_TEXT, "container");
+		append_labels(buf, field_get(item, "/spec/workload/container"));
 	}
 	return buf;
 }

@@ -180,6 +180,21 @@ yyjson_mut_val *codec_encode_service(yyjson_mut_doc *doc, const struct service *
 	return e.failed ? NULL : root;
 }
 
+static yyjson_mut_val *pod_value(struct encoder *e, const struct registration *r,
+				 yyjson_mut_val *labels)
+{
+	yyjson_mut_val *pod = yyjson_mut_obj(e->doc);
+
+	put_text(e, pod, "namespace", r->pod_namespace);
+	if (*r->workload)
+		put_text(e, pod, "name", r->workload);
+	if (r->n_selects)
+		put(e, pod, "labels", labels);
+	if (*r->pod_container)
+		put_text(e, pod, "container", r->pod_container);
+	return pod;
+}
+
 static yyjson_mut_val *workload_value(struct encoder *e, const struct registration *r)
 {
 	yyjson_mut_val *workload = yyjson_mut_obj(e->doc), *labels = yyjson_mut_obj(e->doc);
@@ -188,10 +203,12 @@ static yyjson_mut_val *workload_value(struct encoder *e, const struct registrati
 		put_text(e, workload, "unit", r->workload);
 	else if (r->by == REGISTRATION_BY_CGROUP)
 		put_text(e, workload, "cgroup", r->workload);
-	for (size_t i = 0; i < r->n_containers; i++)
-		put_text(e, labels, r->containers[i].key, r->containers[i].value);
+	for (size_t i = 0; i < r->n_selects; i++)
+		put_text(e, labels, r->selects[i].key, r->selects[i].value);
 	if (r->by == REGISTRATION_BY_CONTAINER)
 		put(e, workload, "container", labels);
+	if (r->by == REGISTRATION_BY_POD)
+		put(e, workload, "pod", pod_value(e, r, labels));
 	return workload;
 }
 

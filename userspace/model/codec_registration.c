@@ -16,7 +16,7 @@
 /* A registration while it is read; its texts belong to the document. */
 struct reading {
 	struct registration r;
-	struct codec_labels containers, meta;
+	struct codec_labels selects, meta;
 	char *tags[LIMIT_TAGS];
 };
 
@@ -150,46 +150,112 @@ static int read_cgroup(struct codec *c, const struct json_at *up, yyjson_val *js
 	return 0;
 }
 
-static int read_container(struct codec *c, const struct json_at *up, yyjson_val *json,
-			  struct reading *d)
+/* Labels that what is selected has, at least one. */
+static int read_selects(struct codec *c, const struct json_at *at, yyjson_val *json,
+			struct reading *d)
 {
-	struct json_at at = codec_at_key(up, "container");
-
-	if (codec_read_labels(c, &at, json, &d->containers) < 0)
+	if (codec_read_labels(c, at, json, &d->selects) < 0)
 		return -EINVAL;
-	if (!d->containers.n)
-		return codec_refuse(c, &at, "container needs at least one label");
-	d->r.containers = d->containers.items;
-	d->r.n_containers = d->containers.n;
+	if (!d->selects.n)
+		return codec_refuse(c, at, "%s needs at least one label", at->key);
+	d->r.selects = d->selects.items;
+	d->r.n_selects = d->selects.n;
 	return 0;
+}
+
+/* A pod's name, in which * and ? stand for others: a Deployment's pods end with what chance gave.
+ */
+static int read_pod_name(struct codec *c, const struct json_at *up, yyjson_val *json,
+			 const char **ret)
+{
+	struct json_at at = codec_at_key(up, "name");
+	const char *text;
+
+	if (!json)
+		return 0;
+	if (codec_read_text(c, &at, json, LIMIT_NODE, &text) < 0)
+		return -EINVAL;
+	if (!*text || text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.*?")])
+		return codec_refuse(c, &at,
+				    "name \"%.64s\" must be a pod's name: lower-case letters, "
+				    "digits, \"-\" and \".\"; * and ? stand for others",
+				    text);
+	*ret = text;
+	return 0;
+}
+
+/* Whoever may make a pod names and labels it; in which namespace, is for the cluster to say. So
+ * nothing is selected without one. */
+static int read_pod(struct codec *c, const struct json_at *up, yyjson_val *json, struct reading *d)
+{
+	static const struct codec_shape shape = {
+		"Registration.spec.workload.pod", {"namespace", "name", "labels", "container"}, 4};
+	struct json_at at = codec_at_key(up, "pod"), here = codec_at_key(&at, "namespace");
+	const char *namespace = "", *name = "", *container = "";
+	yyjson_val *values[CODEC_KEYS_MAX];
+	int r = codec_read_members(c, &at, json, &shape, values);
+
+	if (!yyjson_is_obj(json))
+		return r;
+	if (!values[0])
+		r = codec_refuse(c, &at, "namespace is missing: that of the pods");
+	else if (codec_read_name(c, &here, values[0], &namespace) < 0)
+		r = -EINVAL;
+	if (read_pod_name(c, &at, values[1], &name) < 0)
+		r = -EINVAL;
+	here = codec_at_key(&at, "labels");
+	if (values[2] && read_selects(c, &here, values[2], d) < 0)
+		r = -EINVAL;
+	here = codec_at_key(&at, "container");
+	if (values[3] && codec_read_name(c, &here, values[3], &container) < 0)
+		r = -EINVAL;
+	d->r.workload = (char *)name;
+	d->r.pod_namespace = (char *)namespace;
+	d->r.pod_container = (char *)container;
+	return r;
+}
+
+/* The one way that is given. */
+static int read_way(struct codec *c, const struct json_at *at, yyjson_val **values,
+		    struct reading *d)
+{
+	struct json_at here = codec_at_key(at, "container");
+	const char *text = "";
+	int r;
+
+	if (values[2]) {
+		d->r.by = REGISTRATION_BY_CONTAINER;
+		return read_selects(c, &here, values[2], d);
+	}
+	if (values[3]) {
+		d->r.by = REGISTRATION_BY_POD;
+		return read_pod(c, at, values[3], d);
+	}
+	d->r.by = values[0] ? REGISTRATION_BY_UNIT : REGISTRATION_BY_CGROUP;
+	r = values[0] ? read_unit(c, at, values[0], &text) : read_cgroup(c, at, values[1], &text);
+	d->r.workload = (char *)text;
+	return r;
 }
 
 static int read_workload(struct codec *c, const struct json_at *up, yyjson_val *json,
 			 struct reading *d)
 {
 	static const struct codec_shape shape = {
-		"Registration.spec.workload", {"unit", "cgroup", "container"}, 3};
+		"Registration.spec.workload", {"unit", "cgroup", "container", "pod"}, 4};
 	struct json_at at = codec_at_key(up, "workload");
-	const char *text = "";
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int r;
 
 	if (!json)
-		return codec_refuse(c, up, "workload is missing: one of unit, cgroup, container");
+		return codec_refuse(c, up,
+				    "workload is missing: one of unit, cgroup, container, pod");
 	r = codec_read_members(c, &at, json, &shape, values);
 	if (r < 0)
 		return r;
-	if (!!values[0] + !!values[1] + !!values[2] != 1)
+	if (!!values[0] + !!values[1] + !!values[2] + !!values[3] != 1)
 		return codec_refuse(c, &at,
-				    "workload needs exactly one of unit, cgroup, container");
-	d->r.by = values[0]   ? REGISTRATION_BY_UNIT
-		  : values[1] ? REGISTRATION_BY_CGROUP
-			      : REGISTRATION_BY_CONTAINER;
-	r = values[0]   ? read_unit(c, &at, values[0], &text)
-	    : values[1] ? read_cgroup(c, &at, values[1], &text)
-			: read_container(c, &at, values[2], d);
-	d->r.workload = (char *)text;
-	return r;
+				    "workload needs exactly one of unit, cgroup, container, pod");
+	return read_way(c, &at, values, d);
 }
 
 /* --- where -------------------------------------------------------------------------------- */
@@ -288,7 +354,9 @@ int codec_registration_decode(struct codec *c, const struct json_at *at, yyjson_
 				  .source = (char *)c->source,
 				  .labels = metadata->labels.items,
 				  .n_labels = metadata->labels.n,
-				  .workload = (char *)""}};
+				  .workload = (char *)"",
+				  .pod_namespace = (char *)"",
+				  .pod_container = (char *)""}};
 	yyjson_val *values[CODEC_KEYS_MAX];
 	int bad = codec_read_members(c, at, spec, &shape, values);
 

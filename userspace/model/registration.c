@@ -15,24 +15,25 @@
 static size_t registration_bytes(const struct registration *r)
 {
 	size_t bytes = sizeof(*r) + label_bytes(r->labels, r->n_labels) +
-		       label_bytes(r->containers, r->n_containers) +
-		       label_bytes(r->meta, r->n_meta) + r->n_tags * sizeof(*r->tags);
+		       label_bytes(r->selects, r->n_selects) + label_bytes(r->meta, r->n_meta) +
+		       r->n_tags * sizeof(*r->tags);
 
 	for (size_t i = 0; i < r->n_tags; i++)
 		bytes += block_text_bytes(r->tags[i]);
 	return bytes + block_text_bytes(r->namespace) + block_text_bytes(r->name) +
 	       block_text_bytes(r->source) + block_text_bytes(r->service) +
-	       block_text_bytes(r->registry) + block_text_bytes(r->workload);
+	       block_text_bytes(r->registry) + block_text_bytes(r->workload) +
+	       block_text_bytes(r->pod_namespace) + block_text_bytes(r->pod_container);
 }
 
 static void registration_fill(struct registration *r, struct block *b)
 {
 	r->labels = block_take(b, r->labels, r->n_labels * sizeof(*r->labels));
-	r->containers = block_take(b, r->containers, r->n_containers * sizeof(*r->containers));
+	r->selects = block_take(b, r->selects, r->n_selects * sizeof(*r->selects));
 	r->meta = block_take(b, r->meta, r->n_meta * sizeof(*r->meta));
 	r->tags = block_take(b, r->tags, r->n_tags * sizeof(*r->tags));
 	label_take_text(b, r->labels, r->n_labels);
-	label_take_text(b, r->containers, r->n_containers);
+	label_take_text(b, r->selects, r->n_selects);
 	label_take_text(b, r->meta, r->n_meta);
 	for (size_t i = 0; i < r->n_tags; i++)
 		r->tags[i] = block_take_text(b, r->tags[i]);
@@ -42,6 +43,8 @@ static void registration_fill(struct registration *r, struct block *b)
 	r->service = block_take_text(b, r->service);
 	r->registry = block_take_text(b, r->registry);
 	r->workload = block_take_text(b, r->workload);
+	r->pod_namespace = block_take_text(b, r->pod_namespace);
+	r->pod_container = block_take_text(b, r->pod_container);
 }
 
 /* Of everything that the canonical JSON is made from: equal text, equal tag. */
@@ -52,7 +55,9 @@ static uint64_t registration_hash(const struct registration *r)
 	hash = label_hash(hash, r->labels, r->n_labels);
 	hash = block_hash_text(block_hash_text(hash, r->service), r->registry);
 	hash = block_hash_text(block_hash_number(hash, r->by), r->workload);
-	hash = label_hash(hash, r->containers, r->n_containers);
+	hash = label_hash(hash, r->selects, r->n_selects);
+	if (r->by == REGISTRATION_BY_POD)
+		hash = block_hash_text(block_hash_text(hash, r->pod_namespace), r->pod_container);
 	hash = text_hash(&r->address, sizeof(r->address), hash);
 	hash = block_hash_number(hash, (uint64_t)r->ttl_ms << 32 | (uint64_t)r->port << 16 |
 					       (uint64_t)r->proto << 8 | r->has_address);
@@ -107,7 +112,8 @@ static bool texts_are_equal(const struct registration *a, const struct registrat
 			return false;
 	return !strcmp(a->name, b->name) && !strcmp(a->namespace, b->namespace) &&
 	       !strcmp(a->service, b->service) && !strcmp(a->registry, b->registry) &&
-	       !strcmp(a->workload, b->workload);
+	       !strcmp(a->workload, b->workload) && !strcmp(a->pod_namespace, b->pod_namespace) &&
+	       !strcmp(a->pod_container, b->pod_container);
 }
 
 bool registration_is_equal(const struct registration *a, const struct registration *b)
@@ -116,7 +122,7 @@ bool registration_is_equal(const struct registration *a, const struct registrati
 	       !memcmp(&a->address, &b->address, sizeof(a->address)) && a->port == b->port &&
 	       a->proto == b->proto && a->ttl_ms == b->ttl_ms && texts_are_equal(a, b) &&
 	       a->n_labels == b->n_labels && label_is_equal(a->labels, b->labels, a->n_labels) &&
-	       a->n_containers == b->n_containers &&
-	       label_is_equal(a->containers, b->containers, a->n_containers) &&
-	       a->n_meta == b->n_meta && label_is_equal(a->meta, b->meta, a->n_meta);
+	       a->n_selects == b->n_selects &&
+	       label_is_equal(a->selects, b->selects, a->n_selects) && a->n_meta == b->n_meta &&
+	       label_is_equal(a->meta, b->meta, a->n_meta);
 }

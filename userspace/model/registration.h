@@ -20,7 +20,9 @@
 enum registration_by {
 	REGISTRATION_BY_UNIT,      /* `workload` is a systemd unit: "payments.service" */
 	REGISTRATION_BY_CGROUP,    /* `workload` is a pattern of cgroups' paths: "/shop.slice/?" */
-	REGISTRATION_BY_CONTAINER, /* a container that has each of `containers` as a label */
+	REGISTRATION_BY_CONTAINER, /* a container that has each of `selects` as a label */
+	REGISTRATION_BY_POD,       /* a pod of pod_namespace that has them, too; `workload` is a
+				      pattern of names ("payments-*") or "" */
 };
 
 struct registration {
@@ -34,9 +36,10 @@ struct registration {
 	char *service;  /* its name in the registry */
 	char *registry; /* which one, by its name in agent.yaml */
 	enum registration_by by;
-	char *workload; /* "" when by container */
-	struct label *containers;
-	size_t n_containers;
+	char *workload;                      /* "" when by container */
+	char *pod_namespace, *pod_container; /* "" unless by pod; a container's name or "" */
+	struct label *selects;
+	size_t n_selects;
 	bool has_address;
 	struct sn_addr address; /* to be announced; else the listener's */
 	uint16_t port;          /* that is listened on; host order, never 0 */

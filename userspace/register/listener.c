@@ -39,12 +39,11 @@ static int proto_parse(const char *text, uint8_t *ret)
 	return 0;
 }
 
-/* One block for all texts; the cgroup's is its beginning. NULL: none. */
-static int take_texts(struct listener *l, const char *cgroup, const char *unit,
-		      const char *container)
+/* One block for the texts of `from`; the cgroup's is its beginning. */
+static int take_texts(struct listener *l, const struct listener *from)
 {
-	const char *texts[] = {cgroup, unit, container};
-	char **to[] = {&l->cgroup, &l->unit, &l->container};
+	const char *texts[] = {from->cgroup, from->unit, from->container, from->pod};
+	char **to[] = {&l->cgroup, &l->unit, &l->container, &l->pod};
 	size_t bytes = 0;
 	char *at;
 
@@ -65,7 +64,7 @@ static int take_texts(struct listener *l, const char *cgroup, const char *unit,
 int listener_copy(const struct listener *from, struct listener *ret)
 {
 	struct listener l = *from;
-	int r = take_texts(&l, from->cgroup, from->unit, from->container);
+	int r = take_texts(&l, from);
 
 	if (r >= 0)
 		*ret = l;
@@ -76,6 +75,10 @@ static int decode_listener(yyjson_val *v, struct listener *ret, char *ret_error)
 {
 	const char *address = text_of(v, "address", ADDRESS_TEXT);
 	yyjson_val *port = yyjson_obj_get(v, "port"), *cookie = yyjson_obj_get(v, "cookie");
+	const struct listener texts = {.cgroup = (char *)(text_of(v, "cgroup", TEXT_MAX) ?: ""),
+				       .unit = (char *)text_of(v, "unit", TEXT_MAX),
+				       .container = (char *)text_of(v, "container", TEXT_MAX),
+				       .pod = (char *)text_of(v, "pod", TEXT_MAX)};
 	struct listener l = {.cookie = yyjson_get_uint(cookie)};
 	int r;
 
@@ -87,8 +90,7 @@ static int decode_listener(yyjson_val *v, struct listener *ret, char *ret_error)
 		return -EBADMSG;
 	}
 	l.port = (uint16_t)yyjson_get_uint(port);
-	r = take_texts(&l, text_of(v, "cgroup", TEXT_MAX) ?: "", text_of(v, "unit", TEXT_MAX),
-		       text_of(v, "container", TEXT_MAX));
+	r = take_texts(&l, &texts);
 	if (r >= 0)
 		*ret = l;
 	return r;

@@ -19,7 +19,8 @@ struct listener {
 	uint16_t port;       /* host order */
 	uint8_t proto;       /* SN_PROTO_* */
 	char *cgroup; /* below the top of cgroup v2, "/system.slice/payments.service"; "": gone */
-	char *unit, *container; /* NULL: none; both in the block that cgroup begins */
+	char *unit, *container; /* NULL: none; like pod in the block that cgroup begins */
+	char *pod;              /* its uid */
 };
 
 enum listener_event { LISTENER_OTHER, LISTENER_ADDED, LISTENER_DELETED, LISTENER_SYNCED };

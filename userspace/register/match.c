@@ -30,6 +30,7 @@ const char *match_reason_name(enum match_reason r)
 		[MATCH_READ_ONLY] = "read_only",
 		[MATCH_NO_ADDRESS] = "no_address",
 		[MATCH_NO_LABELS] = "no_labels",
+		[MATCH_NO_POD] = "no_pod",
 		[MATCH_TAKEN] = "taken",
 		[MATCH_FULL] = "full",
 	};
@@ -49,6 +50,9 @@ const char *match_reason_text(enum match_reason r)
 				     "node.address in agent.yaml, of the same family",
 		[MATCH_NO_LABELS] = "labels of the container are not known: a registry of type "
 				    "docker in agent.yaml tells them",
+		[MATCH_NO_POD] = "a pod that listens is not known, or its address or container is "
+				 "not: a registry of type kubernetes in agent.yaml tells this "
+				 "node's pods if it may list and watch them",
 		[MATCH_TAKEN] = "another Registration registers the same service at the same "
 				"address and port",
 		[MATCH_FULL] = "a limit is reached: too many instances on this node",
@@ -63,6 +67,30 @@ static bool is_in_cgroup(const char *pattern, const char *cgroup)
 	return fnmatch(pattern, cgroup, FNM_NOESCAPE | FNM_PATHNAME | FNM_LEADING_DIR) == 0;
 }
 
+int match_pod(const struct registration *r, const struct pod *p, const char *container)
+{
+	const char *name;
+	int is;
+
+	if (strcmp(r->pod_namespace, p->namespace) != 0 ||
+	    (*r->workload && fnmatch(r->workload, p->name, FNM_NOESCAPE) != 0))
+		return 0;
+	is = pod_has_labels(p, r->selects, r->n_selects);
+	if (!is || !*r->pod_container)
+		return is;
+	name = container ? pod_find_container(p, container) : NULL;
+	if (name && strcmp(name, r->pod_container) != 0)
+		return 0;
+	return name ? is : -EAGAIN;
+}
+
+static int is_of_pod(const struct making *k, const struct listener *l)
+{
+	const struct pod *p = l->pod ? k->world->pod(k->world->arg, l->pod) : NULL;
+
+	return p ? match_pod(k->registration, p, l->container) : l->pod ? -EAGAIN : 0;
+}
+
 /* 1, 0; -EAGAIN: not known. */
 static int is_of_workload(const struct making *k, const struct listener *l)
 {
@@ -74,11 +102,30 @@ static int is_of_workload(const struct making *k, const struct listener *l)
 	case REGISTRATION_BY_CGROUP:
 		return *l->cgroup && is_in_cgroup(r->workload, l->cgroup);
 	case REGISTRATION_BY_CONTAINER:
-		return l->container ? k->world->has_labels(k->world->arg, l->container,
-							   r->containers, r->n_containers)
+		return l->container ? k->world->has_labels(k->world->arg, l->container, r->selects,
+							   r->n_selects)
 				    : 0;
+	case REGISTRATION_BY_POD:
+		return is_of_pod(k, l);
 	}
 	return 0;
+}
+
+/* A socket of all IPv4 addresses does not hear IPv6; the other way round it does. */
+static bool is_heard_at(const struct listener *l, const struct sn_addr *addr)
+{
+	return address_is_v4(addr) || !address_is_v4(&l->addr);
+}
+
+/* Where others reach a pod, which is not where they reach its node. */
+static const struct sn_addr *address_of_pod(const struct making *k, const struct listener *l)
+{
+	const struct pod *p = k->world->pod(k->world->arg, l->pod);
+
+	for (size_t i = 0; p && i < p->n_addresses; i++)
+		if (is_heard_at(l, &p->addresses[i]))
+			return &p->addresses[i];
+	return NULL;
 }
 
 /* What is announced; NULL: nobody said. */
@@ -91,10 +138,9 @@ static const struct sn_addr *address_of(const struct making *k, const struct lis
 		return &r->address;
 	if (!listener_is_wildcard(l))
 		return &l->addr;
-	/* A socket of all IPv4 addresses does not hear IPv6; the other way round it does. */
-	if (own && (address_is_v4(own) || !address_is_v4(&l->addr)))
-		return own;
-	return NULL;
+	if (r->by == REGISTRATION_BY_POD)
+		return address_of_pod(k, l);
+	return own && is_heard_at(l, own) ? own : NULL;
 }
 
 static int compare(unsigned int registry, const char *id, const struct match_instance *b)
@@ -163,13 +209,18 @@ static int add(struct making *k, const struct sn_addr *addr)
 /* A reason, or -ENOMEM. */
 static int meet(struct making *k, const struct listener *l)
 {
+	bool by_pod = k->registration->by == REGISTRATION_BY_POD;
 	const struct sn_addr *addr;
 	int r = is_of_workload(k, l);
 
+	k->m.doubt |= r < 0;
 	if (r <= 0)
-		return r < 0 ? MATCH_NO_LABELS : MATCH_QUIET;
+		return !r ? MATCH_QUIET : by_pod ? MATCH_NO_POD : MATCH_NO_LABELS;
 	addr = address_of(k, l);
-	return addr ? add(k, addr) : MATCH_NO_ADDRESS;
+	if (addr)
+		return add(k, addr);
+	k->m.doubt |= by_pod;
+	return by_pod ? MATCH_NO_POD : MATCH_NO_ADDRESS;
 }
 
 /* One that is registered is well, whatever the others lack; else the last lack that is one is told.

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pods of an API server that misbehaves: what was known stays, what is not known is asked for again, and not in a storm."""
+import itertools
+import os
+import time
+
+import pytest
+
+from harness import fake_kubernetes as fake
+from harness.agent import Agent
+from harness.fake_kubernetes import FakeKubernetes
+from harness.fake_sinewd import FakeSinewd, registration
+from harness.fixtures import BUILD
+from harness.registering import wait_for
+
+LIMIT = 1024
+COUNT = itertools.count()
+
+
+@pytest.fixture
+def server():
+    with FakeKubernetes() as made:
+        made.put_node("n1")
+        yield made
+
+
+class Place:
+    """A sinewd of the test's own, an agent, and one Registration of pods labelled app=pay. Nothing listens at dc1: what
+    is matched is pending or failing there."""
+
+    def __init__(self, sandbox, server, name, wanted=True, **settings):
+        os.makedirs(sandbox.path(name))
+        self.sinewd = FakeSinewd(os.path.join(sandbox.path(name), "control.sock"))
+        self.pod = {"namespace": "shop", "labels": {"app": "pay"}}
+        if wanted:
+            self.want()
+        self.agent = Agent(sandbox, BUILD, self.sinewd, [
+            {"name": "dc1", "type": "consul", "address": "http://127.0.0.1:1"},
+            {"name": "cluster", "type": "kubernetes", "address": server.url, **settings}], name=f"{name}/agent",
+            environment={**os.environ, "NODE_NAME": "N1"})  # names of nodes are in lower case
+
+    def want(self):
+        self.sinewd.put(registration("pay", "dc1", 8080, workload={"pod": self.pod}, namespace="shop"))
+
+    def listen(self, uid, address="127.0.0.1", port=8080):
+        cookie = self.sinewd.listen(port, address=address, cgroup="/kubepods.slice/x", pod=uid, container="a" * 64)
+        return cookie
+
+    def state(self):
+        items = self.agent.get("/v1/registrations")["items"]
+        return items[0]["state"] if items else None
+
+    def known(self):
+        return {one["name"] for one in self.agent.get("/v1/pods")["items"]}
+
+    def is_matched(self):
+        return self.state() in ("pending", "failing")
+
+    def end(self):
+        assert self.agent.stop() == 0, self.agent.log()
+        self.sinewd.stop()
+
+
+@pytest.fixture(name="begin")
+def make_begin(sandbox, server):
+    made = []
+
+    def begin(**more):
+        made.append(Place(sandbox, server, f"p{next(COUNT)}", **more))
+        return made[0]
+    yield begin
+    for place in made:
+        place.end()
+
+
+def test_pods_are_asked_for_only_while_somebody_wants_them(begin, server):
+    place = begin(wanted=False)
+    uid = server.put_pod("pay-0", app="pay")
+    server.put_pod("elsewhere", node="n2", app="pay")
+    server.wait_watched()
+    place.listen(uid)
+    time.sleep(0.3)
+    assert not [one for one in server.requests if one.kind == "pods"]
+    place.want()
+    wait_for(place.is_matched)
+    assert place.known() == {"pay-0"}
+    assert all(one.query["fieldSelector"] == "spec.nodeName=n1" for one in server.requests if one.kind == "pods")
+    place.sinewd.remove("pay")
+    wait_for(lambda: not place.known() and "pods" not in place.agent.registry("cluster"))
+    place.want()
+    wait_for(place.is_matched)
+
+
+def test_they_are_followed_by_a_setting_too(begin, server):
+    uid = server.put_pod("mail-0", app="mail")
+    place = begin(wanted=False, pods="true")
+    wait_for(lambda: place.known() == {"mail-0"})
+    assert place.agent.get("/v1/pods")["items"][0]["uid"] == uid
+    server.put_pod("more-0")
+    wait_for(lambda: place.known() == {"mail-0", "more-0"})
+    server.delete("pods", "mail-0")
+    wait_for(lambda: place.known() == {"more-0"})
+
+
+def test_410_in_the_stream_lists_anew_and_loses_nothing(begin, server):
+    uid = server.put_pod("pay-0", app="pay")
+    place = begin()
+    place.listen(uid)
+    wait_for(place.is_matched)
+    server.wait_watched("pods")
+    gone = server.put_pod("gone-0", app="pay")
+    wait_for(lambda: "gone-0" in place.known())
+    server.delete("pods", "gone-0", tell=False)
+    server.compact()
+    server.say("pods", {"type": "ERROR", "object": fake.GONE})
+    server.put_pod("late-0")
+    wait_for(lambda: "late-0" in place.known())
+    assert place.is_matched()
+    # A list that is without it is no reason yet to forget whose socket that is.
+    missing = [one for one in place.agent.get("/v1/pods")["items"] if one.get("missing")]
+    assert [one["uid"] for one in missing] == [gone]
+
+
+@pytest.mark.parametrize("status, body", [(500, b"{}"), (200, b"{"), (404, b"{}"), (403, b"{}"), (200, b'{"kind":"PodList"}')],
+                         ids=("500", "half", "404", "403", "no-list"))
+def test_no_answer_takes_a_pod_away(begin, server, status, body):
+    uid = server.put_pod("pay-0", app="pay")
+    place = begin()
+    place.listen(uid)
+    wait_for(place.is_matched)
+    server.wait_watched("pods")
+    for verb in ("list", "watch", "get"):
+        server.instead("pods", verb, *[lambda request, connection: connection.answer(body, status)] * 3)
+    server.cut()
+    wait_for(lambda: sum(len(left) for left in server.script.values()) <= 7, 20)
+    for _ in range(100):
+        assert place.is_matched() and place.known() == {"pay-0"}
+        time.sleep(0.005)
+    assert place.agent.registry("cluster")["services"] == 0 and place.agent.registry("cluster")["state"] == "ok"
+
+
+def test_a_uid_that_is_not_known_is_asked_for_again_ever_later(begin, server):
+    """A server forgets to tell of a pod: only a list has it."""
+    place = begin()
+    server.wait_watched("pods")
+    lists = len([one for one in server.requests if one.kind == "pods"])
+    with server.changed:  # made behind the back of every watch
+        server.version += 1
+        meta = {"name": "pay-0", "namespace": "shop", "uid": "the-uid", "labels": {"app": "pay"},
+                "resourceVersion": str(server.version)}
+        pod = {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"nodeName": "n1"}}
+    place.listen("the-uid")
+    place.listen("another-uid", "127.0.0.2")
+    wait_for(lambda: place.state() == "no_pod")
+    time.sleep(1)
+    assert len([one for one in server.requests if one.kind == "pods"]) == lists  # the first wait is 2 s
+    with server.changed:
+        server.objects["pods"][("shop", "pay-0")] = pod
+    wait_for(place.is_matched, 20)
+    began = [one.at for one in server.requests if one.kind == "pods" and (one.verb == "list" or one.initial)]
+    time.sleep(6)  # "another-uid" is still not known: what one was found by does not begin a storm
+    asked = [one.at for one in server.requests if one.kind == "pods" and (one.verb == "list" or one.initial)]
+    assert len(asked) - len(began) <= 3
+
+
+def test_no_more_pods_are_kept_than_the_limit(begin, server):
+    for n in range(LIMIT + 10):
+        server.put_pod(f"p-{n}")
+    place = begin(pods="true")
+    wait_for(lambda: len(place.known()) == LIMIT, 30)
+    assert place.agent.registry("cluster")["lastSkipped"].startswith("10 pods left out")
