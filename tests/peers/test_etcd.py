@@ -244,6 +244,20 @@ def test_users_tokens_and_what_they_may_read(sandbox, tmp_path):
     etcd.stop()
 
 
+def test_a_certificate_with_a_name_where_there_are_users(sandbox, tmp_path):
+    etcd = Etcd(sandbox, auth=True, tls=True)
+    etcd.make_user("agent", "correct horse", "services/")
+    named = etcd.authority.issue("named")
+    (tmp_path / "password").write_text("correct horse")
+    keys = {"username": "agent", "passwordFile": str(tmp_path / "password"), "caFile": etcd.authority.certificate}
+    with follow(etcd, certFile=named[0], keyFile=named[1], **keys) as me:
+        told = me.wait_error("unauthorized")
+        assert "CommonName of client" in told["text"] and "certFile must have no CommonName" in told["hint"]
+    with follow(etcd, certFile=etcd.pair[0], keyFile=etcd.pair[1], **keys) as me:
+        me.wait(lambda me: me.snapshots)
+    etcd.stop()
+
+
 def test_a_password_for_a_server_without_users_is_not_needed(etcd, tmp_path):
     (tmp_path / "password").write_text("x")
     put(etcd, "pay", "10.0.0.1:80")

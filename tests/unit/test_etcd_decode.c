@@ -107,6 +107,8 @@ static void test_refusals_of_each_age_of_the_gateway(void **state)
 		{"{\"error\":\"old\",\"code\":11}", "old", 11},
 		{"{\"grpc_code\":14,\"http_code\":503,\"message\":\"a\\nb\"}", "a b", 14},
 		{"<html>", "", 0},
+		{"{\"code\":16", "", 0},
+		{"CommonName of client\xff is\n", "CommonName of client? is", 0},
 		{"", "", 0},
 		{"{\"code\":99}", "", 2},
 		{"{\"code\":-1}", "", 0},

@@ -240,6 +240,15 @@ static void test_etcd_users_and_their_tokens(void **state)
 	assert_null(asked(ETCD));
 }
 
+static void test_etcd_and_a_certificate_with_a_name(void **state)
+{
+	wait_ms(1);
+	answer(LOGIN, 400,
+	       "CommonName of client sending a request against gateway will be ignored "
+	       "and not used as expected\n");
+	assert_non_null(strstr(registrar_failure(registrar, 2), "; certFile must have none"));
+}
+
 static void test_etcd_that_takes_back_what_it_grants_is_told(void **state)
 {
 	int logins = 0;
@@ -274,6 +283,7 @@ int main(void)
 		T(test_etcd_with_another_lease_moves_the_key, set_up_all),
 		T(test_etcd_users_and_their_tokens, make_user),
 		T(test_etcd_that_takes_back_what_it_grants_is_told, make_user),
+		T(test_etcd_and_a_certificate_with_a_name, make_user),
 		T(test_etcd_with_a_token_of_a_file, make_token),
 		T(test_credentials_that_change_are_told_consul, make_secret),
 		T(test_credentials_that_cannot_be_read_are_like_a_registry_that_is_down,

@@ -225,6 +225,7 @@ static void say_unreadable(const struct registry_config *config, int r, char *re
 {
 	(void)snprintf(ret_text, 200, "%.140s: %s",
 		       config->username ? config->password_file : config->token_file, strerror(-r));
+	text_make_printable(ret_text); /* a long path was cut */
 }
 
 static int begin(struct writer_op *op, char *ret_text)

@@ -163,7 +163,9 @@ static bool on_login(struct writer_op *op, const struct fetch_result *result,
 		/* Wrong for one, wrong for all. */
 		ret->outcome = WRITER_FAILED;
 		ret->error = REGISTRY_UNAUTHORIZED;
-		writer_hint(ret, "check username and passwordFile");
+		writer_hint(ret, strstr(result->body, "CommonName of client")
+					 ? "certFile must have none where there are users"
+					 : "check username and passwordFile");
 		return true;
 	}
 	doc = parse(result);

@@ -17,6 +17,7 @@
 #define LIST_MS 30000u
 #define SILENCE_MS 10000u
 #define LOGIN_MS 10000u
+#define NAMED "CommonName of client" /* the gateway, while there are users */
 
 /* gRPC's codes, as far as etcd's answers need a name */
 enum {
@@ -123,13 +124,16 @@ static enum registry_error error_of(const struct etcd_refusal *why,
 	case RESOURCE_EXHAUSTED:
 		return REGISTRY_OVERLOADED;
 	case 0:
-		return result ? registry_error_of(result) : REGISTRY_FAILED;
+		return strstr(why->text, NAMED) ? REGISTRY_UNAUTHORIZED
+		       : result                 ? registry_error_of(result)
+						: REGISTRY_FAILED;
 	default:
 		return REGISTRY_FAILED;
 	}
 }
 
-static void make_hint(const struct etcd *e, enum registry_error error, char hint[static 200])
+static void make_hint(const struct etcd *e, enum registry_error error,
+		      const struct etcd_refusal *why, char hint[static 200])
 {
 	const char *const text[_REGISTRY_ERROR_MAX] = {
 		[REGISTRY_UNAUTHORIZED] = "give username and passwordFile of a user of etcd",
@@ -143,6 +147,8 @@ static void make_hint(const struct etcd *e, enum registry_error error, char hint
 			       "etcdctl role grant-permission ROLE --prefix=true read '%.60s', and "
 			       "grant the role to the agent's user",
 			       e->prefix);
+	else if (strstr(why->text, NAMED))
+		(void)snprintf(hint, 200, "certFile must have no CommonName where there are users");
 	else
 		(void)snprintf(hint, 200, "%s", text[error] ? text[error] : "");
 }
@@ -159,7 +165,7 @@ void etcd_say_refusal(struct etcd *e, const char *what, const struct etcd_refusa
 	e->is_open &= !strstr(why->text, "user name is empty"); /* it has users now */
 	if (again)
 		return; /* tokens do not outlive a server: a new one is no news */
-	make_hint(e, error, hint);
+	make_hint(e, error, why, hint);
 	if (result && result->error)
 		registry_say_error(e->r, error, hint, "%s %s: %s", what, e->base,
 				   result->error_text);

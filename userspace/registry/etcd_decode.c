@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/text.h"
 #include "model/address.h"
 
 #define WEIGHT 100
@@ -215,6 +216,18 @@ static void read_refusal(yyjson_val *v, struct etcd_refusal *ret)
 	}
 }
 
+/* What is no JSON: the gateway's own word, a sentence; or somebody else's page. */
+static void read_line(const char *text, size_t length, struct etcd_refusal *ret)
+{
+	size_t n = 0;
+
+	while (n < length && n < sizeof(ret->text) - 1 && text[n] && text[n] != '\n')
+		n++;
+	if (n && *text != '<' && *text != '{')
+		(void)snprintf(ret->text, sizeof(ret->text), "%.*s", (int)n, text);
+	text_make_printable(ret->text);
+}
+
 void etcd_decode_refusal(const char *text, size_t length, struct etcd_refusal *ret)
 {
 	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = NULL;
@@ -223,6 +236,8 @@ void etcd_decode_refusal(const char *text, size_t length, struct etcd_refusal *r
 	*ret = (struct etcd_refusal){};
 	if (parse(text, length, &doc, error) >= 0)
 		read_refusal(yyjson_doc_get_root(doc), ret);
+	else
+		read_line(text, length, ret);
 }
 
 /* "rpc error: code = PermissionDenied desc = etcdserver: permission denied" */
