@@ -24,6 +24,7 @@ static struct {
 	void (*on_done)(void *arg, const struct fetch_result *result);
 	void *arg;
 	const char *version;
+	bool no_socket;
 } wire;
 
 int fetch_begin(struct fetcher *f, const struct fetch_request *q, struct fetch **ret)
@@ -34,7 +35,8 @@ int fetch_begin(struct fetcher *f, const struct fetch_request *q, struct fetch *
 	wire.on_done = q->on_done;
 	wire.arg = q->arg;
 	(void)snprintf(wire.url, sizeof(wire.url), "%s", q->url);
-	(void)snprintf(wire.socket, sizeof(wire.socket), "%s", q->unix_socket);
+	assert_int_equal(!q->unix_socket, wire.no_socket);
+	(void)snprintf(wire.socket, sizeof(wire.socket), "%s", q->unix_socket ?: "");
 	*ret = (struct fetch *)&wire;
 	return 0;
 }
@@ -177,6 +179,22 @@ static void test_an_engine_that_is_none(void **state)
 	assert_false(wire.under_way);
 }
 
+/* As the registry of that name does it. */
+static void test_a_client_certificate_alone_means_tls(void **state)
+{
+	static const struct registry_config engine = {.address = (char *)"tcp://10.0.0.1:2376",
+						      .tls = {.cert_file = "/c", .key_file = "/k"}};
+	const struct labels_host host = {NULL, on_changed};
+	struct labels *other;
+
+	wire.no_socket = true;
+	assert_int_equal(labels_new(&loop, NULL, &engine, &host, &other), 0);
+	assert_int_equal(labels_match(other, "c1", &app, 1), -EAGAIN);
+	turn();
+	assert_string_equal(wire.url, "https://10.0.0.1:2376/_ping");
+	labels_close(other);
+}
+
 static void test_more_containers_than_are_kept(void **state)
 {
 	char id[16];
@@ -226,6 +244,8 @@ int main(void)
 			test_one_that_the_engine_does_not_know_yet_is_asked_for_again, set_up,
 			tear_down),
 		cmocka_unit_test_setup_teardown(test_an_engine_that_is_none, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_client_certificate_alone_means_tls, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_more_containers_than_are_kept, set_up,
 						tear_down),
 		cmocka_unit_test(test_decode),

@@ -300,6 +300,7 @@ static int set_address(struct labels *l)
 	static const char unix_scheme[] = "unix://", tcp_scheme[] = "tcp://";
 	const char *address =
 		l->engine && l->engine->address ? l->engine->address : DEFAULT_ADDRESS;
+	bool tls = l->engine && (l->engine->tls.ca_file || l->engine->tls.cert_file);
 	int r;
 
 	if (!strncmp(address, unix_scheme, strlen(unix_scheme))) {
@@ -309,7 +310,7 @@ static int set_address(struct labels *l)
 	}
 	r = strncmp(address, tcp_scheme, strlen(tcp_scheme))
 		    ? asprintf(&l->base, "%s", address)
-		    : asprintf(&l->base, "%s%s", l->engine->tls.ca_file ? "https://" : "http://",
+		    : asprintf(&l->base, "%s%s", tls ? "https://" : "http://",
 			       address + strlen(tcp_scheme));
 	if (r < 0)
 		l->base = NULL;
