@@ -347,6 +347,15 @@ def test_an_idle_server_is_contact_enough_and_asked_seldom(server):
         assert not [one for one in me.statuses if one["error"] != "ok"]
 
 
+def test_an_idle_server_is_contact_enough_however_soon_it_would_be_stale(server):
+    fill(server)
+    with follow(server, staleAfter="2s") as me:
+        me.wait_ends("shop/pay", *ENDS)
+        server.wait_watched()
+        before = len(server.asked("endpointslices", "watch"))
+        assert eventually(lambda: len(server.asked("endpointslices", "watch")) > before + 1, seconds=4)
+
+
 def test_no_storm_against_a_server_that_ends_or_refuses_everything(server):
     fill(server)
 

@@ -18,6 +18,7 @@
 #include "model/limits.h"
 
 #define FILE_MAX_BYTES (1u << 20)
+#define STALE_LEAST_MS 2000u /* what is well is heard of at least twice as often */
 
 enum key_type {
 	KEY_TEXT,
@@ -312,6 +313,9 @@ static void check_registry(struct reading *in, const struct yaml_node *node)
 		error_add(&in->errors, yaml_find(node, "/address")->place,
 			  "credentials do not belong into an address: give tokenFile, or username "
 			  "and passwordFile");
+	if (r->stale_ms < STALE_LEAST_MS)
+		error_add(&in->errors, yaml_find(node, "/staleAfter")->place,
+			  "staleAfter must be at least 2s");
 	if (!r->tls.cert_file != !r->tls.key_file)
 		error_add(&in->errors, node->place, "certFile and keyFile go together");
 	for (size_t i = 0; r->name && i < c->n_registries; i++)

@@ -14,7 +14,7 @@
 #define LIST_SILENCE_MS 10000
 #define WATCH_S 240 /* and up to WATCH_MORE_S by chance */
 #define WATCH_MORE_S 60
-#define WATCH_LEAST_S 5
+#define WATCH_LEAST_S 1
 #define CHECK_MS 10000
 #define LATE_MS 15000        /* how much longer than asked for a watch may take to end */
 #define STREAMS_MOST 2       /* that break before they are whole; then pages are asked for */
