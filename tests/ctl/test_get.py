@@ -91,6 +91,37 @@ def test_registrations_show_who_is_called_what_and_where(ctl, fake):
     assert ["Address", "10.0.0.5"] in [cells(line) for line in ctl("describe", "registration", "shop/web").lines]
 
 
+def test_a_registration_is_described_with_what_the_agent_made_of_it(ctl, fake):
+    def agent(**status):  # the fake is both: each finds what it looks for
+        both = {**fakes.REGISTRATIONS[2], "namespace": "shop", "name": "db", **status}
+        other = {**fakes.REGISTRATIONS[0], "namespace": "other", "name": "db", "state": "no_listener"}
+        fake.on("GET", "/v1/registrations", (200, fakes.list_of("RegistrationList", [other, both])))
+
+    def lines(*words, **more):
+        return [cells(line) for line in ctl(*words, **more).lines]
+    agent(state="registered", pods=[{"namespace": "data", "name": "db-0", "container": "main"},
+                                    {"namespace": "data", "name": "db-1"}],
+          instances=[{"address": "10.0.0.5:5432", "state": "registered"},
+                     {"address": "10.0.0.6:5432", "state": "failing", "lastError": "403"}])
+    assert lines("describe", "registration", "shop/db")[-5:] == [
+        ["State", "registered"], ["Pods", "data/db-0 container main"], ["data/db-1"],
+        ["Instances", "10.0.0.5:5432 registered"], ["10.0.0.6:5432 failing: 403"]]
+    agent(state="no_pod", reason="a pod is not known")
+    assert lines("describe", "registration", "shop/db")[-1] == ["State", "no_pod: a pod is not known"]
+    assert lines("get", "registrations", "-o", "wide")[2][-1] == "no_pod"
+    assert not [line for line in lines("describe", "registration", "shop/db", env={"SINEW_AGENT_SOCKET": "nobody"})
+                if line[0] == "State"]
+
+
+def test_listeners_in_pods_have_their_names(ctl, fake):
+    uid = "0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab"
+    fake.on("GET", "/v1/pods", (200, {"items": [{"namespace": "shop", "name": "web-0", "uid": uid[:-1]},
+                                                {"namespace": "shop", "name": "web-1", "uid": uid}]}))
+    assert cells(ctl("get", "listeners", "-o", "wide").lines[2])[4] == "shop/web-1"
+    fake.on("GET", "/v1/pods", (200, {"items": [{"namespace": "shop", "name": "web-0", "uid": ""}]}))
+    assert cells(ctl("get", "listeners", "-o", "wide").lines[2])[4] == uid
+
+
 def test_listeners_show_where_and_whose(ctl):
     head, unit, pod = [cells(line) for line in ctl("get", "listeners").lines]
     assert head == ["ADDRESS", "PORT", "UNIT", "CONTAINER", "CGROUP", "SINCE"]

@@ -131,6 +131,10 @@ class Place:
     def wait_state(self, name, state, seconds=30):
         wait_for(lambda: self.shown(name).get("state") == state, seconds)
 
+    def ctl(self, *words):
+        return subprocess.run([os.path.join(BUILD, "sinewctl"), "--socket", self.daemon.socket, "--agent-socket",
+                               self.agent.socket, *words], capture_output=True, text=True, timeout=30, check=False).stdout
+
     def pods(self):
         return self.agent.registry("cluster").get("pods")
 
@@ -163,6 +167,8 @@ def test_a_pod_that_is_selected_by_a_label_is_registered_while_it_listens(place,
     known = {one["name"]: one for one in place.agent.get("/v1/pods")["items"]}
     assert known["payments-x7k2p"]["uid"] == uid and known["payments-x7k2p"]["labels"] == {"app": "payments"}
     assert known["payments-x7k2p"]["addresses"] == ["10.9.0.7"]
+    assert " shop/payments-x7k2p " in place.ctl("get", "listeners", "-o", "wide")
+    assert "shop/payments-x7k2p container web" in place.ctl("describe", "registration", "shop/payments")
     pods.kill("payments-x7k2p")
     place.wait("payments")
     # A label that is changed counts at once, while the process goes on.
@@ -223,9 +229,7 @@ def test_a_missing_permission_is_named_and_used_once_it_is_granted(sandbox, daem
         wait_for(lambda: "lastError" in place.pods())
         error = place.pods()["lastError"]
         assert error["reason"] == "forbidden" and "--resource=pods" in error["hint"] and "list,watch" in error["hint"]
-        words = ["--socket", daemon.socket, "--agent-socket", place.agent.socket, "doctor"]
-        said = subprocess.run([os.path.join(BUILD, "sinewctl"), *words], capture_output=True, text=True, timeout=30,
-                              check=False).stdout
+        said = place.ctl("doctor")
         assert "pods" in said and "--resource=pods" in said, said
         kubernetes.grant("partial", WITH_PODS)
         place.wait("late", f"127.0.0.2:{PORT + 3}", seconds=60)

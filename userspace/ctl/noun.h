@@ -17,6 +17,7 @@ struct noun_item {
 	double seconds;     /* between the two */
 	bool recent;        /* shares are of what happened between the two, not of all */
 	uint64_t clock_ms;  /* CLOCK_REALTIME */
+	yyjson_val *beside; /* what the agent says besides; NULL: nothing */
 };
 
 struct noun {
@@ -27,6 +28,8 @@ struct noun {
 	const char *namespace_at; /* JSON pointers into an item; NULL: not in a namespace */
 	const char *name_at;
 	enum ctl_peer peer; /* who has it */
+	const char *beside; /* what the agent is asked for, for tables and descriptions; NULL:
+			       nothing */
 	bool has_one;       /* path/NAMESPACE/NAME (or path/NAME) can be fetched */
 	bool can_delete;
 	bool has_rates;                                /* a row needs two looks */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Registrations: what a workload that listens is to be called, and in which registry. Whether it is
- * registered now is the agent's to tell.
+ * registered now is the agent's to tell; it is asked besides.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/beside.h"
 #include "ctl/field.h"
 #include "ctl/noun.h"
 
@@ -16,7 +17,7 @@ static const struct table_column columns[] = {
 	{"NAMESPACE", .shrink_to = 8}, {"NAME", .shrink_to = 12},     {"SERVICE", .shrink_to = 12},
 	{"REGISTRY", .shrink_to = 8},  {"WORKLOAD", .shrink_to = 16}, {"PORT", .right = true},
 	{"ADDRESS", .wide = true},     {"TTL", .wide = true},         {"SOURCE", .shrink_to = 8},
-	{"VERSION", .wide = true},
+	{"VERSION", .wide = true},     {"STATE", .wide = true},
 };
 
 /* Appends "app=payments,tier=web". */
@@ -70,6 +71,16 @@ static const char *workload(yyjson_val *item, char buf[static WORKLOAD_TEXT])
 	return buf;
 }
 
+/* What the agent has made of it; NULL: nobody says. */
+static yyjson_val *status_of(const struct noun_item *item)
+{
+	const struct beside_key keys[2] = {
+		{"/namespace", field_text(item->now, "/metadata/namespace")},
+		{"/name", field_text(item->now, "/metadata/name")}};
+
+	return beside_find(item->beside, keys);
+}
+
 static void row(struct table *t, const struct noun_item *item)
 {
 	char buf[WORKLOAD_TEXT];
@@ -84,6 +95,7 @@ static void row(struct table *t, const struct noun_item *item)
 	table_add_text(t, field_text(item->now, "/spec/ttl"));
 	table_add_text(t, field_text(item->now, "/metadata/source"));
 	table_add_text(t, field_text(item->now, "/metadata/resourceVersion"));
+	table_add_text(t, field_text(status_of(item), "/state"));
 }
 
 static const char *join(yyjson_val *list, char buf[static WORKLOAD_TEXT])
@@ -118,6 +130,54 @@ static void print_meta(struct ctl *c, yyjson_val *item)
 	}
 }
 
+/* "Pods  shop/pay-0 container web". */
+static void print_pods(struct ctl *c, yyjson_val *status)
+{
+	yyjson_val *list = field_get(status, "/pods"), *pod;
+	char buf[WORKLOAD_TEXT];
+	size_t i, n;
+
+	if (!yyjson_is_arr(list))
+		return;
+	yyjson_arr_foreach (list, i, n, pod) {
+		const char *container = field_text(pod, "/container");
+
+		(void)snprintf(buf, sizeof(buf), "%s/%s%s%s", field_text(pod, "/namespace"),
+			       field_text(pod, "/name"), *container ? " container " : "",
+			       container);
+		noun_print_fact(c, i ? "" : "Pods", buf);
+	}
+}
+
+static void print_instances(struct ctl *c, yyjson_val *status)
+{
+	yyjson_val *list = field_get(status, "/instances"), *one;
+	char buf[WORKLOAD_TEXT];
+	size_t i, n;
+
+	if (!yyjson_is_arr(list))
+		return;
+	yyjson_arr_foreach (list, i, n, one) {
+		const char *error = field_text(one, "/lastError");
+
+		(void)snprintf(buf, sizeof(buf), "%s %s%s%s", field_text(one, "/address"),
+			       field_text(one, "/state"), *error ? ": " : "", error);
+		noun_print_fact(c, i ? "" : "Instances", buf);
+	}
+}
+
+static void print_status(struct ctl *c, yyjson_val *status)
+{
+	char buf[WORKLOAD_TEXT];
+	const char *reason = field_text(status, "/reason");
+
+	(void)snprintf(buf, sizeof(buf), "%s%s%s", field_text(status, "/state"),
+		       *reason ? ": " : "", reason);
+	noun_print_fact(c, "State", buf);
+	print_pods(c, status);
+	print_instances(c, status);
+}
+
 static int describe(struct ctl *c, const struct noun_item *item)
 {
 	char buf[WORKLOAD_TEXT];
@@ -139,6 +199,7 @@ static int describe(struct ctl *c, const struct noun_item *item)
 	noun_print_fact(c, "TTL", field_text(item->now, "/spec/ttl"));
 	noun_print_fact(c, "Tags", join(field_get(item->now, "/spec/tags"), buf));
 	print_meta(c, item->now);
+	print_status(c, status_of(item));
 	return 0;
 }
 
@@ -149,6 +210,7 @@ const struct noun noun_registration = {
 	.path = "/v1/registrations",
 	.namespace_at = "/metadata/namespace",
 	.name_at = "/metadata/name",
+	.beside = "/v1/registrations",
 	.has_one = true,
 	.can_delete = true,
 	.columns = columns,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ctl/beside.h"
 #include "ctl/client.h"
 #include "ctl/event.h"
 #include "ctl/output.h"
@@ -73,12 +74,15 @@ static int print_events(struct ctl *c, const struct noun *n, yyjson_val *item)
 
 static int describe(struct ctl *c, const struct noun *n, yyjson_val *items)
 {
+	_cleanup_(yyjson_doc_freep) yyjson_doc *beside = beside_fetch(c, n);
 	yyjson_val *item;
 	size_t i, count;
 	int r = 0;
 
 	yyjson_arr_foreach (items, i, count, item) {
-		struct noun_item shown = {.now = item, .clock_ms = (uint64_t)time(NULL) * 1000};
+		struct noun_item shown = {.now = item,
+					  .clock_ms = (uint64_t)time(NULL) * 1000,
+					  .beside = yyjson_doc_get_root(beside)};
 
 		if (i > 0)
 			fputc('\n', c->out);

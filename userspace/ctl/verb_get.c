@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ctl/beside.h"
 #include "ctl/field.h"
 #include "ctl/output.h"
 #include "ctl/report.h"
@@ -59,6 +60,7 @@ static int print_table(struct ctl *c, const struct noun *n, const struct look *n
 	struct table_layout layout = {.width = c->o.format == FORMAT_WIDE ? 0 : c->width,
 				      .wide = c->o.format == FORMAT_WIDE,
 				      .colour = c->colour};
+	_cleanup_(yyjson_doc_freep) yyjson_doc *beside = beside_fetch(c, n);
 	yyjson_arr_iter at = {0};
 	yyjson_val *item;
 	size_t i, count;
@@ -72,6 +74,7 @@ static int print_table(struct ctl *c, const struct noun *n, const struct look *n
 		struct noun_item x = {.now = item,
 				      .seconds = now->seconds - before->seconds,
 				      .recent = c->o.watch,
+				      .beside = yyjson_doc_get_root(beside),
 				      .clock_ms = (uint64_t)(now_seconds(CLOCK_REALTIME) * 1000)};
 
 		x.before = rates ? find_before(n, item, &at) : NULL;
