@@ -102,7 +102,8 @@ class Docker(PeerServer):
 
     def create(self, name, labels=None, command=("sleep", "1000"), **more):
         """A container that is not started yet; its identity. `more` are keys as the API has them."""
-        body = {"Image": self.IMAGE, "Cmd": list(command), "Labels": labels or {}, "Env": ["PATH=/bin"],
+        # An engine that ends asks containers to end, too, and a first process that is sleep would let it wait for ten seconds.
+        body = {"Image": self.IMAGE, "Cmd": list(command), "Labels": labels or {}, "Env": ["PATH=/bin"], "StopSignal": "SIGKILL",
                 "HostConfig": {"NetworkMode": "host", "CgroupParent": self.parent, **more.pop("HostConfig", {})}, **more}
         return self.http.post(f"/containers/create?name={name}", body)["Id"]
 
