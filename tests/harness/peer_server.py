@@ -5,7 +5,9 @@ Before it: sandbox.py, and programs that tests/peers/build/run built. After it: 
 each. A server has ports and a folder of its own; it must never listen beyond loopback, or see another one's data.
 """
 import contextlib
+import glob
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -21,6 +23,9 @@ from harness.sandbox import CLONE_NEWNET, SandboxError, check_call, libc
 
 BUILD_FOLDER = os.path.join(os.path.dirname(__file__), "..", "peers", "build")
 LOG_SHOWN = 2000
+FIRST_PORT, PORTS_EACH, PORT_RANGES = 2000, 250, 32
+cursor = itertools.count()  # a port is not given again soon: servers come back to theirs
+claimed = []  # the range of this process, and what holds it
 started = []  # servers whose logs are of interest when a test fails
 
 
@@ -74,12 +79,30 @@ class in_namespace:  # pylint: disable=invalid-name
             os.close(self.home)
 
 
+def own_range():
+    """Where this process looks for ports, the first and how many: no other run of tests on this host looks there. Who is asked
+    for ports uses them a moment later, and again after it was down for a while."""
+    if not claimed:
+        for n in range(PORT_RANGES):
+            claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            try:
+                claim.bind(f"\0sinew-test-ports-{n}")  # until we end, however
+            except OSError:
+                claim.close()
+                continue
+            claimed.append((FIRST_PORT + n * PORTS_EACH, claim))
+            break
+        else:
+            raise SandboxError(f"{PORT_RANGES} runs of tests at once: no more ports")
+    return claimed[0][0], PORTS_EACH
+
+
 def free_ports(count, namespace=None):
     """Ports of 127.0.0.1 that nobody uses, TCP and UDP; below those that the kernel gives to clients."""
     found = []
+    first, size = own_range()
     with in_namespace(namespace):
-        start = 2000 + (os.getpid() * 37 + time.monotonic_ns() // 1000) % 7000
-        for port in (2000 + (start + n) % 8000 for n in range(8000)):
+        for port in (first + next(cursor) % size for _ in range(size)):
             try:
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                     with socket.socket(socket.AF_INET, kind) as probe:
@@ -282,8 +305,13 @@ class PeerServer:
         self.start()
 
     def pause(self):
-        """It answers nobody, though its connections stay."""
+        """It answers nobody, though its connections stay. A thread on another processor goes on for a moment: this waits."""
         self.child.send_signal(signal.SIGSTOP)
+        end = time.monotonic() + 20
+        while set(thread_states(self.child.pid)) - set("TtZX"):
+            if time.monotonic() > end:
+                raise SandboxError(f"{self.name} was stopped and goes on")
+            time.sleep(0.001)
 
     def resume(self):
         self.child.send_signal(signal.SIGCONT)
@@ -313,6 +341,13 @@ class PeerServer:
         """Its proportional share of memory, in MiB."""
         with open(f"/proc/{self.child.pid}/smaps_rollup", encoding="ascii") as f:
             return next(int(line.split()[1]) for line in f if line.startswith("Pss:")) / 1024
+
+
+def thread_states(pid):
+    """The letters of /proc/PID/task/*/stat."""
+    for path in glob.glob(f"/proc/{pid}/task/*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, encoding="ascii", errors="replace") as f:
+            yield f.read().rsplit(")", 1)[1].split()[0]
 
 
 def report_logs(item, report):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What every test with real clients gets. Before it: tests/harness/fixtures.py, peer.py. After it: test_*.py."""
+import fcntl
 import os
 import subprocess
 
@@ -28,9 +29,12 @@ def go_client():
            "GOCACHE": os.path.join(folder, "go-cache"), "GOPATH": os.path.join(folder, "go")}
     env.pop("GOFLAGS", None)
     program = os.path.join(folder, "go-client")
-    built = subprocess.run([go, "build", "-o", program, os.path.join(HERE, "main.go")], capture_output=True, text=True,
-                           env=env, cwd=folder, timeout=600, check=False)
-    assert built.returncode == 0, built.stderr
+    with open(os.path.join(folder, "go-client.lock"), "w", encoding="ascii") as lock:  # files run at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run([go, "build", "-o", f"{program}.new", os.path.join(HERE, "main.go")], capture_output=True,
+                               text=True, env=env, cwd=folder, timeout=600, check=False)
+        assert built.returncode == 0, built.stderr
+        os.replace(f"{program}.new", program)  # who runs the old one goes on
     return program
 
 
