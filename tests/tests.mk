@@ -126,12 +126,23 @@ ctl: all $(call RING_DEPS,ctl) ## the command line, as a user types it
 integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandboxes: connects, kills, upgrades
 	@$(RING_RUN) integration --root --timeout 1200 $(call RING_BIN,integration) $(call RING_SCRIPT,integration)
 
+# Most tests of this ring wait for seconds that a registry, an agent or a fake takes, so that many run at once. Those that take
+# longest begin first, in pieces; those that measure have the machine for themselves.
+PEERS_WORKERS ?= 6
+PEERS_FIRST := $(patsubst %,test_%,registry_loss.py=4 register.py=3 dns.py demo_registry.py servers.py kubernetes.py \
+	eureka.py srv_fake.py=2 etcd_fake.py=3 kubernetes_fake.py=3 record.py etcd.py consul_fake.py=2 eureka_fake.py=2)
+PEERS_ALONE := $(patsubst %,test_%,register.py::test_what_listens_is_there_and_what_does_not_is_gone_within_a_second \
+	consul_agent.py::test_how_long_a_change_takes_to_be_in_the_map etcd.py::test_a_change_is_seen_within_50_ms \
+	consul_agent.py::test_a_hundred_changes_a_second_are_followed_to_the_right_end \
+	docker.py::test_an_event_is_told_within_a_tenth_of_a_second docker.py::test_containers_are_services_of_a_real_sinewd \
+	register_chain.py::test_a_process_that_listens_is_registered_and_a_killed_one_is_gone \
+	kubernetes_agent.py::test_a_change_is_in_sinewd_soon kubernetes_agent.py::test_ten_thousand_services)
 # SINEW_PEERS_BUILD=1, as scripts/test --peers sets it, builds servers that are missing: a test tells which could not be built.
-peers: all $(call RING_DEPS,peers) ## (root) real clients and servers
+peers: all $(call RING_DEPS,peers) $(O)/tests/control/dns_serve ## (root) real clients and servers
 	@[ -z "$(SINEW_PEERS_BUILD)" ] || tests/peers/build/run || true
 	@$(MAKE) --no-print-directory SAN=$(TEST_SAN) O=$(O)/san $(O)/san/tests/peers/follow
-	@$(RING_RUN) peers --root --timeout 600 --beside test_registry_loss.py --beside test_demo_registry.py \
-		$(call RING_BIN,peers) $(call RING_SCRIPT,peers)
+	@$(RING_RUN) peers --root --timeout 900 --workers $(PEERS_WORKERS) $(addprefix --first ,$(PEERS_FIRST)) \
+		$(addprefix --alone ,$(PEERS_ALONE)) $(call RING_BIN,peers) $(call RING_SCRIPT,peers)
 
 # scripts/test gives it a minute. CHAOS_SEED=N repeats a run.
 CHAOS_SECONDS ?= 600
