@@ -109,7 +109,7 @@ scenario-run: $(call RING_DEPS,scenario)
 fuzz: ## every decoder under libFuzzer for FUZZ_SECONDS each
 	@$(MAKE) --no-print-directory CC=$(CLANG) SAN=fuzzer-no-link,$(TEST_SAN) O=$(O)/fuzz fuzz-run
 fuzz-run: $(FUZZERS:%=$(O)/tests/fuzz/%)
-	@$(RING_RUN) fuzz --timeout $$(($(FUZZ_SECONDS) + 120)) \
+	@$(RING_RUN) fuzz --jobs $(TEST_JOBS) --timeout $$(($(FUZZ_SECONDS) + 120)) \
 		$(foreach f,$(FUZZERS),tests/harness/fuzz.sh$(comma)$(O)/tests/fuzz/$(f)$(comma)$(FUZZ_SECONDS))
 
 bpf: all $(call RING_DEPS,bpf) ## (root) stages and maps by test runs in the kernel
