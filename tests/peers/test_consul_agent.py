@@ -16,7 +16,7 @@ from harness.daemon import UnixConnection
 from harness.fixtures import BUILD
 from harness.peer import need, serve_http
 from harness.peer_consul import Consul
-from harness.peer_server import built, is_built
+from harness.peer_server import built, free_ports, is_built
 
 pytestmark = pytest.mark.skipif(not is_built("consul"), reason="consul is not built: scripts/test --peers")
 
@@ -67,13 +67,13 @@ def make_agent(sandbox, daemon, consul, request):
         assert agent.stop() == 0, agent.log()
 
 
-def register(consul, name, *numbers):
+def register(consul, name, *numbers, port=8080):
     for number in numbers:
-        consul.register(name, f"127.0.0.{number}", 8080)
+        consul.register(name, f"127.0.0.{number}", port)
 
 
-def ends(*numbers):
-    return [f"127.0.0.{number}:8080" for number in numbers]
+def ends(*numbers, port=8080):
+    return [f"127.0.0.{number}:{port}" for number in numbers]
 
 
 def fetch(address, port):
@@ -86,19 +86,20 @@ def fetch(address, port):
 
 
 def test_a_connection_goes_to_what_was_registered(sandbox, daemon, consul, agent):
+    port, = free_ports(1)
     for last in (5, 6):
-        sandbox.spawn(serve_http, f"127.0.0.{last}", 8080)
-    register(consul, "web", 5)
+        sandbox.spawn(serve_http, f"127.0.0.{last}", port)
+    register(consul, "web", 5, port=port)
     agent.start()
-    agent.wait_endpoints("web", ends(5))
+    agent.wait_endpoints("web", ends(5, port=port))
     vip = agent.service("web")["spec"]["address"]
     vip = vip if isinstance(vip, str) else vip[0]
     # Consul has no port for a service: its address answers at each, and the backend has its own.
-    for port in (80, 8080, 1234):
-        assert sandbox.call(fetch, vip, port, cgroup=daemon.cgroup) == "127.0.0.5"
-    register(consul, "web", 6)
-    agent.wait_endpoints("web", ends(5, 6))
-    consul.maintenance("web-127.0.0.5-8080")
+    for asked in (80, 8080, 1234):
+        assert sandbox.call(fetch, vip, asked, cgroup=daemon.cgroup) == "127.0.0.5"
+    register(consul, "web", 6, port=port)
+    agent.wait_endpoints("web", ends(5, 6, port=port))
+    consul.maintenance(f"web-127.0.0.5-{port}")
     Backends(daemon, "web").wait(lambda seen: seen["127.0.0.5"]["weight"] == 0)
     assert {sandbox.call(fetch, vip, 80, cgroup=daemon.cgroup) for _ in range(10)} == {"127.0.0.6"}
 

@@ -15,12 +15,14 @@ import pytest
 from harness.confined import CREDENTIALS, Confined
 from harness.fixtures import BUILD
 from harness.guarded import GUARDED
+from harness.peer_server import free_ports
 from harness.registering import Watched, percentile, wait_for
 from harness.sandbox import SandboxError
 
 ROUNDS = 50
 WARM_UP = 5  # Eureka compiles itself while it runs
-END = "127.0.0.1:18080"
+PORT, OTHER = free_ports(2)  # of this host's loopback, where others may be, too
+END = f"127.0.0.1:{PORT}"
 
 
 def serve(address, port):
@@ -55,7 +57,7 @@ def declare(daemon, name, port):
 def agent(sandbox, daemon, board):
     made = Confined(sandbox, BUILD, daemon, [board.keys(CREDENTIALS)], name=f"agent.{board.kind}",
                     settings={"node.name": "n1"}, credentials=board.begin("payments"))
-    declare(daemon, "payments", 18080)
+    declare(daemon, "payments", PORT)
     wait_for(lambda: made.get("/v1/registrations")["items"])
     yield made
     made.stop()
@@ -66,7 +68,7 @@ def agent(sandbox, daemon, board):
 @pytest.fixture(name="listener")
 def make_listener(sandbox, daemon, agent, board):
     """A process that listens, and is registered."""
-    pid = sandbox.spawn(serve, "127.0.0.1", 18080, cgroup=daemon.cgroup)
+    pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
     wait_for(lambda: board.ids("payments") == {END})
     yield pid
     sandbox.end(pid)
@@ -76,7 +78,7 @@ def make_listener(sandbox, daemon, agent, board):
 def test_a_process_that_listens_is_registered_and_a_killed_one_is_gone(sandbox, daemon, agent, board):
     there, gone = [], []
     for _ in range(WARM_UP + ROUNDS):
-        pid = sandbox.spawn(serve, "127.0.0.1", 18080, cgroup=daemon.cgroup)
+        pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
         there.append(wait_for(lambda: board.ids("payments") == {END}))
         kill(pid)
         gone.append(wait_for(lambda: not board.ids("payments")))
@@ -113,7 +115,7 @@ def test_a_sinewd_that_is_killed_meanwhile_costs_nothing(daemon, agent, board, l
 
 
 def test_credentials_that_change_cost_nothing(sandbox, daemon, agent, board):
-    pid = sandbox.spawn(serve, "127.0.0.1", 18080, cgroup=daemon.cgroup)
+    pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
     wait_for(lambda: board.ids("payments") == {END})
     with Watched(board, "payments", [END]) as watched:
         board.change(lambda secret: agent.give("secret", secret))
@@ -123,7 +125,7 @@ def test_credentials_that_change_cost_nothing(sandbox, daemon, agent, board):
         sandbox.end(pid)
         wait_for(lambda: not board.ids("payments"))
         board.change(lambda secret: agent.give("secret", secret))
-        pid = sandbox.spawn(serve, "127.0.0.1", 18080, cgroup=daemon.cgroup)
+        pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
         wait_for(lambda: board.ids("payments") == {END})
     sandbox.end(pid)
     wait_for(lambda: not board.ids("payments"))
@@ -154,8 +156,8 @@ def doctor(daemon, agent):
 
 @pytest.mark.parametrize("board", ["consul", "etcd"], indirect=True)
 def test_a_permission_that_is_missing_is_named(sandbox, daemon, agent, board):
-    declare(daemon, "orders", 18081)
-    pid = sandbox.spawn(serve, "127.0.0.1", 18081, cgroup=daemon.cgroup)
+    declare(daemon, "orders", OTHER)
+    pid = sandbox.spawn(serve, "127.0.0.1", OTHER, cgroup=daemon.cgroup)
 
     def orders():
         return next((one for one in agent.get("/v1/registrations")["items"] if one["name"] == "orders"), {})
@@ -166,7 +168,7 @@ def test_a_permission_that_is_missing_is_named(sandbox, daemon, agent, board):
     assert code == 1 and told["level"] == "fail" and "shop/orders" in told["text"] and board.missing in told["text"]
     assert not board.ids("orders")
     board.allow("orders")
-    wait_for(lambda: board.ids("orders") == {"127.0.0.1:18081"}, 20)
+    wait_for(lambda: board.ids("orders") == {f"127.0.0.1:{OTHER}"}, 20)
     code, checks = doctor(daemon, agent)
     assert [one["level"] for one in checks["registration"]] == ["ok"]
     kill(pid)
