@@ -90,6 +90,33 @@ def test_p80_a_catalogue_that_goes_backwards_sends_all_back(fake):
         me.wait_ends("default/pay", "127.0.0.5:80")
 
 
+@pytest.mark.parametrize("index", ["500", None])
+def test_p80_an_answer_on_its_way_when_the_catalogue_went_back_is_not_believed(fake, index):
+    """It has the index of before, with which the next query would wait for long: an answer to a query that blocks, and to the
+    first one. Not all are asked anew at the same moment."""
+    names = [f"s{n}" for n in range(60)]
+    fake.services = {name: [A, B] for name in names}
+    fake.index = fake.moved_catalog = 500
+    fake.moved = dict.fromkeys(names, 500)
+
+    def late(request):
+        if not request.what.startswith("health/") or request.query.get("index") != index or fake.restored:
+            return False
+        while fake.asked["catalog/services"] < 3 and not fake.stopped:  # it has been told, and asks anew
+            time.sleep(0.001)
+        request.say([A, B], index=500)
+        return True
+
+    def count(index, catalogue):
+        return sum(query.get("index") == index and (what == "catalog/services") is catalogue
+                   for _, what, query, _ in list(fake.requests))
+    fake.script = late
+    with follow(fake) as me:
+        me.wait(lambda _: count("500", True) and count(index, False) >= (60 if index else 1))
+        fake.restore({name: [A] for name in names}, 20)
+        me.wait(lambda me: all(me.ends(f"default/{name}") == ["127.0.0.5:80"] for name in names))
+
+
 def test_p80_an_index_of_zero_is_one(fake):
     fake.script = only(HEALTH, lambda request: request.say([A, B], index=0))
     with follow(fake) as me:

@@ -518,10 +518,15 @@ void consul_follow_restart(struct consul *c)
 		if (f->poll.failing)
 			continue;
 		consul_pace_reset(&f->poll.pace);
-		if (f->place == CONSUL_LONGLY)
+		/* What is still on its way may be older than the catalogue's answer. */
+		if (f->place == CONSUL_LONGLY) {
+			f->poll.fetch = fetch_cancel(f->poll.fetch);
 			consul_poll_later(&f->poll, i % 64);
-		else if (f->place == CONSUL_RESTS)
+		} else if (f->place == CONSUL_SHORTLY && f->poll.fetch) {
+			consul_poll_ask(&f->poll, 0);
+		} else if (f->place == CONSUL_RESTS) {
 			put(f, CONSUL_QUEUED);
+		}
 	}
 }
 
