@@ -4,8 +4,10 @@
 Before it: sandbox.py, daemon.py and a built sinew-agent. After it: tests of each registry. Its sockets, state and settings
 are in a folder of its own; it must never listen beyond loopback.
 """
+import contextlib
 import json
 import os
+import subprocess
 import time
 
 from harness.daemon import ask_well, read_pss
@@ -66,7 +68,14 @@ class Agent:
     def stop(self):
         """As systemctl stop does; returns the exit status."""
         self.child.terminate()
-        return self.child.wait(timeout=20)
+        try:
+            return self.child.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            where = ""
+            for name in ("wchan", "stack"):  # what it waits for in the kernel
+                with contextlib.suppress(OSError), open(f"/proc/{self.child.pid}/{name}", encoding="ascii") as f:
+                    where += f.read() + "\n"
+            raise SandboxError(f"sinew-agent does not end: {where}{self.log()[-1500:]}") from None
 
     def log(self):
         with open(self.child.log, encoding="utf-8", errors="replace") as f:
