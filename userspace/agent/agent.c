@@ -468,6 +468,7 @@ static void close_handles(struct agent *a)
 void agent_done(struct agent *a)
 {
 	a->stopping = true;
+	(void)uv_timer_stop(&a->tick); /* it would open again what has just closed */
 	for (size_t i = 0; a->registries && i < a->config.n_registries; i++)
 		if (a->registries[i].registry)
 			registry_close(a->registries[i].registry, on_stopped, a);
