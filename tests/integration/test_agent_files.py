@@ -102,6 +102,24 @@ def test_a_file_that_is_wrong_keeps_what_it_said_and_is_told_by_line(agent, fold
     agent.wait_endpoints("pay", ["10.1.0.1:8080", "10.1.0.2:8080"], "files")
 
 
+def test_a_file_that_is_wrong_leaves_no_doubt_about_the_others(agent, folder):
+    """It was read that the others lack something: the folder is there, and what it has is known."""
+    known = [f"10.1.0.{n}" for n in range(1, 5)]
+    for name in ("bad", "cart", "mail"):
+        folder.write(f"{name}.yaml", manifest(name, "10.1.0.9"))
+    folder.write("pay.yaml", manifest("pay", *known))
+    agent.registries[0]["interval"] = "1s"
+    agent.write(agent.registries)
+    agent.start()
+    agent.wait_endpoints("pay", [f"{one}:8080" for one in known], "files")
+    folder.replace("bad.yaml", "{")
+    agent.wait_error("folder", "garbage")
+    folder.replace("pay.yaml", manifest("pay", "10.1.0.1"))
+    agent.wait(lambda: agent.registry("folder").get("suspect") == 3, what="suspects")
+    agent.wait(lambda: set(agent.endpoints("pay", "files")) == {"10.1.0.1:8080"}, 60, "an end of doubt")
+    assert set(agent.endpoints("bad", "files")) == {"10.1.0.9:8080"}
+
+
 def test_with_a_wrong_file_from_the_start_the_others_are_served(agent, folder):
     folder.write("bad.yaml", "{")
     folder.write("pay.yaml", manifest("pay", "10.1.0.1"))

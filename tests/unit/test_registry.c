@@ -139,7 +139,10 @@ static void test_a_partly_good_answer_is_contact_and_error(void **state)
 	assert_int_equal(r.status.errors[REGISTRY_GARBAGE], 1);
 	assert_string_equal(r.status.text, "a.yaml:3");
 	assert_string_equal(r.status.hint, "mend it");
+	assert_true(r.status.partly);
 	assert_int_equal(heard.statuses, 1);
+	registry_say_error(&r, REGISTRY_UNREACHABLE, "", "nobody");
+	assert_false(r.status.partly);
 }
 
 static void test_an_error_that_stands_is_not_cleared_by_what_else_answers(void **state)

@@ -153,10 +153,11 @@ static void hear(struct agent_registry *g, const struct registry_status *s)
 		poke(g->agent);
 }
 
-/* Whoever says no is there, and knows what it knew. */
-static bool is_away(enum registry_error e)
+/* Whoever says no is there, and knows what it knew; so is one of whose words some are of no use. */
+static bool is_away(const struct registry_status *s)
 {
-	return e != REGISTRY_OK && e != REGISTRY_UNAUTHORIZED && e != REGISTRY_FORBIDDEN;
+	return s->error != REGISTRY_OK && s->error != REGISTRY_UNAUTHORIZED &&
+	       s->error != REGISTRY_FORBIDDEN && !s->partly;
 }
 
 static void on_status(void *arg, struct registry *r)
@@ -164,7 +165,7 @@ static void on_status(void *arg, struct registry *r)
 	struct agent_registry *g = find(arg, r);
 	const struct registry_status *s = &r->status;
 
-	merge_set_away(g->agent->merge, index_of(g), is_away(s->error), uv_now(&g->agent->loop));
+	merge_set_away(g->agent->merge, index_of(g), is_away(s), uv_now(&g->agent->loop));
 	hear(g, s);
 	if (s->error != g->told) {
 		g->told = s->error;

@@ -213,6 +213,7 @@ void registry_say_contact(struct registry *r, uint64_t latency_us)
 	if (latency_us)
 		s->latency_us = latency_us;
 	s->error = REGISTRY_OK;
+	s->partly = false;
 	s->text[0] = s->hint[0] = '\0';
 	if (!told)
 		r->host->status(r->host->arg, r);
@@ -241,6 +242,7 @@ void registry_say_error(struct registry *r, enum registry_error error, const cha
 {
 	va_list args;
 
+	r->status.partly = false;
 	va_start(args, format);
 	(void)vsnprintf(r->status.text, sizeof(r->status.text), format, args);
 	va_end(args);
@@ -253,6 +255,7 @@ void registry_say_partly(struct registry *r, enum registry_error error, const ch
 	va_list args;
 
 	note_contact(r);
+	r->status.partly = true;
 	va_start(args, format);
 	(void)vsnprintf(r->status.text, sizeof(r->status.text), format, args);
 	va_end(args);

@@ -70,6 +70,7 @@ const char *registry_state_name(enum registry_state s); /* "connecting", "ok", "
 struct registry_status {
 	enum registry_state state;
 	enum registry_error error; /* the last one; REGISTRY_OK once it answers again */
+	bool partly;               /* it is about a part of an answer, and the rest is good */
 	char text[200];            /* of the error: cause, and what permission or file is missing */
 	char hint[200];            /* what a person may do; "": nothing */
 	uint64_t errors[_REGISTRY_ERROR_MAX];
