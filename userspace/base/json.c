@@ -101,16 +101,27 @@ void json_append_pointer(struct text_buffer *b, const struct json_at *at)
 		text_append_format(b, "%zu", at->index);
 }
 
-uint64_t json_uint(yyjson_val *v)
+bool json_read_uint(yyjson_val *v, uint64_t *ret)
 {
 	const char *s = yyjson_get_str(v);
-	uint64_t n = 0;
+	uint64_t n = yyjson_get_uint(v);
 
-	if (!s)
-		return yyjson_is_uint(v) ? yyjson_get_uint(v) : 0;
-	for (; *s >= '0' && *s <= '9'; s++)
+	if (s && (!*s || strlen(s) != yyjson_get_len(v)))
+		return false;
+	for (; s && *s >= '0' && *s <= '9'; s++)
 		if (__builtin_mul_overflow(n, 10, &n) ||
 		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
-			return 0;
-	return *s ? 0 : n;
+			return false;
+	if (s ? *s : !yyjson_is_uint(v))
+		return false;
+	*ret = n;
+	return true;
+}
+
+uint64_t json_uint(yyjson_val *v)
+{
+	uint64_t n = 0;
+
+	(void)json_read_uint(v, &n);
+	return n;
 }

@@ -23,9 +23,10 @@ bool json_is_deeper(const char *text, size_t length, size_t depth);
 int json_parse(const char *text, size_t length, size_t depth, yyjson_doc **ret,
 	       char ret_error[static JSON_ERROR]);
 
-/* A number that is not negative, or a text of one, as protobuf and Java write 64-bit ones; 0:
+/* A number that is not negative, or a text of one, as protobuf and Java write 64-bit ones. False:
  * neither. NULL is fine. */
-uint64_t json_uint(yyjson_val *v);
+bool json_read_uint(yyjson_val *v, uint64_t *ret);
+uint64_t json_uint(yyjson_val *v); /* 0: neither */
 
 /* Where a decoder is: a chain on its stack, the first one without `up`. */
 struct json_at {

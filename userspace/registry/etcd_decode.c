@@ -48,24 +48,9 @@ static int parse(const char *text, size_t length, yyjson_doc **ret, char *ret_er
 static bool number_of(yyjson_val *object, const char *key, uint64_t *ret)
 {
 	yyjson_val *v = yyjson_obj_get(object, key);
-	const char *s = yyjson_get_str(v);
-	uint64_t n = 0;
 
 	*ret = 0;
-	if (!v || yyjson_is_null(v))
-		return true;
-	if (yyjson_is_uint(v)) {
-		*ret = yyjson_get_uint(v);
-		return true;
-	}
-	if (!s || !*s || strlen(s) != yyjson_get_len(v))
-		return false;
-	for (; *s >= '0' && *s <= '9'; s++)
-		if (__builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
-			return false;
-	*ret = n;
-	return !*s;
+	return !v || yyjson_is_null(v) || json_read_uint(v, ret);
 }
 
 static int bytes_of(yyjson_val *object, const char *key, char **ret, size_t *ret_length)
