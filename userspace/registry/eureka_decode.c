@@ -83,8 +83,6 @@ static void read_fields(yyjson_val *v, struct eureka_instance *ret)
 		address && address_parse(address, &ret->addr) == 0 && address_is_target(&ret->addr);
 	ret->port = port_of(yyjson_obj_get(v, "port"));
 	ret->secure_port = port_of(yyjson_obj_get(v, "securePort"));
-	ret->updated_ms = json_uint(yyjson_obj_get(v, "lastUpdatedTimestamp"));
-	ret->dirty_ms = json_uint(yyjson_obj_get(v, "lastDirtyTimestamp"));
 }
 
 /* A cloud's word, where the instance itself has none. */

@@ -33,9 +33,8 @@ struct eureka_instance {
 	bool deleted;     /* of a delta: it is gone */
 	bool has_address; /* else ipAddr is no address, and it only counts */
 	struct sn_addr addr;
-	uint16_t port, secure_port;    /* host order; 0: not enabled */
-	uint64_t updated_ms, dirty_ms; /* CLOCK_REALTIME of the server; 0: not said */
-	size_t order;                  /* its place in the answer */
+	uint16_t port, secure_port; /* host order; 0: not enabled */
+	size_t order;               /* its place in the answer */
 };
 
 struct eureka_answer {
