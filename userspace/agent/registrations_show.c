@@ -157,12 +157,12 @@ void registrations_metrics(const struct registrations *s, struct text_buffer *b)
 
 	append_head(b, name, "Instances of this node in a registry, by state.");
 	for (unsigned int i = 0; i < s->config->n_registries; i++) {
-		size_t counts[_ENTRY_STATE_MAX];
+		size_t counts[_RECORD_STATE_MAX];
 
 		if (registrar_find(s->registrar, s->config->registries[i].name) < 0)
 			continue;
 		registrar_count(s->registrar, i, counts);
-		for (int state = 0; state < _ENTRY_STATE_MAX; state++)
+		for (int state = 0; state < _RECORD_STATE_MAX; state++)
 			text_append_format(b, "%s{registry=\"%s\",state=\"%s\"} %zu\n", name,
 					   s->config->registries[i].name,
 					   record_state_name((enum record_state)state),

@@ -14,7 +14,7 @@ struct queue;
 struct queue_host {
 	uv_loop_t *loop;
 	void *arg;
-	/* An entry has another state (or e->state is LEAVING, `gone`, and it is forgotten). */
+	/* A record has another state (or e->state is LEAVING, `gone`, and it is forgotten). */
 	void (*changed)(void *arg, struct queue *q, const struct record *e, bool gone);
 	/* The registry cannot be asked, and why; or (NULL) it answers again. */
 	void (*failing)(void *arg, struct queue *q, const char *text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See record.h. Before: what is wanted, and what a writer answered. After: queue.c acts. An entry
+ * See record.h. Before: what is wanted, and what a writer answered. After: queue.c acts. A record
  * is only forgotten once the registry said that it is gone, and only kept while somebody wants it.
  */
 #include "register/record.h"
@@ -18,7 +18,7 @@
 
 const char *record_state_name(enum record_state s)
 {
-	static const char *const names[_ENTRY_STATE_MAX] = {
+	static const char *const names[_RECORD_STATE_MAX] = {
 		[RECORD_PENDING] = "pending", [RECORD_REGISTERED] = "registered",
 		[RECORD_FAILING] = "failing", [RECORD_LEAVING] = "leaving",
 		[RECORD_FOUND] = "found",
@@ -33,7 +33,7 @@ int record_new(const char *id, const char *service, struct record **ret)
 
 	if (!e)
 		return -ENOMEM;
-	e->state = _ENTRY_STATE_MAX;
+	e->state = _RECORD_STATE_MAX;
 	e->id = strdup(id);
 	e->service = strdup(service);
 	if (!e->id || !e->service) {

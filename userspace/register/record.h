@@ -13,7 +13,7 @@ enum record_state {
 	RECORD_FAILING,    /* the last try went wrong; see text */
 	RECORD_LEAVING,    /* it is to go */
 	RECORD_FOUND,      /* it was there before us; whether it is to stay is not known yet */
-	_ENTRY_STATE_MAX
+	_RECORD_STATE_MAX
 };
 const char *record_state_name(enum record_state s); /* "registered": a metric's label */
 

@@ -218,11 +218,11 @@ void registrar_visit(const struct registrar *r,
 }
 
 void registrar_count(const struct registrar *r, unsigned int registry,
-		     size_t ret[static _ENTRY_STATE_MAX])
+		     size_t ret[static _RECORD_STATE_MAX])
 {
 	const struct queue *q = &r->slots[registry].queue;
 
-	memset(ret, 0, _ENTRY_STATE_MAX * sizeof(*ret));
+	memset(ret, 0, _RECORD_STATE_MAX * sizeof(*ret));
 	for (size_t k = 0; k < q->n; k++)
 		ret[q->entries[k]->state]++;
 }

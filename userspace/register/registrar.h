@@ -52,7 +52,7 @@ void registrar_visit(const struct registrar *r,
 		     void (*visit)(void *arg, const struct registrar_item *item), void *arg);
 /* How many of a registry (index) are in each state. */
 void registrar_count(const struct registrar *r, unsigned int registry,
-		     size_t ret[static _ENTRY_STATE_MAX]);
+		     size_t ret[static _RECORD_STATE_MAX]);
 /* Why a registry cannot be asked; "": it can. */
 const char *registrar_failure(const struct registrar *r, unsigned int registry);
 /* Why it does not tell what an agent before us left there; "": it does, or was not asked. */

@@ -151,8 +151,8 @@ static size_t choose(struct consul *c, const struct consul_catalog *catalog, str
 	return kept;
 }
 
-/* Followers that are wanted, and those that are not yet over, both by label. -ENOMEM leaves what
- * was, and the next answer tries again. */
+/* Followers that are wanted, and those that are not yet over, both by label. -ENOMEM: some are
+ * missing, and the next answer tries again. */
 static int follow_all(struct consul *c, const struct wanted *wanted, size_t n)
 {
 	struct consul_follower **next = calloc(c->n + n + 1, sizeof(*next));
