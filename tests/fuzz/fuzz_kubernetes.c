@@ -64,6 +64,19 @@ static void check_list(const char *text, size_t size, enum kubernetes_kind kind)
 	kubernetes_list_done(&list);
 }
 
+static void check_pods(const char *text, size_t size)
+{
+	struct kubernetes_list list;
+	int r = kubernetes_decode_pods(text, size, &list);
+
+	REQUIRE(r == 0 || r == -EBADMSG);
+	if (r < 0)
+		return;
+	for (size_t i = 0; i < list.n_items; i++)
+		check_object(list.items[i]);
+	kubernetes_list_done(&list);
+}
+
 static void check_identity(const char *text, size_t size, enum kubernetes_kind kind)
 {
 	struct kubernetes_identity identity;
@@ -121,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	check_offers(text, size);
 	check_credential(text, size);
+	check_pods(text, size);
 	kubernetes_decode_refusal(text, size, &refusal);
 	REQUIRE(refusal.code < 1000 && refusal.retry_after_s <= 60);
 	for (int kind = 0; kind < _KUBERNETES_KIND_MAX; kind++) {

@@ -37,6 +37,7 @@ static const struct {
 	{"remoteNamespace", offsetof(struct registry_config, remote_namespace)},
 	{"zone", offsetof(struct registry_config, zone)},
 	{"nodeAddress", offsetof(struct registry_config, node_address)},
+	{"kubelet", offsetof(struct registry_config, kubelet)},
 	{"tokenFile", offsetof(struct registry_config, token_file)},
 	{"username", offsetof(struct registry_config, username)},
 	{"passwordFile", offsetof(struct registry_config, password_file)},
@@ -188,6 +189,7 @@ static bool set(char *assignment)
 	}
 	quiet |= !strcmp(assignment, "quiet");
 	config.external |= !strcmp(assignment, "external");
+	config.pods |= !strcmp(assignment, "pods");
 	if (!strcmp(assignment, "interval"))
 		return text_parse_duration(equals + 1, &config.interval_ms) >= 0;
 	if (!strcmp(assignment, "staleAfter"))
@@ -210,7 +212,7 @@ static bool set(char *assignment)
 		config.n_select = 1;
 		return true;
 	}
-	return quiet || config.external;
+	return quiet || config.external || config.pods;
 }
 
 static const struct registry_host host = {

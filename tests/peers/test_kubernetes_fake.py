@@ -492,6 +492,29 @@ def test_policies_are_there_whichever_services_are_selected(server):
         me.wait(lambda _: "shop/gentle" in me.policies)
 
 
+@pytest.mark.parametrize("kubelet", (False, True))
+def test_pods_beside_services_hold_up_nobody_and_are_given_back(server, kubelet):
+    """What is kept of them at the end is freed: a sanitizer looks. More of them: test_register_pods_fake.py."""
+    fill(server)
+    for n in range(5):
+        server.put_pod(f"p{n}", app="pay")
+    server.instead("pods", "list", lambda request, connection: connection.answer({}, 403))
+    server.instead("pods", "watch", lambda request, connection: connection.answer({}, 500))
+    more = {"kubelet": server.url, "interval": "100ms"} if kubelet else {}
+    with follow(server, pods=1, env={"NODE_NAME": "n1"}, **more) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        if kubelet:
+            server.wait_asked("pods", "list", 3)
+        else:
+            server.wait_watched("pods")
+            server.put_pod("p0", app="mail")
+            server.delete("pods", "p1")
+        server.cut()
+        server.put_slice("pay-2", "pay", ["10.0.0.3"])
+        me.wait_ends("shop/pay", *ENDS, "10.0.0.3:8080")
+        assert len(me.snapshots) == 1
+
+
 def test_client_ip_affinity_and_local_traffic_become_policies(server):
     """One for all services of a namespace that say the same; gone with the last of them. A label that names one counts more."""
     fill(server)

@@ -169,3 +169,37 @@ def test_no_more_pods_are_kept_than_the_limit(begin, server):
     place = begin(pods="true")
     wait_for(lambda: len(place.known()) == LIMIT, 30)
     assert place.agent.registry("cluster")["lastSkipped"].startswith("10 pods left out")
+
+
+def kubelet_list(*pods):
+    """As a kubelet says it: neither the list nor a pod of a file has a version."""
+    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [
+        {"metadata": {"name": name, "namespace": "shop", "uid": uid, "labels": {"app": "pay"}}, "spec": {}, "status": {}}
+        for name, uid in pods]}
+
+
+def test_a_kubelet_is_asked_instead_if_it_is_named(begin, server):
+    """And asked at once for a pod whose socket is there before its pod is known."""
+    with FakeKubernetes() as kubelet:
+        told = [("pay-0", "uid-0")]
+        kubelet.list = lambda request, connection: connection.answer(kubelet_list(*told))
+        place = begin(kubelet=kubelet.url, interval="60s")
+        wait_for(lambda: place.known() == {"pay-0"})
+        place.listen("uid-0")
+        wait_for(place.is_matched)
+        place.listen("uid-1", port=8081)
+        told.append(("pay-1", "uid-1"))
+        place.sinewd.put(registration("more", "dc1", 8081, workload={"pod": place.pod}, namespace="shop"))
+        wait_for(lambda: place.known() == {"pay-0", "pay-1"})
+        for answer in ((500, {}), (403, {}), (200, {"kind": "PodList"}), (200, {"kind": "Status"})):
+            kubelet.list = lambda request, connection, said=answer: connection.answer(said[1], said[0])
+            place.listen("uid-2", f"127.0.0.{3 + answer[0] % 7}", port=8081)  # missed: it is asked again
+            wait_for(lambda: "lastError" in place.agent.registry("cluster")["pods"], 20)
+            if answer[0] == 403:
+                assert "clusterrole sinew-nodes --verb=get,list,watch --resource=nodes/proxy" in \
+                    place.agent.registry("cluster")["pods"]["lastError"]["hint"]
+            assert place.known() == {"pay-0", "pay-1"} and place.is_matched()
+            kubelet.list = lambda request, connection: connection.answer(kubelet_list(*told))
+            wait_for(lambda: place.agent.registry("cluster")["pods"]["synced"], 20)
+        assert not [one for one in server.requests if one.kind == "pods"]
+        assert all(one.path == "/pods" and "authorization" not in one.headers for one in kubelet.requests)

@@ -90,6 +90,7 @@ static const struct key keys[] = {
 	{"nodeAddress", KEY_TEXT, REGISTRY(node_address)},
 	{"external", KEY_BOOL, REGISTRY(external)},
 	{"pods", KEY_BOOL, REGISTRY(pods)},
+	{"kubelet", KEY_TEXT, REGISTRY(kubelet)},
 };
 
 _Static_assert(REGISTRY(n_names) == REGISTRY(names) + sizeof(char **), "a list and its length");
@@ -309,8 +310,10 @@ static void check_registry(struct reading *in, const struct yaml_node *node)
 	else if (!registry_kind_find(r->type))
 		error_add(&in->errors, yaml_find(node, "/type")->place,
 			  "\"%s\" is no type of a registry", r->type);
-	if (holds_credentials(r->address))
-		error_add(&in->errors, yaml_find(node, "/address")->place,
+	if (holds_credentials(r->address) || holds_credentials(r->kubelet))
+		error_add(&in->errors,
+			  yaml_find(node, holds_credentials(r->address) ? "/address" : "/kubelet")
+				  ->place,
 			  "credentials do not belong into an address: give tokenFile, or username "
 			  "and passwordFile");
 	if (r->stale_ms < STALE_LEAST_MS)

@@ -328,6 +328,7 @@ static void stop(struct registry *r)
 	k->stopping = true;
 	k->n_closing = 3 + _KUBERNETES_KIND_MAX;
 	k->discovery = fetch_cancel(k->discovery);
+	kubernetes_kubelet_stop(k);
 	kubernetes_access_stop(k);
 	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
 		kubernetes_watch_stop(&k->watches[i]);

@@ -160,13 +160,14 @@ int kubernetes_ask(struct kubernetes *k, struct fetch_request *request, struct f
 	const struct kubernetes_access *a = &k->access;
 	const char *headers[] = {"Accept: application/json", NULL, NULL};
 	char *authorization = NULL, *url = NULL;
-	int r = need_credential(k);
+	bool ours = *request->url == '/', bare = !ours && strncmp(request->url, "https://", 8) != 0;
+	int r = bare ? 0 : need_credential(k);
 
-	if (r >= 0)
+	if (r >= 0 && !bare)
 		r = make_authorization(k, &authorization);
 	if (r < 0)
 		return r;
-	if (asprintf(&url, "%s%s", a->server, request->url) < 0)
+	if (asprintf(&url, "%s%s", ours ? a->server : "", request->url) < 0)
 		url = NULL;
 	headers[1] = authorization;
 	request->url = url;
@@ -176,7 +177,7 @@ int kubernetes_ask(struct kubernetes *k, struct fetch_request *request, struct f
 	r = url ? fetch_begin(k->r->fetcher, request, ret) : -ENOMEM;
 	if (r == -EINVAL)
 		registry_say_error(k->r, REGISTRY_GARBAGE, "the server begins with https://",
-				   "%s is no address of a server", a->server);
+				   "%s is no address of a server", url);
 	registry_forget(authorization);
 	free(url);
 	return r;
@@ -193,9 +194,9 @@ void kubernetes_hint(const struct kubernetes *k, const struct kubernetes_failure
 	if (f->error == REGISTRY_FORBIDDEN)
 		(void)snprintf(
 			ret, 200,
-			"kubectl create %s sinew-%s%s%s --verb=get,list,watch --resource=%s, and bind it to the agent's user",
-			only ? "role" : "clusterrole", f->resource, only ? " --namespace=" : "",
-			only ? only : "", f->resource);
+			"kubectl create %s sinew-%.*s%s%s --verb=get,list,watch --resource=%s, and bind it to the agent's user",
+			only ? "role" : "clusterrole", (int)strcspn(f->resource, "/"), f->resource,
+			only ? " --namespace=" : "", only ? only : "", f->resource);
 	else if (f->error == REGISTRY_UNAUTHORIZED)
 		(void)snprintf(ret, 200,
 			       "the server does not know the token or certificate: renew it");

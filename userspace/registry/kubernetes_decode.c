@@ -89,23 +89,16 @@ static int read_items(yyjson_val *items, enum kubernetes_kind kind, struct kuber
 	return 0;
 }
 
-int kubernetes_decode_list(const char *text, size_t length, enum kubernetes_kind kind,
-			   struct kubernetes_list *ret)
+static int read_list(yyjson_val *root, enum kubernetes_kind kind, struct kubernetes_list *ret)
 {
+	yyjson_val *meta = yyjson_obj_get(root, "metadata"), *items = yyjson_obj_get(root, "items");
 	struct kubernetes_list l = {};
-	yyjson_val *root, *meta, *items;
 	int r;
-	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
 
-	if (!doc)
-		return r;
-	root = yyjson_doc_get_root(doc);
-	meta = yyjson_obj_get(root, "metadata");
-	items = yyjson_obj_get(root, "items");
 	if (!is_kind(yyjson_obj_get(root, "kind"), kind, "List") ||
 	    (!yyjson_is_arr(items) && !yyjson_is_null(items)) ||
 	    !copy_text(yyjson_obj_get(meta, "resourceVersion"), l.version, sizeof(l.version)) ||
-	    !*l.version || !copy_text(yyjson_obj_get(meta, "continue"), l.next, sizeof(l.next)))
+	    !copy_text(yyjson_obj_get(meta, "continue"), l.next, sizeof(l.next)))
 		return -EBADMSG;
 	r = read_items(items, kind, &l);
 	if (r < 0) {
@@ -114,6 +107,30 @@ int kubernetes_decode_list(const char *text, size_t length, enum kubernetes_kind
 	}
 	*ret = l;
 	return 0;
+}
+
+int kubernetes_decode_list(const char *text, size_t length, enum kubernetes_kind kind,
+			   struct kubernetes_list *ret)
+{
+	yyjson_val *root, *version;
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	if (!doc)
+		return r;
+	root = yyjson_doc_get_root(doc);
+	version = yyjson_obj_get(yyjson_obj_get(root, "metadata"), "resourceVersion");
+	if (!yyjson_is_str(version) || !yyjson_get_len(version))
+		return -EBADMSG;
+	return read_list(root, kind, ret);
+}
+
+int kubernetes_decode_pods(const char *text, size_t length, struct kubernetes_list *ret)
+{
+	int r;
+	_cleanup_(yyjson_doc_freep) yyjson_doc *doc = read_document(text, length, &r);
+
+	return doc ? read_list(yyjson_doc_get_root(doc), KUBERNETES_POD, ret) : r;
 }
 
 void kubernetes_list_done(struct kubernetes_list *l)

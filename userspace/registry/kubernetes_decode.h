@@ -110,6 +110,8 @@ struct kubernetes_list {
  * then. */
 int kubernetes_decode_list(const char *text, size_t length, enum kubernetes_kind kind,
 			   struct kubernetes_list *ret);
+/* The same of what a kubelet says of its pods, which has no version. */
+int kubernetes_decode_pods(const char *text, size_t length, struct kubernetes_list *ret);
 void kubernetes_list_done(struct kubernetes_list *l);
 
 struct kubernetes_refusal {

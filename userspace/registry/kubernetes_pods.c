@@ -9,7 +9,8 @@
 
 #include "registry/kubernetes_watch.h"
 
-#define ASK_FIRST_MS 2000 /* a uid that is not known: its pod may be on its way to us */
+#define ASK_FIRST_MS 2000  /* a uid that is not known: its pod may be on its way to us */
+#define ASK_KUBELET_MS 200 /* it is the one who began the pod */
 #define ASK_MAX_MS 60000
 
 static struct kubernetes_watch *watch_of(struct kubernetes *k)
@@ -111,6 +112,11 @@ static void end_watch(struct kubernetes_watch *w)
 	w->wait_ms = 0;
 }
 
+static bool asks_kubelet(const struct kubernetes *k)
+{
+	return k->r->config->kubelet && *k->r->config->kubelet;
+}
+
 void kubernetes_want_pods(struct registry *r, bool wanted)
 {
 	struct kubernetes *k = r->source;
@@ -119,16 +125,21 @@ void kubernetes_want_pods(struct registry *r, bool wanted)
 	if (r->pods->wanted == wanted || k->stopping)
 		return;
 	r->pods->wanted = wanted;
+	if (wanted && asks_kubelet(k)) {
+		kubernetes_kubelet_ask(k);
+		return;
+	}
 	if (wanted) {
 		w->waits = true;
 		kubernetes_go(k);
 		return;
 	}
 	end_watch(w);
+	kubernetes_kubelet_stop(k);
 	(void)uv_timer_stop(&k->pods_again);
 	pods_clear(r->pods);
 	set_error(r->pods, REGISTRY_OK);
-	k->pods_wait_ms = 0;
+	k->pods_wait_ms = k->pods_asked_ms = 0;
 }
 
 static void on_again(uv_timer_t *timer)
@@ -143,11 +154,21 @@ static void on_again(uv_timer_t *timer)
 void kubernetes_ask_pods(struct registry *r)
 {
 	struct kubernetes *k = r->source;
+	uint64_t now = uv_now(r->loop), first = asks_kubelet(k) ? ASK_KUBELET_MS : ASK_FIRST_MS;
 
-	if (!r->pods->listed || k->stopping || uv_is_active((uv_handle_t *)&k->pods_again))
+	if (!r->pods->listed || k->stopping)
 		return;
-	k->pods_wait_ms = k->pods_wait_ms ? 2 * k->pods_wait_ms : ASK_FIRST_MS;
-	if (k->pods_wait_ms > ASK_MAX_MS)
-		k->pods_wait_ms = ASK_MAX_MS;
-	(void)uv_timer_start(&k->pods_again, on_again, k->pods_wait_ms, 0);
+	if (k->pods_asked_ms <= now) {
+		k->pods_wait_ms = k->pods_wait_ms ? 2 * k->pods_wait_ms : first;
+		if (k->pods_wait_ms > ASK_MAX_MS)
+			k->pods_wait_ms = ASK_MAX_MS;
+		k->pods_asked_ms = now + k->pods_wait_ms;
+	}
+	if (uv_is_active((uv_handle_t *)&k->pods_again) &&
+	    uv_timer_get_due_in(&k->pods_again) <= k->pods_asked_ms - now)
+		return;
+	if (asks_kubelet(k))
+		kubernetes_kubelet_later(k, k->pods_asked_ms - now);
+	else
+		(void)uv_timer_start(&k->pods_again, on_again, k->pods_asked_ms - now, 0);
 }

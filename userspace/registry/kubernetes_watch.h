@@ -4,7 +4,8 @@
  *
  *   kubernetes_access: who we are, and requests    kubernetes_discover: what the server offers
  *   kubernetes_watch: list and watch of one kind   kubernetes: what comes of it, and life
- *   kubernetes_pods: this node's pods, while they are wanted
+ *   kubernetes_pods: this node's pods, while they are wanted, by a watch or (kubernetes_kubelet)
+ *   asked of the kubelet
  *
  *   list, page by page, or as a stream -> watch from its version -> (lost: check, watch again) ->
  * (410, or another history: list again)
@@ -73,8 +74,11 @@ struct kubernetes {
 	uv_timer_t settle; /* until the first change is due */
 	uv_timer_t pods_again;
 	bool pods_changed;
-	uint64_t pods_wait_ms; /* the last wait before they were listed anew; 0: all is known */
-	size_t left_out;       /* told so far */
+	struct fetch *kubelet;
+	uint64_t kubelet_wait_ms; /* the last wait between tries */
+	uint64_t pods_asked_ms;   /* loop time: until then nobody needs to ask for a missed one */
+	uint64_t pods_wait_ms;    /* the last wait before they were listed anew; 0: all is known */
+	size_t left_out;          /* told so far */
 	unsigned int n_closing;
 	bool told, stopping;
 	char node[KUBERNETES_NAME + 1]; /* this one, as far as we know */
@@ -82,8 +86,9 @@ struct kubernetes {
 
 /* --- kubernetes_access.c ---------------------------------------------------------------------- */
 
-/* Begins it, with our credentials and the server's address before request->url, which begins with a
- * slash. -EAGAIN: credentials are being got, kubernetes_go() is called then. Other errors are said.
+/* Begins it, with our credentials and the server's address before request->url, if that begins with
+ * a slash; else it is a kubelet's, who gets no token but over TLS. -EAGAIN: credentials are being
+ * got, kubernetes_go() is called then. Other errors are said.
  */
 int kubernetes_ask(struct kubernetes *k, struct fetch_request *request, struct fetch **ret);
 /* The server knew us not, in a request of so long: credentials got before it are no good. */
@@ -130,6 +135,13 @@ void kubernetes_pods_failed(struct kubernetes *k, const struct kubernetes_failur
 /* See struct registry_kind. */
 void kubernetes_want_pods(struct registry *r, bool wanted);
 void kubernetes_ask_pods(struct registry *r);
+
+/* --- kubernetes_kubelet.c --------------------------------------------------------------------- */
+
+/* Asks config->kubelet for its pods, now and then at each interval, or once after `ms` first. */
+void kubernetes_kubelet_ask(struct kubernetes *k);
+void kubernetes_kubelet_later(struct kubernetes *k, uint64_t ms);
+void kubernetes_kubelet_stop(struct kubernetes *k);
 
 /* --- kubernetes.c ----------------------------------------------------------------------------- */
 

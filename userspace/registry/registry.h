@@ -47,6 +47,7 @@ struct registry_config {
 	char *node_address; /* docker: of containers in the host's network; NULL: found out */
 	bool external;      /* kubernetes: NodePorts and external addresses, too */
 	bool pods;          /* kubernetes: this node's pods are followed, wanted or not */
+	char *kubelet;      /* kubernetes: who is asked for them; NULL: the API server */
 };
 
 enum registry_error {
