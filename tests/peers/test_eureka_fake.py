@@ -66,6 +66,23 @@ def test_everything_once_then_what_changed(server):
         assert not errors(me)
 
 
+def test_an_application_that_is_renamed_keeps_the_name_that_both_come_to(server):
+    server.put("CARD-API", "10.0.2.1", 80)
+    server.put("CARD_API", "10.0.2.2", 80)
+    server.put("card-api", "10.0.2.3", 80)
+    with follow(server) as me:
+        me.wait_ends("default/card-api", "10.0.2.1:80")
+        until(lambda: server.asked(delta=True) > 1)
+        server.changes.clear()  # as after three minutes
+        server.remove("CARD-API", "10.0.2.1", 80)
+        me.wait_ends("default/card-api", "10.0.2.2:80")
+        server.remove("CARD_API", "10.0.2.2", 80)
+        me.wait_ends("default/card-api", "10.0.2.3:80")
+        server.remove("card-api", "10.0.2.3", 80)
+        me.wait(lambda _: "default/card-api" not in me.services)
+        assert len(me.snapshots) == 1
+
+
 def test_a_server_that_is_well_is_asked_often_enough_not_to_look_stale(server):
     with follow(server, interval="10m", staleAfter="2s") as me:
         me.wait_ends("default/pay", *ENDS)

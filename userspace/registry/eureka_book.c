@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See eureka_book.h. Before: eureka_apps.c. After: eureka.c. Two applications whose names become
- * the same label are two claims to one name: the first one has it until it is gone. It must never
- * say the second one's instances under the first one's name.
+ * the same label are two claims to one name: the first one has it until it is gone, and then the
+ * next. It must never say the second one's instances under the first one's name.
  */
 #include "registry/eureka_book.h"
 
@@ -15,7 +15,8 @@
 
 struct eureka_said {
 	char name[LIMIT_NAME + 1];
-	char *app; /* whose it is */
+	char *app;      /* whose it is */
+	bool contested; /* another one would have it, too */
 	uint64_t etag;
 };
 
@@ -147,6 +148,7 @@ static int claim(struct eureka_book *b, const struct eureka_instance *instances,
 	at = place(b, ret->service->name, &found);
 	r = 0;
 	if (found && strcmp(b->said[at].app, app) != 0) {
+		b->said[at].contested = true;
 		leave_out(b, 1, "%.60s and %.60s would have the same name", app, b->said[at].app);
 	} else {
 		r = found ? 0 : remember(b, at, ret->service->name, app);
@@ -190,6 +192,20 @@ int eureka_book_all(struct eureka_book *b, const struct eureka_apps *a, struct o
 	return 0;
 }
 
+/* An application whose name comes to the same label; how many instances it has, 0: there is none.
+ */
+static size_t find_heir(const struct eureka_apps *a, const char *name, size_t *ret_first)
+{
+	char other[LIMIT_NAME + 1];
+
+	for (size_t i = 0, n; i < a->n; i += n) {
+		n = eureka_apps_find(a, a->instances[i].app, ret_first);
+		if (draft_name(a->instances[i].app, other) >= 0 && !strcmp(other, name))
+			return n;
+	}
+	return 0;
+}
+
 int eureka_book_app(struct eureka_book *b, const struct eureka_apps *a, const char *app,
 		    struct object *ret, char ret_name[static LIMIT_NAME + 1])
 {
@@ -204,7 +220,16 @@ int eureka_book_app(struct eureka_book *b, const struct eureka_apps *a, const ch
 	at = place(b, name, &found);
 	if (!found || strcmp(b->said[at].app, app) != 0)
 		return 0;
+	n = b->said[at].contested ? find_heir(a, name, &first) : 0;
 	drop(b, at);
+	if (n) {
+		int r = claim(b, &a->instances[first], n, ret);
+
+		if (r > 0) /* and there may be a third */
+			b->said[place(b, name, &found)].contested = true;
+		if (r)
+			return r;
+	}
 	memcpy(ret_name, name, sizeof(name));
 	return EUREKA_REMOVE;
 }
