@@ -250,6 +250,68 @@ static void test_printable(void **state)
 	}
 }
 
+struct heard {
+	char text[200];
+	int r; /* of the line "stop" */
+};
+
+static int on_line(void *arg, const char *line, size_t length)
+{
+	struct heard *h = arg;
+	size_t n = strlen(h->text);
+
+	(void)snprintf(h->text + n, sizeof(h->text) - n, "[%.*s]", (int)length, line);
+	return length == 4 && !memcmp(line, "stop", 4) ? h->r : 0;
+}
+
+/* However a stream is cut into pieces, its lines are the same. */
+static void test_lines(void **state)
+{
+	static const char stream[] = "one\n\ntwo\nthree\nfo";
+
+	for (size_t piece = 1; piece <= sizeof(stream); piece++) {
+		struct heard heard = {};
+		const struct text_lines lines = {5, on_line, &heard};
+		struct text_buffer rest = {};
+
+		for (size_t at = 0; at < strlen(stream); at += piece) {
+			size_t left = strlen(stream) - at;
+
+			assert_int_equal(text_take_lines(&rest, &lines, stream + at,
+							 left < piece ? left : piece),
+					 0);
+		}
+		assert_string_equal(heard.text, "[one][two][three]");
+		assert_int_equal(text_take_lines(&rest, &lines, "ur\n", 3), 0);
+		assert_string_equal(heard.text, "[one][two][three][four]");
+		text_done(&rest);
+	}
+}
+
+static void test_lines_end(void **state)
+{
+	static const char *const pieces[][3] = {
+		{"123456\n", NULL}, {"123456", NULL}, {"123", "456\n", NULL}, {"123", "456", NULL}};
+	struct heard heard = {.r = -ECANCELED};
+	const struct text_lines lines = {5, on_line, &heard};
+	struct text_buffer rest = {};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+		int r = 0;
+
+		for (size_t k = 0; pieces[i][k]; k++) {
+			assert_int_equal(r, 0);
+			r = text_take_lines(&rest, &lines, pieces[i][k], strlen(pieces[i][k]));
+		}
+		assert_int_equal(r, -EMSGSIZE);
+		text_done(&rest);
+	}
+	assert_string_equal(heard.text, "");
+	assert_int_equal(text_take_lines(&rest, &lines, "a\nstop\nb\n", 9), -ECANCELED);
+	assert_string_equal(heard.text, "[a][stop]");
+	text_done(&rest);
+}
+
 static void test_buffer(void **state)
 {
 	struct text_buffer b = {};
@@ -291,6 +353,8 @@ int main(void)
 		cmocka_unit_test(test_hash_is_what_it_was),
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_printable),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_lines_end),
 		cmocka_unit_test(test_buffer),
 	};
 

@@ -109,16 +109,14 @@ static int on_event(struct listeners *l, enum listener_event event, struct liste
 }
 
 /* A line that cannot be read ends the stream: the next one begins with everything. */
-static int on_line(struct listeners *l, const char *line, size_t length)
+static int on_line(void *arg, const char *line, size_t length)
 {
+	struct listeners *l = arg;
 	enum listener_event event;
 	char error[JSON_ERROR];
 	struct listener one;
-	int r;
+	int r = listener_decode_event(line, length, &event, &one, error);
 
-	if (!length)
-		return 0;
-	r = listener_decode_event(line, length, &event, &one, error);
 	if (r < 0) {
 		l->status.skipped++;
 		return r;
@@ -126,35 +124,12 @@ static int on_line(struct listeners *l, const char *line, size_t length)
 	return on_event(l, event, &one);
 }
 
-static int end_line(struct listeners *l, const char *data, size_t length)
-{
-	int r;
-
-	text_append_bytes(&l->line, data, length);
-	if (l->line.no_memory || !l->line.data)
-		return -ENOMEM;
-	r = on_line(l, l->line.data, l->line.n);
-	text_done(&l->line);
-	return r;
-}
-
 static int on_data(void *arg, const char *data, size_t length)
 {
 	struct listeners *l = arg;
-	const char *end;
-	int r = 0;
+	const struct text_lines lines = {LINE_MAX_BYTES, on_line, l};
+	int r = text_take_lines(&l->line, &lines, data, length);
 
-	while (r >= 0 && length && (end = memchr(data, '\n', length))) {
-		size_t n = (size_t)(end - data);
-
-		r = l->line.n ? end_line(l, data, n) : on_line(l, data, n);
-		length -= n + 1;
-		data = end + 1;
-	}
-	if (r >= 0 && length + l->line.n > LINE_MAX_BYTES)
-		r = -EMSGSIZE;
-	if (r >= 0 && length)
-		text_append_bytes(&l->line, data, length);
 	if (l->changed) {
 		l->changed = false;
 		l->host.changed(l->host.arg);

@@ -374,3 +374,44 @@ void text_done(struct text_buffer *b)
 	free(b->data);
 	*b = (struct text_buffer){};
 }
+
+/* --- lines ---------------------------------------------------------------------------------- */
+
+/* The rest of a line that began in an earlier piece. */
+static int end_line(struct text_buffer *rest, const struct text_lines *to, const char *data,
+		    size_t length)
+{
+	int r;
+
+	text_append_bytes(rest, data, length);
+	r = rest->no_memory ? -ENOMEM : to->on_line(to->arg, rest->data, rest->n);
+	text_done(rest);
+	return r;
+}
+
+int text_take_lines(struct text_buffer *rest, const struct text_lines *to, const char *data,
+		    size_t length)
+{
+	const char *end;
+	int r = 0;
+
+	while (r >= 0 && length && (end = memchr(data, '\n', length))) {
+		size_t n = (size_t)(end - data);
+
+		if (n + rest->n > to->most)
+			return -EMSGSIZE;
+		if (rest->n)
+			r = end_line(rest, to, data, n);
+		else if (n)
+			r = to->on_line(to->arg, data, n);
+		length -= n + 1;
+		data = end + 1;
+	}
+	if (r < 0)
+		return r;
+	if (length + rest->n > to->most)
+		return -EMSGSIZE;
+	if (length)
+		text_append_bytes(rest, data, length);
+	return rest->no_memory ? -ENOMEM : 0;
+}

@@ -63,3 +63,15 @@ __attribute__((format(printf, 2, 3))) void text_append_format(struct text_buffer
 /* The text, owned by the caller; the buffer is empty then. NULL: there was no memory. */
 char *text_take(struct text_buffer *b);
 void text_done(struct text_buffer *b);
+
+/* Lines of a stream that comes in pieces of any size. */
+struct text_lines {
+	size_t most; /* bytes of one */
+	/* One that is whole, without its end, and not empty; < 0 ends it. */
+	int (*on_line)(void *arg, const char *line, size_t length);
+	void *arg;
+};
+/* The next piece; `rest` holds the beginning of a line in between, and is empty at first. What
+ * on_line said; -EMSGSIZE: a line is too long; -ENOMEM. */
+int text_take_lines(struct text_buffer *rest, const struct text_lines *to, const char *data,
+		    size_t length);

@@ -21,53 +21,27 @@
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static int on_line(struct docker *d, const char *line, size_t length)
+static int on_line(void *arg, const char *line, size_t length)
 {
+	struct docker *d = arg;
 	struct docker_event e;
 
-	if (!length)
-		return 0;
-	if (docker_decode_event(line, length, &e) < 0) {
-		d->is_bad = true;
+	if (docker_decode_event(line, length, &e) < 0)
 		return -EPROTO;
-	}
 	if (e.time_ns > d->since_ns)
 		d->since_ns = e.time_ns;
-	if (!e.matters)
-		return 0;
-	docker_listing_note(d, &e);
+	if (e.matters)
+		docker_listing_note(d, &e);
 	return 0;
-}
-
-static int end_line(struct docker *d, const char *data, size_t length)
-{
-	int r;
-
-	text_append_bytes(&d->line, data, length);
-	r = d->line.no_memory ? -ENOMEM : on_line(d, d->line.data, d->line.n);
-	text_done(&d->line);
-	return r;
 }
 
 static int on_events(void *arg, const char *data, size_t length)
 {
 	struct docker *d = arg;
-	const char *end;
-	int r = 0;
+	const struct text_lines lines = {LINE_MAX_BYTES, on_line, d};
+	int r = text_take_lines(&d->line, &lines, data, length);
 
-	while (r >= 0 && length && (end = memchr(data, '\n', length))) {
-		size_t n = (size_t)(end - data);
-
-		r = d->line.n ? end_line(d, data, n) : on_line(d, data, n);
-		length -= n + 1;
-		data = end + 1;
-	}
-	if (r >= 0 && length + d->line.n > LINE_MAX_BYTES) {
-		d->is_bad = true;
-		return -EMSGSIZE;
-	}
-	if (r >= 0 && length)
-		text_append_bytes(&d->line, data, length);
+	d->is_bad |= r == -EPROTO || r == -EMSGSIZE;
 	return r;
 }
 

@@ -85,55 +85,27 @@ static int on_notice(struct etcd *e, const struct etcd_notice *n)
 	return 0;
 }
 
-static int on_line(struct etcd *e, const char *line, size_t length)
+static int on_line(void *arg, const char *line, size_t length)
 {
+	struct etcd *e = arg;
 	char why[JSON_ERROR];
 	struct etcd_notice n;
-	int r;
+	int r = etcd_decode_notice(line, length, &n, why);
 
-	if (!length)
-		return 0;
-	r = etcd_decode_notice(line, length, &n, why);
 	if (r >= 0) {
 		r = on_notice(e, &n);
 		etcd_notice_done(&n);
 	}
-	e->is_bad |= r < 0 && r != -ECANCELED;
-	return r;
-}
-
-/* The rest of a line that began in earlier data. */
-static int end_line(struct etcd *e, const char *data, size_t length)
-{
-	int r = -ENOMEM;
-
-	text_append_bytes(&e->line, data, length);
-	if (!e->line.no_memory && e->line.data)
-		r = on_line(e, e->line.data, e->line.n);
-	e->is_bad |= r < 0 && r != -ECANCELED;
-	text_done(&e->line);
 	return r;
 }
 
 static int on_data(void *arg, const char *data, size_t length)
 {
 	struct etcd *e = arg;
-	const char *end;
-	int r = 0;
+	const struct text_lines lines = {ETCD_LINE, on_line, e};
+	int r = text_take_lines(&e->line, &lines, data, length);
 
-	while (r >= 0 && length && (end = memchr(data, '\n', length))) {
-		size_t n = (size_t)(end - data);
-
-		r = e->line.n ? end_line(e, data, n) : on_line(e, data, n);
-		length -= n + 1;
-		data = end + 1;
-	}
-	if (r >= 0 && length + e->line.n > ETCD_LINE) {
-		e->is_bad = true;
-		r = -EMSGSIZE;
-	}
-	if (r >= 0 && length)
-		text_append_bytes(&e->line, data, length);
+	e->is_bad |= r < 0 && r != -ECANCELED;
 	return r;
 }
 

@@ -337,63 +337,26 @@ static int on_event(struct kubernetes_watch *w, struct kubernetes_event *e)
 	return r;
 }
 
-static int on_line(struct kubernetes_watch *w, const char *line, size_t length)
+static int on_line(void *arg, const char *line, size_t length)
 {
+	struct kubernetes_watch *w = arg;
 	struct kubernetes_event e = {};
-	int r;
+	int r = kubernetes_decode_event(line, length, w->kind, &e);
 
-	if (length == 0)
-		return 0;
-	r = kubernetes_decode_event(line, length, w->kind, &e);
 	if (r >= 0)
 		r = on_event(w, &e);
-	w->is_bad = r < 0 && r != -ECANCELED;
-	return r;
-}
-
-/* The rest of a line that began in earlier data. */
-static int end_line(struct kubernetes_watch *w, const char *data, size_t length)
-{
-	int r;
-
-	text_append_bytes(&w->line, data, length);
-	if (w->line.no_memory || !w->line.data)
-		return -ENOMEM;
-	r = on_line(w, w->line.data, w->line.n);
-	text_done(&w->line);
-	return r;
-}
-
-static int on_lines(struct kubernetes_watch *w, const char *data, size_t length)
-{
-	const char *end;
-	int r = 0;
-
-	while (r >= 0 && length && (end = memchr(data, '\n', length))) {
-		size_t n = (size_t)(end - data);
-
-		if (n + w->line.n > KUBERNETES_LINE)
-			break;
-		r = w->line.n ? end_line(w, data, n) : on_line(w, data, n);
-		if (r >= 0)
-			kubernetes_on_contact(w, 0);
-		length -= n + 1;
-		data = end + 1;
-	}
-	if (r >= 0 && length + w->line.n > KUBERNETES_LINE) {
-		w->is_bad = true;
-		return -EMSGSIZE;
-	}
-	if (r >= 0 && length)
-		text_append_bytes(&w->line, data, length);
+	if (r >= 0)
+		kubernetes_on_contact(w, 0);
 	return r;
 }
 
 static int on_data(void *arg, const char *data, size_t length)
 {
 	struct kubernetes_watch *w = arg;
-	int r = on_lines(w, data, length);
+	const struct text_lines lines = {KUBERNETES_LINE, on_line, w};
+	int r = text_take_lines(&w->line, &lines, data, length);
 
+	w->is_bad = r < 0 && r != -ECANCELED;
 	kubernetes_on_change(w->k);
 	return r;
 }
