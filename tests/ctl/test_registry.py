@@ -178,6 +178,9 @@ def test_doctor_names_the_permission_that_pods_need(ctl, fake):
         items = [fakes.REGISTRIES[0], {**fakes.REGISTRIES[1], "pods": pods}]
         fake.on("GET", "/v1/registries", (200, {**fakes.list_of("RegistryList", items), "daemon": {
             "synced": True, "refused": []}}))
+        described = [cells(line) for line in ctl("describe", "registry", "production").lines]
+        told = f"{pods['known']} of node n1" + ("; forbidden: 403 on list pods: no" if "lastError" in pods else "")
+        assert ["Pods", told] in described and ([error["hint"]] in described) == ("lastError" in pods)
         shown = ctl("doctor").lines
         at = next(i for i, line in enumerate(shown) if " pods " in line)
         assert shown[at:at + len(lines)] == lines

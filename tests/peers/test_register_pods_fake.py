@@ -168,6 +168,8 @@ def test_no_more_pods_are_kept_than_the_limit(begin, server):
     place = begin(pods="true")
     wait_for(lambda: len(place.known()) == LIMIT, 30)
     assert place.agent.registry("cluster")["lastSkipped"].startswith("10 pods left out")
+    said = place.agent.request("GET", "/metrics").decode()
+    assert f'sinew_registry_pods{{registry="cluster",type="kubernetes"}} {LIMIT}\n' in said
 
 
 def kubelet_list(*pods):

@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 
+#include "registry/pods.h"
+
 static const struct registry_status *status_of(const struct agent_registry *g)
 {
 	static const struct registry_status none;
@@ -21,6 +23,7 @@ static void head(struct text_buffer *b, const char *name, const char *type, cons
 /* One figure of each registry, in the order of the table below. */
 struct figures {
 	const struct registry_status *status;
+	const struct pods *pods; /* NULL: it knows none */
 	struct merge_counts counts;
 	bool up, stale;
 };
@@ -70,6 +73,11 @@ static double skipped_of(const struct figures *f)
 	return (double)f->status->skipped;
 }
 
+static double pods_of(const struct figures *f)
+{
+	return f->pods ? (double)f->pods->n : 0;
+}
+
 static double latency_of(const struct figures *f)
 {
 	return (double)f->status->latency_us / 1e6;
@@ -102,6 +110,8 @@ static const struct metric {
 	 released_of},
 	{"sinew_registry_refused_total", "counter", "Objects over a limit.", refused_of},
 	{"sinew_registry_skipped_total", "counter", "Objects that could not be used.", skipped_of},
+	{"sinew_registry_pods", "gauge", "Pods of this node that are known, while they are wanted.",
+	 pods_of},
 	{"sinew_registry_latency_seconds", "gauge", "Duration of the last good short answer.",
 	 latency_of},
 	{"sinew_registry_last_contact_timestamp_seconds", "gauge",
@@ -113,7 +123,9 @@ static const struct metric {
 static struct figures figures_of(const struct agent *a, size_t i)
 {
 	const struct agent_registry *g = &a->registries[i];
-	struct figures f = {.status = status_of(g), .stale = g->stale};
+	struct figures f = {.status = status_of(g),
+			    .stale = g->stale,
+			    .pods = g->registry ? g->registry->pods : NULL};
 
 	f.up = g->registry && f.status->contact_ms && f.status->error == REGISTRY_OK;
 	merge_count(a->merge, (unsigned int)i, &f.counts);

@@ -95,6 +95,24 @@ static void print_missing(struct ctl *c, yyjson_val *item)
 			units_grouped(refused, a), plural(refused));
 }
 
+/* "3 of node n1", or why not. */
+static void print_pods(struct ctl *c, yyjson_val *item)
+{
+	struct text_buffer b = {};
+
+	if (!field_has(item, "/pods"))
+		return;
+	text_append_format(&b, "%llu of node %s",
+			   (unsigned long long)field_count(item, "/pods/known"),
+			   field_text(item, "/pods/node"));
+	if (field_has(item, "/pods/lastError"))
+		text_append_format(&b, "; %s: %s", field_text(item, "/pods/lastError/reason"),
+				   field_text(item, "/pods/lastError/text"));
+	noun_print_fact(c, "Pods", b.data ? b.data : "");
+	noun_print_fact(c, "", field_text(item, "/pods/lastError/hint"));
+	text_done(&b);
+}
+
 /* "forbidden: 403 on list endpointslices", and below what to do. */
 static void print_failure(struct ctl *c, yyjson_val *item)
 {
@@ -142,6 +160,7 @@ static int describe(struct ctl *c, const struct noun_item *shown)
 	noun_print_fact(c, "Services", units_grouped(field_count(item, "/services"), a));
 	noun_print_fact(c, "Policies", units_grouped(field_count(item, "/policies"), a));
 	noun_print_fact(c, "Endpoints", units_grouped(field_count(item, "/endpoints"), a));
+	print_pods(c, item);
 	print_suspects(c, item);
 	print_missing(c, item);
 	noun_print_fact(c, "Changed",
