@@ -16,9 +16,9 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/version.h"
 #include "daemon/lockdown.h"
-#include "daemon/notify.h"
 #include "kernel/events.h"
 #include "kernel/probe.h"
 #include "kernel/wants.h"

@@ -11,11 +11,11 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/option.h"
 #include "base/version.h"
 #include "daemon/daemon.h"
 #include "daemon/lockdown.h"
-#include "daemon/notify.h"
 #include "kernel/kernel.h"
 
 #define DEFAULT_FILE SINEW_SYSCONFDIR "/sinew/sinewd.yaml"

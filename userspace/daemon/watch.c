@@ -11,8 +11,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "daemon/daemon.h"
-#include "daemon/notify.h"
 #include "kernel/attach.h"
 #include "kernel/events.h"
 #include "kernel/workload.h"

@@ -2,7 +2,7 @@
 /*
  * See notify.h. Source: sd_notify(3), "Notes". Must never block or fail its caller.
  */
-#include "daemon/notify.h"
+#include "base/notify.h"
 
 #include <stdarg.h>
 #include <stddef.h>
