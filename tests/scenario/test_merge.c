@@ -293,6 +293,68 @@ static void test_said_twice_in_a_snapshot_counts_once(void **state)
 
 /* --- figures ------------------------------------------------------------------------------ */
 
+static void order(struct say *s, unsigned int first, unsigned int second, unsigned int third)
+{
+	merge_set_order(s->m, (const unsigned int[]){first, second, third}, 3);
+}
+
+/* A person moved lines of agent.yaml: who wins is another, what each said is the same. */
+static void test_another_order_changes_who_wins_and_nothing_else(void **state)
+{
+	struct say s;
+	bool urgent;
+
+	say_init(&s);
+	(void)say_snapshot(&s, 0, 0, "pay:80=10.96.0.1 10.0.0.1*1; cart:80 10.0.0.9; policy p 1");
+	(void)say_snapshot(&s, 0, 1, "pay:81=10.96.0.2 10.0.0.1*2 10.0.0.2*2; policy p 2");
+	(void)say_snapshot(&s, 0, 2, "pay:82=10.96.0.3 10.0.0.2*3");
+	SEES(&s, "cart:80 10.0.0.9@a; pay:80=10.96.0.1 10.0.0.1*1@a 10.0.0.1:81*2@b "
+		 "10.0.0.2:81*2@b 10.0.0.2:82*3@c; policy p 1");
+	order(&s, 1, 2, 0);
+	assert_true(merge_has_change(s.m, &urgent));
+	assert_false(urgent);
+	SEES(&s, "cart:80 10.0.0.9@a; pay:81=10.96.0.2 10.0.0.1:80*1@a 10.0.0.1*2@b "
+		 "10.0.0.2*2@b 10.0.0.2:82*3@c; policy p 2");
+	assert_int_equal(s.told, 2); /* pay, p */
+	order(&s, 1, 2, 0);
+	assert_false(merge_has_change(s.m, &urgent));
+	/* What comes later falls into its place, and what is counted is counted with its own. */
+	say_upsert(&s, 0, 0, "mail:80 10.0.0.7*1");
+	say_upsert(&s, 0, 1, "mail:80 10.0.0.7*2 10.0.0.8");
+	SEES(&s, "cart:80 10.0.0.9@a; mail:80 10.0.0.7*2@b 10.0.0.8@b; pay:81=10.96.0.2 "
+		 "10.0.0.1:80*1@a 10.0.0.1*2@b 10.0.0.2*2@b 10.0.0.2:82*3@c; policy p 2");
+	assert_int_equal(count(&s, 0).services, 3);
+	assert_int_equal(count(&s, 1).services, 2);
+	say_done(&s);
+}
+
+/* The guard is against registries, not against the person who removed one. */
+static void test_a_forgotten_source_goes_at_once_and_takes_nothing_of_others_along(void **state)
+{
+	struct say s;
+
+	say_init(&s);
+	(void)say_snapshot(&s, 0, 0, "pay:80 10.0.0.1; cart:80 10.0.0.3; policy p 1");
+	(void)say_snapshot(&s, 0, 1, "pay:80 10.0.0.1 10.0.0.2; policy p 2");
+	(void)say_snapshot(&s, 9000, 0, "pay:80 10.0.0.4; cart:80 10.0.0.3; policy p 1");
+	SEES(&s, "cart:80 10.0.0.3@a; pay:80 10.0.0.1@b 10.0.0.2@b 10.0.0.4@a; policy p 1");
+	merge_forget(s.m, 0);
+	SEES(&s, "pay:80 10.0.0.1@b 10.0.0.2@b; policy p 2");
+	assert_true(s.urgent);
+	assert_int_equal(count(&s, 0).services + count(&s, 0).suspect + count(&s, 0).policies, 0);
+	assert_int_equal(count(&s, 1).services, 1);
+	merge_forget(s.m, 0);
+	SEES(&s, "pay:80 10.0.0.1@b 10.0.0.2@b; policy p 2");
+	assert_int_equal(s.told, 0);
+	/* The number may be another's, of whom nothing is held against it. */
+	(void)say_snapshot(&s, 0, 0, "mail:80 10.0.0.5");
+	SEES(&s, "mail:80 10.0.0.5@a; pay:80 10.0.0.1@b 10.0.0.2@b; policy p 2");
+	merge_forget(s.m, 1);
+	merge_forget(s.m, 0);
+	SEES(&s, "");
+	say_done(&s);
+}
+
 static double ms_since(const struct timespec *t)
 {
 	struct timespec now;
@@ -347,6 +409,9 @@ int main(void)
 		cmocka_unit_test(test_held_ones_give_way_to_named_ones),
 		cmocka_unit_test(test_too_many_services_are_counted),
 		cmocka_unit_test(test_said_twice_in_a_snapshot_counts_once),
+		cmocka_unit_test(test_another_order_changes_who_wins_and_nothing_else),
+		cmocka_unit_test(
+			test_a_forgotten_source_goes_at_once_and_takes_nothing_of_others_along),
 		cmocka_unit_test(test_ten_thousand_services),
 	};
 

@@ -23,6 +23,8 @@ int merge_new(const struct merge_settings *settings, struct merge **ret)
 		return -ENOMEM;
 	m->settings.hold_percent = settings->hold_percent;
 	m->settings.hold_window_ms = settings->hold_window_ms;
+	for (unsigned int i = 0; i < LIMIT_REGISTRIES; i++)
+		m->sources[i].order = (uint8_t)i;
 	*ret = m;
 	return 0;
 }
@@ -96,17 +98,25 @@ static int add_node(struct merge *m, const struct object *o, struct merge_node *
 	return 0;
 }
 
-static struct merge_part *add_part(struct merge_node *node, unsigned int source)
+static void insert_part(const struct merge *m, struct merge_node *node, struct merge_part *p)
 {
-	struct merge_part **at = &node->parts, *p = calloc(1, sizeof(*p));
+	struct merge_part **at = &node->parts;
+
+	while (*at && m->sources[(*at)->source].order < m->sources[p->source].order)
+		at = &(*at)->next_part;
+	p->next_part = *at;
+	*at = p;
+}
+
+static struct merge_part *add_part(const struct merge *m, struct merge_node *node,
+				   unsigned int source)
+{
+	struct merge_part *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
-	while (*at && (*at)->source < source)
-		at = &(*at)->next_part;
 	p->source = source;
-	p->next_part = *at;
-	*at = p;
+	insert_part(m, node, p);
 	return p;
 }
 
@@ -125,7 +135,7 @@ static int get_part(struct merge *m, unsigned int source, const struct object *o
 		return r;
 	p = merge_find_part(node, source);
 	if (!p)
-		p = add_part(node, source);
+		p = add_part(m, node, source);
 	if (!p)
 		return -ENOMEM;
 	*ret_node = node;
@@ -135,13 +145,19 @@ static int get_part(struct merge *m, unsigned int source, const struct object *o
 
 /* --- words -------------------------------------------------------------------------------- */
 
+/* One that is of another type from now on has another tag. */
 static struct merge_source *get_source(struct merge *m, unsigned int source, const char *tag)
 {
 	struct merge_source *s = &m->sources[source];
+	struct merge_node *node, *tmp;
 
 	assert(source < LIMIT_REGISTRIES);
-	if (!*s->tag)
-		(void)snprintf(s->tag, sizeof(s->tag), "%s", tag);
+	if (!strncmp(s->tag, tag, sizeof(s->tag) - 1))
+		return s;
+	(void)snprintf(s->tag, sizeof(s->tag), "%s", tag);
+	HASH_ITER (hh, m->nodes, node, tmp)
+		if (merge_find_part(node, source))
+			merge_mark(m, node);
 	return s;
 }
 
@@ -367,6 +383,68 @@ int merge_set_stale(struct merge *m, unsigned int source, enum registry_on_stale
 		if (merge_find_part(node, source))
 			merge_mark(m, node);
 	return 0;
+}
+
+/* --- sources come and go ------------------------------------------------------------------ */
+
+static void sort_parts(struct merge *m, struct merge_node *node)
+{
+	struct merge_part *p = node->parts, *next;
+
+	if (!p || !p->next_part)
+		return;
+	node->parts = NULL;
+	for (; p; p = next) {
+		next = p->next_part;
+		insert_part(m, node, p);
+	}
+	merge_mark(m, node);
+}
+
+void merge_set_order(struct merge *m, const unsigned int *order, size_t n)
+{
+	uint8_t places[LIMIT_REGISTRIES];
+	struct merge_node *node, *tmp;
+	bool changed = false;
+	uint8_t next = 0;
+
+	memset(places, UINT8_MAX, sizeof(places));
+	for (size_t i = 0; i < n; i++) {
+		assert(order[i] < LIMIT_REGISTRIES && places[order[i]] == UINT8_MAX);
+		places[order[i]] = next++;
+	}
+	for (unsigned int i = 0; i < LIMIT_REGISTRIES; i++) {
+		if (places[i] == UINT8_MAX)
+			places[i] = next++;
+		changed |= m->sources[i].order != places[i];
+		m->sources[i].order = places[i];
+	}
+	HASH_ITER (hh, m->nodes, node, tmp)
+		if (changed)
+			sort_parts(m, node);
+}
+
+void merge_forget(struct merge *m, unsigned int source)
+{
+	struct merge_source *s = &m->sources[source];
+	struct merge_node *node, *tmp;
+
+	assert(source < LIMIT_REGISTRIES);
+	HASH_ITER (hh, m->nodes, node, tmp) {
+		struct merge_part **at = &node->parts, *p;
+
+		while (*at && (*at)->source != source)
+			at = &(*at)->next_part;
+		p = *at;
+		if (!p)
+			continue;
+		*at = p->next_part;
+		m->urgent |= p->now.believed || p->now.policy;
+		merge_words_done(&p->now);
+		free(p);
+		merge_mark(m, node);
+	}
+	*s = (struct merge_source){.order = s->order};
 }
 
 static size_t let_go(struct merge *m, struct merge_node *node, struct merge_part *p)

@@ -22,8 +22,9 @@ int merge_new(const struct merge_settings *settings, struct merge **ret);
 struct merge *merge_free(struct merge *m); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(struct merge *, merge_free);
 
-/* `source`: its index (precedence; < LIMIT_REGISTRIES); `tag` is copied the first time. Objects are
- * taken over. now_ms: CLOCK_MONOTONIC. -ENOMEM leaves what was. */
+/* `source`: its number (< LIMIT_REGISTRIES), its precedence unless merge_set_order() said another;
+ * `tag` is copied. Objects are taken over. now_ms: CLOCK_MONOTONIC. -ENOMEM leaves
+ * what was. */
 struct merge_objects {
 	struct object *items;
 	size_t n;
@@ -43,6 +44,12 @@ void merge_set_away(struct merge *m, unsigned int source, bool away, uint64_t no
 /* What becomes of a stale registry's endpoints: STALE_KEEP takes earlier words back; STALE_DRAIN:
  * weight 0; STALE_FAIL: as if it had none. */
 int merge_set_stale(struct merge *m, unsigned int source, enum registry_on_stale how);
+/* order[0] goes before order[1], ...: n different sources, and after them those that are not named.
+ * What changes by that is told with the next take. */
+void merge_set_order(struct merge *m, const unsigned int *order, size_t n);
+/* The source is none any more: all that it said goes, unguarded, since a person took it away. Its
+ * number may be another's then. */
+void merge_forget(struct merge *m, unsigned int source);
 /* An operator believes it: whatever is held of this source (NULL name: of all its services) goes.
  * Number let go. */
 size_t merge_confirm(struct merge *m, unsigned int source, const char *namespace, const char *name);

@@ -49,6 +49,7 @@ struct merge_node {
 
 struct merge_source {
 	char tag[LIMIT_SOURCE + 1];
+	uint8_t order; /* 0 wins; each has another */
 	enum registry_on_stale stale;
 	bool dark, blank, away; /* see guard.h */
 	uint64_t contact_ms, back_ms;

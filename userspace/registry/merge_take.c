@@ -27,7 +27,7 @@ static int add_part_endpoints(struct merge *m, const struct merge_part *p)
 		return 0;
 	}
 	for (size_t i = 0; r >= 0 && i < from->n_endpoints; i++) {
-		struct join_mark mark = {.source = (uint8_t)p->source,
+		struct join_mark mark = {.source = s->order,
 					 .flags = from->endpoints[i].flags,
 					 .weight = from->endpoints[i].weight};
 		bool added = true;
@@ -62,10 +62,10 @@ static int build_service(struct merge *m, const struct merge_node *node, struct 
 		return r;
 	join_sort(&m->join);
 	for (unsigned int i = 0; i < LIMIT_REGISTRIES; i++)
-		tags[i] = m->sources[i].tag;
+		tags[m->sources[i].order] = m->sources[i].tag;
 	r = join_finish(&m->join, tags, left_out, ret, NULL);
 	for (unsigned int i = 0; r >= 0 && i < LIMIT_REGISTRIES; i++)
-		m->sources[i].refused += left_out[i];
+		m->sources[i].refused += left_out[m->sources[i].order];
 	return r;
 }
 
