@@ -265,6 +265,17 @@ def test_doctor_does_not_tell_of_a_thousand_registrations(ctl, fake):
     assert len(lines) == 21 and lines[-1].endswith("0 of 1000 are registered")
 
 
+@pytest.mark.parametrize("settings, level, text, hint", [
+    ({"lastError": "/etc/sinew/agent.yaml:3:5: unknown key \"adress\"", "needRestart": "dns.ttl"}, "fail",
+     "agent.yaml was not taken over: /etc/sinew/agent.yaml:3:5: unknown key \"adress\"", "systemctl reload sinew-agent"),
+    ({"needRestart": "dns.address, dns.ttl"}, "warn", "agent.yaml is not in force yet: dns.address, dns.ttl",
+     "systemctl restart sinew-agent")])
+def test_doctor_tells_what_of_the_settings_is_not_in_force(ctl, fake, settings, level, text, hint):
+    fake.on("GET", "/v1/registries", (200, {**fakes.registries([]), "settings": settings}))
+    item = json.loads(ctl("doctor", "-o", "json").out)["items"][-1]
+    assert (item["name"], item["level"], item["text"]) == ("settings", level, text) and hint in item["hint"]
+
+
 def test_doctor_without_an_agent_is_a_note_unless_it_should_be_there(fake, folder):
     """It should be where it is configured, or where somebody looked for it."""
     if os.path.exists(ABSENT):

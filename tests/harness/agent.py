@@ -7,6 +7,7 @@ are in a folder of its own; it must never listen beyond loopback.
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -76,6 +77,16 @@ class Agent:
                 with contextlib.suppress(OSError), open(f"/proc/{self.child.pid}/{name}", encoding="ascii") as f:
                     where += f.read() + "\n"
             raise SandboxError(f"sinew-agent does not end: {where}{self.log()[-1500:]}") from None
+
+    def reload(self, registries=None, **settings):
+        """As systemctl reload does, with these (without: with the file as it is); what it says of its settings then."""
+        if registries is not None:
+            self.settings.update(settings)
+            self.write(registries)
+        before = self.get("/v1/registries")["settings"]["reloads"]
+        self.child.send_signal(signal.SIGHUP)
+        return self.wait(lambda: (lambda now: now if now["reloads"] > before else None)(
+            self.get("/v1/registries")["settings"]), what="reload")
 
     def log(self):
         with open(self.child.log, encoding="utf-8", errors="replace") as f:

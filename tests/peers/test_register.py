@@ -229,6 +229,40 @@ def test_a_registry_that_lost_everything_gets_it_again(place, board):
     place.wait("127.0.0.1:8080", seconds=12)
 
 
+def test_a_registry_that_is_taken_out_of_the_settings_is_left(place):
+    place.sinewd.listen(8080)
+    place.wait("127.0.0.1:8080")
+    place.agent.reload([])
+    place.wait()
+    wait_for(lambda: place.state() == "no_registry", 10)
+    place.agent.reload([place.board.config])
+    place.wait("127.0.0.1:8080")
+
+
+def test_a_reload_with_another_way_in_leaves_no_gap(place, board):
+    place.sinewd.listen(8080)
+    place.wait("127.0.0.1:8080")
+    with Watched(board, place.service, ["127.0.0.1:8080"]) as seen:
+        place.agent.reload([{**board.config, "zone": "a"}])
+        wait_for(lambda: place.state() == "registered", 20)
+        looks = seen.looks
+        wait_for(lambda: seen.looks >= looks + 20, 60)
+    assert not seen.missing
+    cookie, = place.sinewd.listeners
+    place.sinewd.close(cookie)
+    place.wait()
+
+
+def test_the_same_registry_by_another_address_has_it_in_the_end(place, board):
+    """It is taken out by the former address before it is registered by the new one."""
+    place.sinewd.listen(8080)
+    place.wait("127.0.0.1:8080")
+    place.agent.reload([{**board.config, "address": board.config["address"].replace("127.0.0.1", "localhost")}])
+    wait_for(lambda: place.state() == "registered" and place.ids() == {"127.0.0.1:8080"}, 20)
+    time.sleep(4)  # more than a lease: it is kept, too
+    assert place.ids() == {"127.0.0.1:8080"} and place.state() == "registered"
+
+
 def test_a_stream_that_is_no_stream(place):
     cookie = place.sinewd.listen(8080)
     place.wait("127.0.0.1:8080")

@@ -20,91 +20,7 @@
 
 #include "model/address.h"
 #include "register/registrar.h"
-
-/* --- exchanges that the test answers -----------------------------------------------------------
- */
-
-#define ASKED_MAX 64
-
-struct fetch {
-	bool under_way;
-	char what[300]; /* "PUT http://... body" without the body's rest */
-	char *body;
-	char authorization[100];
-	void (*on_done)(void *arg, const struct fetch_result *result);
-	void *arg;
-};
-
-static struct {
-	struct fetch asked[ASKED_MAX];
-	size_t n, begun_at[ASKED_MAX];
-} wire;
-
-int fetch_begin(struct fetcher *f, const struct fetch_request *q, struct fetch **ret)
-{
-	struct fetch *x = &wire.asked[wire.n];
-
-	assert_true(wire.n < ASKED_MAX);
-	wire.begun_at[wire.n++] = uv_hrtime() / 1000000;
-	*x = (struct fetch){.under_way = true, .on_done = q->on_done, .arg = q->arg};
-	(void)snprintf(x->what, sizeof(x->what), "%s %s", q->method, q->url);
-	x->body = q->body ? strndup(q->body, q->length) : NULL;
-	for (size_t i = 0; q->headers[i]; i++)
-		if (strstr(q->headers[i], "uthorization: ") || strstr(q->headers[i], "Token: "))
-			(void)snprintf(x->authorization, sizeof(x->authorization), "%s",
-				       q->headers[i]);
-	*ret = x;
-	return 0;
-}
-
-struct fetch *fetch_cancel(struct fetch *x)
-{
-	if (x)
-		x->under_way = false;
-	return NULL;
-}
-
-const char *fetch_header(const struct fetch *fetch, const char *name)
-{
-	return NULL;
-}
-
-static inline size_t under_way(void)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < wire.n; i++)
-		n += wire.asked[i].under_way;
-	return n;
-}
-
-static inline void forget_asked(void)
-{
-	while (wire.n)
-		free(wire.asked[--wire.n].body);
-}
-
-/* The first exchange under way that begins so; NULL: none does. */
-static inline struct fetch *asked(const char *what)
-{
-	for (size_t i = 0; i < wire.n; i++)
-		if (wire.asked[i].under_way && !strncmp(wire.asked[i].what, what, strlen(what)))
-			return &wire.asked[i];
-	return NULL;
-}
-
-static inline void answer(const char *what, unsigned int status, const char *body)
-{
-	struct fetch *x = asked(what);
-	const struct fetch_result result = {
-		.status = status, .error_text = "", .body = body, .length = strlen(body)};
-
-	if (!x)
-		print_error("nobody asked %s\n", what);
-	assert_non_null(x);
-	x->under_way = false;
-	x->on_done(x->arg, &result);
-}
+#include "unit/wire.h"
 
 /* --- the loop ----------------------------------------------------------------------------------
  */
@@ -113,6 +29,7 @@ static uv_loop_t loop;
 static struct registrar *registrar;
 static char said[4000]; /* what the host was told, "id state;" */
 static bool left;
+static unsigned int opened;
 
 static struct registry_config configs[] = {
 	{.name = (char *)"dc1", .type = (char *)"consul"},
@@ -130,17 +47,21 @@ static inline void on_changed(void *arg, const struct registrar_item *item, bool
 		       gone ? "gone" : record_state_name(item->state));
 }
 
-static inline void on_failing(void *arg, unsigned int registry, const char *text)
+static inline void on_failing(void *arg, const char *registry, const char *text)
 {
 	size_t n = strlen(said);
 
-	(void)snprintf(said + n, sizeof(said) - n, "%s %s;", configs[registry].name,
-		       text ? "down" : "up");
+	(void)snprintf(said + n, sizeof(said) - n, "%s %s;", registry, text ? "down" : "up");
 }
 
 static inline void on_left(void *arg)
 {
 	left = true;
+}
+
+static inline void on_opened(void *arg)
+{
+	opened++;
 }
 
 static inline void on_bell(uv_timer_t *timer)
@@ -162,14 +83,18 @@ static inline void wait_ms(uint64_t ms)
 
 static inline int open_all(size_t n)
 {
-	const struct registrar_config config = {configs, n, "n1"};
-	const struct registrar_host host = {NULL, on_changed, on_failing, on_left};
+	const struct registrar_host host = {
+		.changed = on_changed, .failing = on_failing, .opened = on_opened, .left = on_left};
 
 	memset(&wire, 0, sizeof(wire));
 	*said = '\0';
 	left = false;
 	assert_int_equal(uv_loop_init(&loop), 0);
-	return registrar_new(&loop, NULL, &config, &host, &registrar);
+	opened = 0;
+	assert_int_equal(registrar_new(&loop, NULL, "n1", &host, &registrar), 0);
+	for (unsigned int i = 0; i < n; i++)
+		assert_int_equal(registrar_set(registrar, i, &configs[i]), 0);
+	return 0;
 }
 
 static inline int set_up(void **state)

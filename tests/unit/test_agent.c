@@ -73,12 +73,14 @@ static int tear_down(void **state)
 
 static void load(struct agent *a)
 {
+	char error[AGENT_CONFIG_ERROR];
 	static const char *const paths[] = {"control.socket", "agent.socket", "state.dir"};
 
 	folder_write(folder, "agent.yaml",
 		     "metrics.address: \"\"\n"
 		     "registries: [{name: quick, type: files}, {name: slow, type: files}]\n");
-	assert_int_equal(agent_config_load(folder_path(folder, "agent.yaml"), true, &a->config), 0);
+	assert_int_equal(
+		agent_config_load(folder_path(folder, "agent.yaml"), true, &a->config, error), 0);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
 		char word[400];
 

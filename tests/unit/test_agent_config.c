@@ -15,8 +15,10 @@
 
 #include "agent/config.h"
 #include "folder.h"
+#include "registry/registry_config.h"
 
 static char folder[256];
+static char error[AGENT_CONFIG_ERROR]; /* the first one of the last file */
 
 /* In place of the real table, which knows every kind that was built. */
 const struct registry_kind *registry_kind_find(const char *type)
@@ -44,7 +46,7 @@ static int load(struct agent_config *c, const char *text, const char **ret_said)
 
 	folder_write(folder, "agent.yaml", text);
 	folder_listen();
-	r = agent_config_load(folder_path(folder, "agent.yaml"), true, c);
+	r = agent_config_load(folder_path(folder, "agent.yaml"), true, c, error);
 	*ret_said = folder_heard();
 	return r;
 }
@@ -133,8 +135,6 @@ static void test_every_key_arrives(void **state)
 	assert_int_equal(c.n_dns_forward, 2);
 	assert_string_equal(c.dns_forward[1], "[fd00::1]:5353");
 	assert_int_equal(c.n_registries, 2);
-	assert_int_equal(c.registries[0].precedence, 0);
-	assert_int_equal(c.registries[1].precedence, 1);
 	assert_string_equal(c.registries[1].token_file, "/t");
 	assert_string_equal(c.registries[1].tls.key_file, "/k");
 	assert_int_equal(c.registries[1].on_stale, STALE_DRAIN);
@@ -211,7 +211,101 @@ static void test_mistakes_are_told_with_their_place(void **state)
 		if (!strstr(said, cases[i].said))
 			fail_msg("case %zu said: %s", i, said);
 		assert_null(strstr(said, "secret"));
+		assert_non_null(strstr(said, error)); /* what is shown is what is logged */
 	}
+}
+
+/* The same file with one line more, or another. */
+static void test_a_registry_is_another_by_each_key_that_its_source_looks_at(void **state)
+{
+	static const struct {
+		const char *key;
+		bool another, elsewhere;
+	} cases[] = {
+		{"zone: z", true, false},
+		{"namespace: n", true, false},
+		{"tokenFile: /t", true, false},
+		{"username: u", true, false},
+		{"passwordFile: /p", true, false},
+		{"caFile: /c", true, false},
+		{"certFile: /c, keyFile: /k", true, false},
+		{"select: [a]", true, false},
+		{"names: [a]", true, false},
+		{"interval: 5s", true, false},
+		{"staleAfter: 5s", true, false},
+		{"nodeAddress: 10.0.0.1", true, false},
+		{"external: true", true, false},
+		{"pods: true", true, false},
+		{"kubelet: \"https://k\"", true, false},
+		{"onStale: fail", false, false},
+		{"address: \"http://x\"", true, true},
+		{"path: /p", true, true},
+		{"prefix: p", true, true},
+		{"datacenter: d", true, true},
+		{"remoteNamespace: r", true, true},
+	};
+	struct agent_config a, b, c;
+	char text[200];
+	const char *said;
+
+	assert_int_equal(load(&a, "registries: [{name: a, type: consul}]\n", &said), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		(void)snprintf(text, sizeof(text), "registries: [{name: a, type: consul, %s}]\n",
+			       cases[i].key);
+		assert_int_equal(load(&b, text, &said), 0);
+		assert_int_equal(load(&c, text, &said), 0);
+		if (registry_config_is_equal(&a.registries[0], &b.registries[0]) ==
+			    cases[i].another ||
+		    registry_config_is_same_place(&a.registries[0], &b.registries[0]) ==
+			    cases[i].elsewhere)
+			fail_msg("%s", cases[i].key);
+		assert_true(registry_config_is_equal(&c.registries[0], &b.registries[0]));
+		assert_true(registry_config_is_same_place(&c.registries[0], &b.registries[0]));
+		agent_config_done(&b);
+		agent_config_done(&c);
+	}
+	agent_config_done(&a);
+}
+
+static void test_settings_that_need_a_restart_are_told_from_those_that_do_not(void **state)
+{
+	struct agent_config a, b;
+	const char *said;
+	char fixed[300];
+
+	assert_int_equal(load(&a, "coalesce: 1s\n", &said), 0);
+	assert_int_equal(load(&b,
+			      "coalesce: 2s\nlog: {level: debug, format: json}\n"
+			      "dns: {address: 127.0.0.1:53, ttl: 1s, forward: [10.0.0.1]}\n"
+			      "metrics.address: 127.0.0.1:9\nnode.name: n\n",
+			      &said),
+			 0);
+	agent_config_list_fixed(&a, &b, fixed, sizeof(fixed));
+	assert_string_equal(fixed, "metrics.address, dns.address, dns.ttl, dns.forward, node.name");
+	agent_config_list_fixed(&b, &b, fixed, sizeof(fixed));
+	assert_string_equal(fixed, "");
+	agent_config_list_fixed(&a, &b, fixed, 20);
+	assert_string_equal(fixed, "metrics.address, dn");
+	agent_config_done(&a);
+	agent_config_done(&b);
+}
+
+static void test_a_config_that_several_hold_ends_with_the_last(void **state)
+{
+	struct registry_config *c, *other, loose = {};
+	struct agent_config a;
+	const char *said;
+
+	assert_int_equal(load(&a, "registries: [{name: a, type: consul, names: [x]}]\n", &said), 0);
+	c = registry_config_take(&a.registries[0]);
+	agent_config_done(&a);
+	other = registry_config_ref(c);
+	registry_config_unref(c);
+	assert_string_equal(other->name, "a");
+	registry_config_unref(other); /* a leak, or a second free, is the sanitizer's */
+	registry_config_unref(NULL);
+	registry_config_unref(registry_config_ref(&loose)); /* not counted: the test's own */
+	registry_config_unref(&loose);
 }
 
 static void test_more_registries_than_the_limit_are_refused(void **state)
@@ -231,11 +325,11 @@ static void test_a_missing_file_is_fine_unless_it_was_named(void **state)
 {
 	struct agent_config c;
 
-	assert_int_equal(agent_config_load(folder_path(folder, "none"), false, &c), 0);
+	assert_int_equal(agent_config_load(folder_path(folder, "none"), false, &c, error), 0);
 	assert_int_equal(c.n_registries, 0);
 	agent_config_done(&c);
 	folder_listen();
-	assert_int_equal(agent_config_load(folder_path(folder, "none"), true, &c), -ENOENT);
+	assert_int_equal(agent_config_load(folder_path(folder, "none"), true, &c, error), -ENOENT);
 	assert_non_null(strstr(folder_heard(), "cannot read"));
 }
 
@@ -265,6 +359,9 @@ int main(void)
 		cmocka_unit_test(test_two_lines_follow_a_registry_with_defaults),
 		cmocka_unit_test(test_every_key_arrives),
 		cmocka_unit_test(test_mistakes_are_told_with_their_place),
+		cmocka_unit_test(test_a_registry_is_another_by_each_key_that_its_source_looks_at),
+		cmocka_unit_test(test_settings_that_need_a_restart_are_told_from_those_that_do_not),
+		cmocka_unit_test(test_a_config_that_several_hold_ends_with_the_last),
 		cmocka_unit_test(test_more_registries_than_the_limit_are_refused),
 		cmocka_unit_test(test_a_missing_file_is_fine_unless_it_was_named),
 		cmocka_unit_test(test_the_command_line_is_over_the_file),

@@ -170,6 +170,34 @@ static void test_one_that_the_engine_does_not_know_yet_is_asked_for_again(void *
 	assert_string_equal(wire.url, "http://docker/v1.41/containers/c1/json");
 }
 
+static void test_another_engine_is_asked_for_what_is_not_known_yet(void **state)
+{
+	struct registry_config other = {.address = (char *)"unix:///y/podman.sock"};
+
+	assert_int_equal(labels_match(labels, "c1", &app, 1), -EAGAIN);
+	turn();
+	answer(200, "OK");
+	answer(200, "{\"Config\":{\"Labels\":{\"app\":\"pay\"}}}");
+	assert_int_equal(labels_match(labels, "c2", &app, 1), -EAGAIN);
+	turn();
+	assert_true(wire.under_way);
+	assert_int_equal(labels_set_engine(labels, &other), 0);
+	assert_false(wire.under_way);
+	assert_int_equal(labels_match(labels, "c1", &app, 1), 1); /* a container's do not change */
+	turn();
+	assert_string_equal(wire.url, "http://docker/_ping");
+	assert_string_equal(wire.socket, "/y/podman.sock");
+	answer(200, "OK");
+	assert_string_equal(wire.url, "http://docker/v1.41/containers/c2/json");
+	assert_int_equal(labels_set_engine(labels, NULL), 0);
+	assert_false(wire.under_way);
+	assert_int_equal(labels_match(labels, "c1", &app, 1), -EAGAIN);
+	turn();
+	assert_false(wire.under_way);
+	assert_int_equal(labels_set_engine(labels, &other), 0);
+	assert_int_equal(labels_match(labels, "c1", &app, 1), 1);
+}
+
 static void test_an_engine_that_is_none(void **state)
 {
 	wire.version = "1.41/../x";
@@ -182,8 +210,8 @@ static void test_an_engine_that_is_none(void **state)
 /* As the registry of that name does it. */
 static void test_a_client_certificate_alone_means_tls(void **state)
 {
-	static const struct registry_config engine = {.address = (char *)"tcp://10.0.0.1:2376",
-						      .tls = {.cert_file = "/c", .key_file = "/k"}};
+	static struct registry_config engine = {.address = (char *)"tcp://10.0.0.1:2376",
+						.tls = {.cert_file = "/c", .key_file = "/k"}};
 	const struct labels_host host = {NULL, on_changed};
 	struct labels *other;
 
@@ -243,6 +271,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_one_that_the_engine_does_not_know_yet_is_asked_for_again, set_up,
 			tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_another_engine_is_asked_for_what_is_not_known_yet, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_an_engine_that_is_none, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_client_certificate_alone_means_tls, set_up,
 						tear_down),

@@ -80,6 +80,19 @@ static void test_no_file_is_no_error_of_its_own(void **state)
 	assert_int_equal(lastgood_read(folder, &config, &objects, &n), -ENOENT);
 }
 
+static void test_one_that_is_removed_does_not_come_back(void **state)
+{
+	struct object *objects;
+	size_t n;
+
+	write_one();
+	folder_write(folder, "dc2.json", "{}");
+	assert_int_equal(lastgood_remove(folder, "dc1"), 0);
+	assert_int_equal(lastgood_read(folder, &config, &objects, &n), -ENOENT);
+	assert_true(folder_has(folder, "dc2.json"));
+	assert_int_equal(lastgood_remove(folder, "dc1"), 0);
+}
+
 static void test_a_file_of_another_registry_is_not_used(void **state)
 {
 	struct registry_config other = {.name = (char *)"dc1", .type = (char *)"eureka"};
@@ -113,6 +126,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_what_was_said_is_read_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_file_is_no_error_of_its_own, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_one_that_is_removed_does_not_come_back, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_a_file_of_another_registry_is_not_used, set_up,
 						tear_down),

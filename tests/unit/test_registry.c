@@ -248,7 +248,7 @@ static void test_names_are_selected_by_pattern(void **state)
 
 static void test_an_unknown_type_is_refused_by_name(void **state)
 {
-	const struct registry_config config = {.name = (char *)"dc1", .type = (char *)"zookeeper"};
+	struct registry_config config = {.name = (char *)"dc1", .type = (char *)"zookeeper"};
 	const struct registry_host host = {};
 	struct registry *r;
 	char text[200];

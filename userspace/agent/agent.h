@@ -9,30 +9,28 @@
 #include "agent/names.h"
 #include "agent/push.h"
 #include "agent/registrations.h"
+#include "base/option.h"
 #include "export/serve.h"
+#include "model/limits.h"
 #include "registry/merge.h"
 
-struct agent_registry {
-	struct agent *agent;
-	const struct registry_config *config;
-	struct registry *registry;  /* NULL: it did not start, or has stopped */
-	char failure[200];          /* why it did not; "": it did */
-	uint64_t retry_ms, wait_ms; /* loop time of the next try to; the last wait before one */
-	char tag[128];
-	bool heard;  /* it has said what it has, or its last good state was read */
-	bool spoken; /* it has, itself */
-	bool partly; /* it has said something, perhaps not all */
-	bool stale;
-	bool dirty;               /* it said more than its file */
-	uint64_t contact_ms;      /* loop time of the last answer */
-	uint64_t told_contact_ms; /* status.contact_ms that was seen then */
-	enum registry_error told; /* what was logged last */
-	enum registry_error told_pods;
+struct agent_registry; /* registries.h */
+
+/* What became of agent.yaml since the start. */
+struct agent_reloads {
+	uint64_t taken, failed;
+	uint64_t last_ms;               /* CLOCK_REALTIME; 0: never */
+	char error[AGENT_CONFIG_ERROR]; /* of the last one; "": it was taken */
+	char fixed[300]; /* settings that wait for a restart, with ", " between; "": none */
 };
 
 struct agent {
 	uv_loop_t loop;
-	struct agent_config config;
+	const char *file;             /* agent.yaml */
+	bool must;                    /* it has to be there */
+	struct option_list overrides; /* of the command line; they win again after a reload */
+	struct agent_config config;   /* registries are taken from it */
+	struct agent_reloads reloads;
 	struct fetcher *fetcher;
 	struct merge *merge;
 	struct push *push;
@@ -40,9 +38,10 @@ struct agent {
 	struct names *names;     /* NULL: no DNS is wanted */
 	struct serve *serve;
 	struct registrations *registrations;
-	struct agent_registry *registries; /* config.n_registries */
-	size_t n_open;
-	uv_signal_t term, interrupt;
+	struct agent_registry *registries[LIMIT_REGISTRIES]; /* by precedence */
+	size_t n_registries;
+	size_t n_open; /* sources, those that are being closed with them */
+	uv_signal_t term, interrupt, hangup;
 	uv_timer_t tick, due;
 	uint64_t started_ms, written_ms; /* loop time */
 	uint64_t started_at_ms;          /* CLOCK_REALTIME */
@@ -52,11 +51,22 @@ struct agent {
 	bool pods_wanted; /* by Registrations */
 };
 
+/* agent.yaml and the command line above it; nothing is bound or opened by that. -errno, logged, and
+ * the first error. */
+int agent_read(const struct agent *a, struct agent_config *ret, struct names_config *ret_dns,
+	       char ret_error[static AGENT_CONFIG_ERROR]);
+/* Reads it anew, and takes over what may change while running (reload.c). An error changes nothing,
+ * but a->reloads. */
+int agent_reload(struct agent *a);
 /* Opens everything; agent_run() then follows the registries until a signal. Errors are logged. */
 int agent_start(struct agent *a);
 int agent_run(struct agent *a);
 void agent_done(struct agent *a);
 
+/* Something may have changed: it is told, and time is kept for what the guard holds. */
+void agent_poke(struct agent *a);
+/* Telling begins once the registries have spoken. */
+void agent_start_push(struct agent *a);
 /* An operator believes what a registry says: what is held is let go. Number let go; -ENOENT. */
 int agent_confirm(struct agent *a, const char *name);
 /* Whether what the registries say is in sinewd, and names are known. */

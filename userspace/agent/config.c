@@ -16,6 +16,7 @@
 #include "manifest/yaml.h"
 #include "model/address.h"
 #include "model/limits.h"
+#include "registry/registry_config.h"
 
 #define FILE_MAX_BYTES (1u << 20)
 #define STALE_LEAST_MS 2000u /* what is well is heard of at least twice as often */
@@ -41,6 +42,7 @@ struct key {
 	size_t offset;
 	const char *initial; /* of settings */
 	const char *const *words;
+	bool reloads; /* a setting that may change while running; no text, no list */
 };
 
 static const char *const levels[] = {"error", "warning", "notice", "info", "debug", NULL};
@@ -53,9 +55,9 @@ static const struct key settings[] = {
 	{"agent.socket", KEY_PATH, SETTING(agent_socket), "/run/sinew-agent/agent.sock"},
 	{"state.dir", KEY_PATH, SETTING(state), "/var/lib/sinew-agent"},
 	{"metrics.address", KEY_TEXT, SETTING(metrics), "127.0.0.1:9464"},
-	{"log.level", KEY_WORD, SETTING(log_level), "info", levels},
-	{"log.format", KEY_WORD, SETTING(log_format), "auto", formats},
-	{"coalesce", KEY_DURATION, SETTING(coalesce_ms), "50ms"},
+	{"log.level", KEY_WORD, SETTING(log_level), "info", levels, true},
+	{"log.format", KEY_WORD, SETTING(log_format), "auto", formats, true},
+	{"coalesce", KEY_DURATION, SETTING(coalesce_ms), "50ms", NULL, true},
 	{"dns.address", KEY_TEXT, SETTING(dns_address), ""},
 	{"dns.domain", KEY_TEXT, SETTING(dns_domain), "sinew"},
 	{"dns.ttl", KEY_DURATION, SETTING(dns_ttl_ms), "5s"},
@@ -338,8 +340,7 @@ static int read_registry(struct reading *in, const struct yaml_node *node)
 		error_add(&in->errors, node->place, "a registry is written {name: ..., type: ...}");
 		return 0;
 	}
-	*target = (struct registry_config){.precedence = (unsigned int)c->n_registries,
-					   .stale_ms = 60000};
+	*target = (struct registry_config){.stale_ms = 60000};
 	for (const struct yaml_node *at = node + 1; r >= 0 && at < node + node->size;
 	     at += at->size) {
 		const struct key *k = find(keys, ARRAY_SIZE(keys), key_of(at, name, sizeof(name)));
@@ -441,9 +442,13 @@ static int read_text(struct reading *in, const char *text, size_t length, yyjson
 	return r == -EBADMSG ? 0 : r;
 }
 
-static int tell(const char *file, struct error_list *errors)
+static int tell(const char *file, struct error_list *errors, char *ret_error)
 {
 	error_sort(errors);
+	if (errors->n)
+		(void)snprintf(ret_error, AGENT_CONFIG_ERROR, "%.250s:%zu:%zu: %.200s", file,
+			       errors->items[0].line, errors->items[0].column,
+			       errors->items[0].message);
 	for (size_t i = 0; i < errors->n; i++)
 		log_err("%s:%zu:%zu: %s", file, errors->items[i].line, errors->items[i].column,
 			errors->items[i].message);
@@ -486,7 +491,7 @@ static int init(struct agent_config *c)
 	return r;
 }
 
-static int load(const char *file, bool must, struct agent_config *c)
+static int load(const char *file, bool must, struct agent_config *c, char *ret_error)
 {
 	struct reading in = {.config = c};
 	_cleanup_free_ char *text = NULL;
@@ -496,26 +501,30 @@ static int load(const char *file, bool must, struct agent_config *c)
 
 	if (r == -ENOENT && !must)
 		return 0;
-	if (r < 0)
+	if (r < 0) {
+		(void)snprintf(ret_error, AGENT_CONFIG_ERROR, "%.200s: %s", file, strerror(-r));
 		return log_err_r(r, "cannot read %s", file);
+	}
 	doc = yyjson_mut_doc_new(NULL);
 	if (!doc)
 		return -ENOMEM;
 	r = read_text(&in, text, length, doc);
 	error_clamp(&in.errors, text, length);
-	told = tell(file, &in.errors);
+	told = tell(file, &in.errors, ret_error);
 	error_list_done(&in.errors);
 	yyjson_mut_doc_free(doc);
 	return r < 0 ? r : told;
 }
 
-int agent_config_load(const char *file, bool must, struct agent_config *ret)
+int agent_config_load(const char *file, bool must, struct agent_config *ret,
+		      char ret_error[static AGENT_CONFIG_ERROR])
 {
 	struct agent_config c;
 	int r = init(&c);
 
+	(void)snprintf(ret_error, AGENT_CONFIG_ERROR, "no memory");
 	if (r >= 0)
-		r = load(file, must, &c);
+		r = load(file, must, &c, ret_error);
 	if (r < 0) {
 		agent_config_done(&c);
 		return r;
@@ -548,19 +557,33 @@ int agent_config_set(struct agent_config *c, const char *assignment, const char 
 	return r;
 }
 
-static void registry_done(struct registry_config *r)
+static bool is_same(const struct key *k, const struct agent_config *a, const struct agent_config *b)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (keys[i].type < _KEY_TEXTS)
-			free(*(char **)((char *)r + keys[i].offset));
-	config_list_done(&r->select);
-	config_list_done(&r->names);
+	const void *x = (const char *)a + k->offset, *y = (const char *)b + k->offset;
+
+	if (k->type < _KEY_TEXTS)
+		return !strcmp(*(char *const *)x, *(char *const *)y);
+	if (k->type >= KEY_LIST)
+		return config_list_is_equal(x, y);
+	return !memcmp(x, y, k->type == KEY_DURATION ? sizeof(uint64_t) : sizeof(unsigned int));
+}
+
+void agent_config_list_fixed(const struct agent_config *a, const struct agent_config *b, char *ret,
+			     size_t size)
+{
+	size_t n = 0;
+
+	*ret = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(settings) && n < size; i++)
+		if (!settings[i].reloads && !is_same(&settings[i], a, b))
+			n += (size_t)snprintf(ret + n, size - n, "%s%s", n ? ", " : "",
+					      settings[i].name);
 }
 
 void agent_config_done(struct agent_config *c)
 {
 	for (size_t i = 0; i < c->n_registries; i++)
-		registry_done(&c->registries[i]);
+		registry_config_done(&c->registries[i]);
 	free(c->registries);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		if (settings[i].type < _KEY_TEXTS)

@@ -28,11 +28,19 @@ struct agent_config {
 	size_t n_registries;
 };
 
+#define AGENT_CONFIG_ERROR 512
+
 /* Defaults, and what the file says; it may be missing unless `must`. What is wrong with it is
- * logged as file:line:column: -EINVAL then; -errno of open, -ENOMEM. */
-int agent_config_load(const char *file, bool must, struct agent_config *ret);
+ * logged as file:line:column, the first error is in ret_error, too: -EINVAL then; -errno of open,
+ * -ENOMEM. */
+int agent_config_load(const char *file, bool must, struct agent_config *ret,
+		      char ret_error[static AGENT_CONFIG_ERROR]);
 /* One setting over the file's, "control.socket=/run/x.sock"; `origin` is for the log. -EINVAL,
  * logged. */
 int agent_config_set(struct agent_config *c, const char *assignment, const char *origin);
+/* Names of the settings that differ and are only looked at when the agent starts, with ", " between
+ * them; "": none. */
+void agent_config_list_fixed(const struct agent_config *a, const struct agent_config *b, char *ret,
+			     size_t size);
 void agent_config_done(struct agent_config *c);
 enum log_level agent_config_level(const struct agent_config *c);

@@ -13,6 +13,18 @@ static size_t *list_count(char ***at)
 	return (size_t *)(at + 1);
 }
 
+bool config_list_is_equal(char *const *const *a, char *const *const *b)
+{
+	size_t n = *(const size_t *)(a + 1);
+
+	if (n != *(const size_t *)(b + 1))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp((*a)[i], (*b)[i]) != 0)
+			return false;
+	return true;
+}
+
 void config_list_done(char ***at)
 {
 	for (size_t i = 0; i < *list_count(at); i++)

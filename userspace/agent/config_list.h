@@ -5,10 +5,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define CONFIG_LIST_MAX 1024 /* texts of one list */
 
+bool config_list_is_equal(char *const *const *a, char *const *const *b);
 /* Empties it. */
 void config_list_done(char ***at);
 /* A copy of `length` bytes. -E2BIG, -ENOMEM. */

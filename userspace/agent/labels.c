@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "model/limits.h"
+#include "registry/registry_config.h"
 
 #define CONTAINERS_MAX 1024
 #define TIMEOUT_MS 3000u
@@ -33,7 +34,7 @@ struct container {
 struct labels {
 	uv_loop_t *loop;
 	struct fetcher *fetcher;
-	const struct registry_config *engine;
+	struct registry_config *engine;
 	struct labels_host host;
 	char *base, *unix_socket;
 	char version[16]; /* of the API; "": not known yet */
@@ -295,26 +296,58 @@ int labels_match(struct labels *l, const char *container, const struct label *wa
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static int set_address(struct labels *l)
+static int read_address(const struct registry_config *engine, char **ret_base, char **ret_socket)
 {
 	static const char unix_scheme[] = "unix://", tcp_scheme[] = "tcp://";
-	const char *address =
-		l->engine && l->engine->address ? l->engine->address : DEFAULT_ADDRESS;
-	bool tls = l->engine && (l->engine->tls.ca_file || l->engine->tls.cert_file);
+	const char *address = engine && engine->address ? engine->address : DEFAULT_ADDRESS;
+	bool tls = engine && (engine->tls.ca_file || engine->tls.cert_file);
 	int r;
 
 	if (!strncmp(address, unix_scheme, strlen(unix_scheme))) {
-		l->unix_socket = strdup(address + strlen(unix_scheme));
-		l->base = strdup("http://docker");
-		return l->unix_socket && l->base ? 0 : -ENOMEM;
+		*ret_socket = strdup(address + strlen(unix_scheme));
+		*ret_base = strdup("http://docker");
+		return *ret_socket && *ret_base ? 0 : -ENOMEM;
 	}
 	r = strncmp(address, tcp_scheme, strlen(tcp_scheme))
-		    ? asprintf(&l->base, "%s", address)
-		    : asprintf(&l->base, "%s%s", tls ? "https://" : "http://",
+		    ? asprintf(ret_base, "%s", address)
+		    : asprintf(ret_base, "%s%s", tls ? "https://" : "http://",
 			       address + strlen(tcp_scheme));
 	if (r < 0)
-		l->base = NULL;
+		*ret_base = NULL;
 	return r < 0 ? -ENOMEM : 0;
+}
+
+int labels_set_engine(struct labels *l, struct registry_config *engine)
+{
+	char *base = NULL, *unix_socket = NULL;
+	int r;
+
+	if (engine == l->engine)
+		return 0;
+	r = read_address(engine, &base, &unix_socket);
+	if (r >= 0 && engine && !l->containers) {
+		l->containers = calloc(CONTAINERS_MAX, sizeof(*l->containers));
+		r = l->containers ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		free(base);
+		free(unix_socket);
+		return r;
+	}
+	l->fetch = fetch_cancel(l->fetch);
+	(void)uv_timer_stop(&l->timer);
+	free(l->base);
+	free(l->unix_socket);
+	registry_config_unref(l->engine);
+	l->base = base;
+	l->unix_socket = unix_socket;
+	l->engine = engine ? registry_config_ref(engine) : NULL;
+	l->version[0] = '\0';
+	for (size_t i = 0; i < l->n; i++)
+		l->containers[i].ask_ms = 0;
+	if (engine)
+		(void)uv_timer_start(&l->timer, on_timer, 0, 0);
+	return 0;
 }
 
 static void done(struct labels *l)
@@ -324,10 +357,16 @@ static void done(struct labels *l)
 	free(l->containers);
 	free(l->base);
 	free(l->unix_socket);
+	registry_config_unref(l->engine);
 	free(l);
 }
 
-int labels_new(uv_loop_t *loop, struct fetcher *fetcher, const struct registry_config *engine,
+static void on_closed(uv_handle_t *handle)
+{
+	done(handle->data);
+}
+
+int labels_new(uv_loop_t *loop, struct fetcher *fetcher, struct registry_config *engine,
 	       const struct labels_host *host, struct labels **ret)
 {
 	struct labels *l = calloc(1, sizeof(*l));
@@ -335,22 +374,16 @@ int labels_new(uv_loop_t *loop, struct fetcher *fetcher, const struct registry_c
 
 	if (!l)
 		return -ENOMEM;
-	*l = (struct labels){loop, fetcher, engine, *host};
-	l->containers = engine ? calloc(CONTAINERS_MAX, sizeof(*l->containers)) : NULL;
-	r = engine && !l->containers ? -ENOMEM : set_address(l);
-	if (r < 0) {
-		done(l);
-		return r;
-	}
+	*l = (struct labels){.loop = loop, .fetcher = fetcher, .host = *host};
 	(void)uv_timer_init(loop, &l->timer); /* cannot fail */
 	l->timer.data = l;
+	r = engine ? labels_set_engine(l, engine) : 0;
+	if (r < 0) {
+		uv_close((uv_handle_t *)&l->timer, on_closed);
+		return r;
+	}
 	*ret = l;
 	return 0;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-	done(handle->data);
 }
 
 void labels_close(struct labels *l)

@@ -18,9 +18,12 @@ struct labels_host {
 	void (*changed)(void *arg); /* a container's labels are known now */
 };
 
-/* `engine` may be NULL; borrowed. */
-int labels_new(uv_loop_t *loop, struct fetcher *fetcher, const struct registry_config *engine,
+/* `engine` may be NULL; a reference is taken. */
+int labels_new(uv_loop_t *loop, struct fetcher *fetcher, struct registry_config *engine,
 	       const struct labels_host *host, struct labels **ret);
+/* Another engine, or none, is asked from now on; what is known of containers stays. -ENOMEM: the
+ * former one is. */
+int labels_set_engine(struct labels *l, struct registry_config *engine);
 /* Whether the container has all of these: 1, 0; -EAGAIN: not known, and asked for. */
 int labels_match(struct labels *l, const char *container, const struct label *wanted, size_t n);
 /* Memory is given back once the loop has closed its handles; NULL is fine. */

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -150,4 +151,13 @@ int lastgood_read(const char *folder, const struct registry_config *config, stru
 		r = decode(path, tag, yyjson_doc_get_root(doc), ret, ret_n);
 	yyjson_doc_free(doc);
 	return r;
+}
+
+int lastgood_remove(const char *folder, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/%s.json", folder, name) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }

@@ -15,3 +15,6 @@ int lastgood_write(const struct merge *m, unsigned int source, const struct regi
  * of registry; -E2BIG, -errno, -ENOMEM. */
 int lastgood_read(const char *folder, const struct registry_config *config, struct object **ret,
 		  size_t *ret_n);
+/* The registry is followed no more: what it said is not to come back with another of its name. 0
+ * also when there was none; -errno. */
+int lastgood_remove(const char *folder, const char *name);

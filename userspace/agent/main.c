@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/option.h"
 #include "base/version.h"
 
@@ -54,14 +56,17 @@ static const struct option_program program = {
 
 static int load(struct agent *a, const struct arguments *args)
 {
-	int r = agent_config_load(args->config ?: DEFAULT_FILE, args->config != NULL, &a->config);
+	char error[AGENT_CONFIG_ERROR];
+	int r;
 
-	for (size_t i = 0; r >= 0 && i < args->set.n; i++)
-		r = agent_config_set(&a->config, args->set.items[i], "--set");
+	a->file = args->config ?: DEFAULT_FILE;
+	a->must = args->config != NULL || access(a->file, F_OK) == 0;
+	a->overrides = args->set;
+	r = agent_read(a, &a->config, &a->dns, error);
 	if (r >= 0)
 		log_init("sinew-agent", agent_config_level(&a->config),
 			 (enum log_format)a->config.log_format);
-	return r < 0 ? r : names_read(&a->config, &a->dns);
+	return r;
 }
 
 static int run(struct agent *a)
@@ -114,13 +119,12 @@ int main(int argc, char **argv)
 	(void)mallopt(M_ARENA_MAX, 1);
 	(void)umask(0077);
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (load(&a, &args) < 0) {
-		agent_config_done(&a.config);
+	if (load(&a, &args) < 0)
 		return 2;
-	}
 	if (args.check) {
 		agent_config_done(&a.config);
 		return 0;
 	}
+	notify_init();
 	return run(&a) < 0 ? 1 : 0;
 }

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 
+#include "agent/registries.h"
 #include "registry/pods.h"
 
 static const struct registry_status *status_of(const struct agent_registry *g)
@@ -122,28 +123,28 @@ static const struct metric {
 
 static struct figures figures_of(const struct agent *a, size_t i)
 {
-	const struct agent_registry *g = &a->registries[i];
+	const struct agent_registry *g = a->registries[i];
 	struct figures f = {.status = status_of(g),
 			    .stale = g->stale,
 			    .pods = g->registry ? g->registry->pods : NULL};
 
 	f.up = g->registry && f.status->contact_ms && f.status->error == REGISTRY_OK;
-	merge_count(a->merge, (unsigned int)i, &f.counts);
+	merge_count(a->merge, g->source, &f.counts);
 	return f;
 }
 
 static void append_errors(struct text_buffer *b, const struct agent *a)
 {
 	head(b, "sinew_registry_errors_total", "counter", "Answers that were none, by reason.");
-	for (size_t i = 0; i < a->config.n_registries; i++)
+	for (size_t i = 0; i < a->n_registries; i++)
 		for (int e = REGISTRY_OK + 1; e < _REGISTRY_ERROR_MAX; e++)
 			text_append_format(
 				b,
 				"sinew_registry_errors_total{registry=\"%s\",reason=\"%s\"} "
 				"%" PRIu64 "\n",
-				a->config.registries[i].name,
+				a->registries[i]->config->name,
 				registry_error_name((enum registry_error)e),
-				status_of(&a->registries[i])->errors[e]);
+				status_of(a->registries[i])->errors[e]);
 }
 
 static void append_push(struct text_buffer *b, const struct push_status *s, bool with_daemon)
@@ -165,22 +166,36 @@ static void append_push(struct text_buffer *b, const struct push_status *s, bool
 	text_append_format(b, "sinew_agent_refused_objects %zu\n", s->refused);
 }
 
+static void append_reloads(struct text_buffer *b, const struct agent_reloads *r)
+{
+	head(b, "sinew_agent_config_reloads_total", "counter",
+	     "Times that agent.yaml was read anew, by result.");
+	text_append_format(b,
+			   "sinew_agent_config_reloads_total{result=\"ok\"} %" PRIu64
+			   "\nsinew_agent_config_reloads_total{result=\"failed\"} %" PRIu64 "\n",
+			   r->taken, r->failed);
+	head(b, "sinew_agent_config_last_reload_successful", "gauge",
+	     "Whether what agent.yaml said when it was read last is in force.");
+	text_append_format(b, "sinew_agent_config_last_reload_successful %d\n", !*r->error);
+}
+
 void metrics_append(struct text_buffer *b, const struct agent *a, bool with_daemon)
 {
-	for (size_t m = 0; m < ARRAY_SIZE(metrics) && a->config.n_registries; m++) {
+	for (size_t m = 0; m < ARRAY_SIZE(metrics) && a->n_registries; m++) {
 		head(b, metrics[m].name, metrics[m].type, metrics[m].help);
-		for (size_t i = 0; i < a->config.n_registries; i++) {
+		for (size_t i = 0; i < a->n_registries; i++) {
 			const struct figures f = figures_of(a, i);
 
 			text_append_format(b, "%s{registry=\"%s\",type=\"%s\"} %.17g\n",
-					   metrics[m].name, a->config.registries[i].name,
-					   a->config.registries[i].type, metrics[m].of(&f));
+					   metrics[m].name, a->registries[i]->config->name,
+					   a->registries[i]->config->type, metrics[m].of(&f));
 		}
 	}
-	if (a->config.n_registries)
+	if (a->n_registries)
 		append_errors(b, a);
 	registrations_metrics(a->registrations, b);
 	append_push(b, push_status(a->push), with_daemon);
+	append_reloads(b, &a->reloads);
 	if (a->names)
 		names_append_metrics(b, a->names);
 }

@@ -5,12 +5,13 @@
  */
 #include "agent/node_pods.h"
 
+#include "agent/registries.h"
 #include "model/address.h"
 #include "model/codec.h"
 
 static struct registry *registry_at(const struct agent *a, size_t i)
 {
-	struct registry *r = a->registries ? a->registries[i].registry : NULL;
+	struct registry *r = a->registries[i]->registry;
 
 	return r && r->pods ? r : NULL;
 }
@@ -19,14 +20,14 @@ const struct pod *node_pods_find(void *agent, const char *uid)
 {
 	const struct agent *a = agent;
 
-	for (size_t i = 0; i < a->config.n_registries; i++) {
+	for (size_t i = 0; i < a->n_registries; i++) {
 		struct registry *r = registry_at(a, i);
 		const struct pod *p = r ? pods_find(r->pods, uid) : NULL;
 
 		if (p)
 			return p;
 	}
-	for (size_t i = 0; i < a->config.n_registries; i++) {
+	for (size_t i = 0; i < a->n_registries; i++) {
 		struct registry *r = registry_at(a, i);
 
 		if (r && r->pods->wanted)
@@ -39,7 +40,7 @@ void node_pods_want(void *agent, bool wanted)
 {
 	struct agent *a = agent;
 
-	for (size_t i = 0; i < a->config.n_registries && wanted != a->pods_wanted; i++) {
+	for (size_t i = 0; i < a->n_registries && wanted != a->pods_wanted; i++) {
 		struct registry *r = registry_at(a, i);
 
 		if (r)
@@ -110,11 +111,11 @@ void node_pods_show(const struct agent *a, yyjson_mut_doc *doc, yyjson_mut_val *
 	(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", CODEC_API_VERSION);
 	(void)yyjson_mut_obj_add_str(doc, root, "kind", "PodList");
 	items = yyjson_mut_obj_add_arr(doc, root, "items");
-	for (size_t i = 0; i < a->config.n_registries; i++) {
+	for (size_t i = 0; i < a->n_registries; i++) {
 		const struct registry *r = registry_at(a, i);
 
 		for (size_t k = 0; r && k < r->pods->n; k++)
-			add_pod(doc, items, &a->registries[i], &r->pods->items[k]);
+			add_pod(doc, items, a->registries[i], &r->pods->items[k]);
 	}
 }
 

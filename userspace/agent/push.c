@@ -361,6 +361,11 @@ void push_look(struct push *p)
 		arm(p, 0);
 }
 
+void push_set_coalesce(struct push *p, uint64_t ms)
+{
+	p->config.coalesce_ms = ms;
+}
+
 const struct push_status *push_status(const struct push *p)
 {
 	return &p->status;

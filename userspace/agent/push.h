@@ -34,6 +34,8 @@ void push_kick(struct push *p, bool urgent);
 /* Somebody else could not reach sinewd: whether it has what it was told is found out now, not when
  * the next look is due. */
 void push_look(struct push *p);
+/* Another time between two requests, from the next one on. */
+void push_set_coalesce(struct push *p, uint64_t ms);
 const struct push_status *push_status(const struct push *p);
 /* Calls visit for each object that sinewd refused, with its reason. */
 void push_visit_refused(const struct push *p,

@@ -87,8 +87,7 @@ static void rematch(void *arg)
 
 static void on_changed(void *arg, const struct registrar_item *item, bool gone)
 {
-	const struct registrations *s = arg;
-	const char *registry = s->config->registries[item->registry].name;
+	const char *registry = item->registry;
 
 	if (gone)
 		log_info("%s: %s is no longer there", registry, item->id);
@@ -103,15 +102,13 @@ static void on_changed(void *arg, const struct registrar_item *item, bool gone)
 			 registry, item->id);
 }
 
-static void on_failing(void *arg, unsigned int registry, const char *text)
+static void on_failing(void *arg, const char *registry, const char *text)
 {
-	const struct registrations *s = arg;
-
 	if (text)
-		log_warn("%s: cannot be written: %s; trying again, its leases run on",
-			 s->config->registries[registry].name, text);
+		log_warn("%s: cannot be written: %s; trying again, its leases run on", registry,
+			 text);
 	else
-		log_notice("%s: can be written", s->config->registries[registry].name);
+		log_notice("%s: can be written", registry);
 }
 
 static void finish_leaving(struct registrations *s)
@@ -278,14 +275,6 @@ static void on_poll(uv_timer_t *timer)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static const struct registry_config *find_engine(const struct agent_config *c)
-{
-	for (size_t i = 0; i < c->n_registries; i++)
-		if (!strcmp(c->registries[i].type, "docker"))
-			return &c->registries[i];
-	return NULL;
-}
-
 static int set_node(struct registrations *s)
 {
 	const struct agent_config *c = s->config;
@@ -301,18 +290,15 @@ static int set_node(struct registrations *s)
 
 static int open_parts(struct registrations *s)
 {
-	const struct registrar_config config = {s->config->registries, s->config->n_registries,
-						s->node};
-	const struct registrar_host host = {s, on_changed, on_failing, on_left};
+	const struct registrar_host host = {s, on_changed, on_failing, rematch, on_left};
 	const struct listeners_host listeners_host = {s, rematch};
 	const struct labels_host labels_host = {s, rematch};
 	int r = set_node(s);
 
 	if (r >= 0)
-		r = labels_new(s->loop, s->fetcher, find_engine(s->config), &labels_host,
-			       &s->labels);
+		r = labels_new(s->loop, s->fetcher, NULL, &labels_host, &s->labels);
 	if (r >= 0)
-		r = registrar_new(s->loop, s->fetcher, &config, &host, &s->registrar);
+		r = registrar_new(s->loop, s->fetcher, s->node, &host, &s->registrar);
 	if (r >= 0)
 		r = listeners_new(s->loop, s->fetcher, s->config->control_socket, &listeners_host,
 				  &s->listeners);
@@ -347,6 +333,25 @@ int registrations_new(uv_loop_t *loop, struct fetcher *fetcher, const struct age
 
 void registrations_on_pods(struct registrations *s)
 {
+	rematch(s);
+}
+
+int registrations_set(struct registrations *s, unsigned int registry,
+		      struct registry_config *config)
+{
+	return registrar_set(s->registrar, registry, config);
+}
+
+void registrations_settle(struct registrations *s, struct registry_config *engine, bool doubt)
+{
+	int r = labels_set_engine(s->labels, engine);
+
+	if (r < 0)
+		(void)log_err_r(r, "labels of containers are asked of the former engine");
+	if (doubt) {
+		s->settled = false;
+		s->started_ms = uv_now(s->loop);
+	}
 	rematch(s);
 }
 

@@ -24,11 +24,18 @@ struct registrations_pods {
 	void (*want)(void *arg, bool wanted);
 };
 
-/* `config` is borrowed. */
+/* `config` is borrowed, for what is not about registries: those are set one by one. */
 int registrations_new(uv_loop_t *loop, struct fetcher *fetcher, const struct agent_config *config,
 		      const struct registrations_pods *pods, struct registrations **ret);
 /* What pods there are has changed. */
 void registrations_on_pods(struct registrations *s);
+/* As registrar_set(). */
+int registrations_set(struct registrations *s, unsigned int registry,
+		      struct registry_config *config);
+/* Which engine knows labels of containers; NULL: none does. Then what is wanted is told to
+ * registries anew. `doubt`: somebody who knows whose sockets those are was begun anew, so that for
+ * a while nothing is taken out for want of that. Call it after registrations_set(). */
+void registrations_settle(struct registrations *s, struct registry_config *engine, bool doubt);
 /* Takes everything out of the registries, for at most LEAVE_MS (registrations.c); `left` is called
  * once it is done, perhaps from within. */
 void registrations_leave(struct registrations *s, void (*left)(void *arg), void *arg);

@@ -3,12 +3,14 @@
  * See registrations.h: what a person is told about Registrations. Before: show.c and metrics.c ask.
  * Only reads.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "agent/node_pods.h"
 #include "agent/registrations_state.h"
 #include "model/codec.h"
+#include "model/limits.h"
 
 /* Instances of one Registration, or (NULL) those that nobody wants any more. */
 struct telling {
@@ -26,8 +28,7 @@ static void add_instance(struct telling *t, const struct registrar_item *item)
 	char time[TEXT_TIME];
 
 	(void)yyjson_mut_obj_add_strcpy(t->doc, v, "id", item->id);
-	(void)yyjson_mut_obj_add_str(t->doc, v, "registry",
-				     t->s->config->registries[item->registry].name);
+	(void)yyjson_mut_obj_add_strcpy(t->doc, v, "registry", item->registry);
 	if (item->wanted)
 		(void)yyjson_mut_obj_add_strcpy(t->doc, v, "address", item->wanted->hostport);
 	(void)yyjson_mut_obj_add_str(t->doc, v, "state", record_state_name(item->state));
@@ -115,12 +116,15 @@ static void add_registries(const struct registrations *s, yyjson_mut_doc *doc, y
 {
 	yyjson_mut_val *list = yyjson_mut_obj_add_arr(doc, root, "registries");
 
-	for (unsigned int i = 0; i < s->config->n_registries; i++) {
-		int writable = registrar_find(s->registrar, s->config->registries[i].name);
-		yyjson_mut_val *v = yyjson_mut_arr_add_obj(doc, list);
+	for (unsigned int i = 0; i < LIMIT_REGISTRIES; i++) {
+		const char *name = registrar_name(s->registrar, i);
 		const char *failure = registrar_failure(s->registrar, i);
+		int writable = name ? registrar_find(s->registrar, name) : -ENOENT;
+		yyjson_mut_val *v = name ? yyjson_mut_arr_add_obj(doc, list) : NULL;
 
-		(void)yyjson_mut_obj_add_str(doc, v, "name", s->config->registries[i].name);
+		if (!name)
+			continue;
+		(void)yyjson_mut_obj_add_str(doc, v, "name", name);
 		(void)yyjson_mut_obj_add_bool(doc, v, "writable", writable >= 0);
 		if (*failure)
 			(void)yyjson_mut_obj_add_strcpy(doc, v, "lastError", failure);
@@ -156,16 +160,16 @@ void registrations_metrics(const struct registrations *s, struct text_buffer *b)
 	const char *name = "sinew_agent_registrations";
 
 	append_head(b, name, "Instances of this node in a registry, by state.");
-	for (unsigned int i = 0; i < s->config->n_registries; i++) {
+	for (unsigned int i = 0; i < LIMIT_REGISTRIES; i++) {
+		const char *registry = registrar_name(s->registrar, i);
 		size_t counts[_RECORD_STATE_MAX];
 
-		if (registrar_find(s->registrar, s->config->registries[i].name) < 0)
+		if (!registry || registrar_find(s->registrar, registry) < 0)
 			continue;
 		registrar_count(s->registrar, i, counts);
 		for (int state = 0; state < _RECORD_STATE_MAX; state++)
 			text_append_format(b, "%s{registry=\"%s\",state=\"%s\"} %zu\n", name,
-					   s->config->registries[i].name,
-					   record_state_name((enum record_state)state),
+					   registry, record_state_name((enum record_state)state),
 					   counts[state]);
 	}
 	name = "sinew_agent_listeners";

@@ -11,6 +11,7 @@
 #include "agent/agent.h"
 #include "agent/metrics.h"
 #include "agent/node_pods.h"
+#include "agent/registries.h"
 #include "base/text.h"
 
 #define TEXT "text/plain; charset=utf-8"
@@ -147,7 +148,7 @@ static void add_registry(yyjson_mut_doc *doc, yyjson_mut_val *items, const struc
 	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, items), *errors;
 	struct merge_counts counts = {};
 
-	merge_count(g->agent->merge, (unsigned int)(g - g->agent->registries), &counts);
+	merge_count(g->agent->merge, g->source, &counts);
 	(void)yyjson_mut_obj_add_str(doc, item, "name", g->config->name);
 	(void)yyjson_mut_obj_add_str(doc, item, "type", g->config->type);
 	(void)yyjson_mut_obj_add_str(doc, item, "state", state_of(g));
@@ -201,6 +202,20 @@ static void add_daemon(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct a
 	push_visit_refused(a->push, on_refused, &l);
 }
 
+static void add_settings(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct agent *a)
+{
+	const struct agent_reloads *r = &a->reloads;
+	yyjson_mut_val *settings = yyjson_mut_obj_add_obj(doc, root, "settings");
+
+	(void)yyjson_mut_obj_add_str(doc, settings, "file", a->file);
+	(void)yyjson_mut_obj_add_uint(doc, settings, "reloads", r->taken + r->failed);
+	add_time(doc, settings, "lastReload", r->last_ms);
+	if (*r->error)
+		(void)yyjson_mut_obj_add_str(doc, settings, "lastError", r->error);
+	if (*r->fixed)
+		(void)yyjson_mut_obj_add_str(doc, settings, "needRestart", r->fixed);
+}
+
 static void fill_registries(const struct agent *a, yyjson_mut_doc *doc, yyjson_mut_val *root)
 {
 	yyjson_mut_val *items;
@@ -208,9 +223,10 @@ static void fill_registries(const struct agent *a, yyjson_mut_doc *doc, yyjson_m
 	(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", CODEC_API_VERSION);
 	(void)yyjson_mut_obj_add_str(doc, root, "kind", "RegistryList");
 	items = yyjson_mut_obj_add_arr(doc, root, "items");
-	for (size_t i = 0; i < a->config.n_registries; i++)
-		add_registry(doc, items, &a->registries[i]);
+	for (size_t i = 0; i < a->n_registries; i++)
+		add_registry(doc, items, a->registries[i]);
 	add_daemon(doc, root, a);
+	add_settings(doc, root, a);
 }
 
 static void fill_registrations(const struct agent *a, yyjson_mut_doc *doc, yyjson_mut_val *root)
@@ -275,8 +291,8 @@ static void show_ready(struct agent *a, struct serve_request *q)
 		reply_text(q, ready ? 200 : 503, ready ? "ok\n" : "not ready\n");
 		return;
 	}
-	for (size_t i = 0; i < a->config.n_registries; i++) {
-		const struct agent_registry *g = &a->registries[i];
+	for (size_t i = 0; i < a->n_registries; i++) {
+		const struct agent_registry *g = a->registries[i];
 
 		text_append_format(&b, "[%c]%s %s\n", g->heard ? '+' : '-', g->tag, state_of(g));
 	}

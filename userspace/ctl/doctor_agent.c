@@ -120,6 +120,27 @@ static void agent_add(struct checks *k, yyjson_val *list)
 	check_add(k, &check);
 }
 
+/* What agent.yaml says, and is not in force: nothing, if there is nothing to say. */
+static void settings_add(struct checks *k, yyjson_val *list)
+{
+	const char *error = field_text(list, "/settings/lastError");
+	const char *fixed = field_text(list, "/settings/needRestart");
+	struct check check = {.name = "settings", .level = "fail"};
+
+	if (!*error && !*fixed)
+		return;
+	if (*error) {
+		text_append_format(&check.text, "agent.yaml was not taken over: %s", error);
+		text_append(&check.hint, "mend it, and systemctl reload sinew-agent; until then "
+					 "what it said before is in force");
+	} else {
+		check.level = "warn";
+		text_append_format(&check.text, "agent.yaml is not in force yet: %s", fixed);
+		text_append(&check.hint, "these need systemctl restart sinew-agent");
+	}
+	check_add(k, &check);
+}
+
 /* --- registries --------------------------------------------------------------------------- */
 
 /* What a person must mend, other than what passes by itself. */
@@ -223,6 +244,7 @@ static void answer_add(struct checks *k, const struct http_response *response)
 
 	if (response->status == 200 && yyjson_is_arr(items)) {
 		agent_add(k, list);
+		settings_add(k, list);
 		yyjson_arr_foreach (items, i, n, item) {
 			registry_add(k, item);
 			pods_add(k, item);

@@ -14,7 +14,7 @@ struct registrar;
 
 /* One instance in one registry, for whoever shows it. */
 struct registrar_item {
-	unsigned int registry;
+	const char *registry; /* its name */
 	const char *id, *service;
 	const struct instance *wanted; /* NULL: it is to go, or is only found */
 	enum record_state state;
@@ -27,21 +27,26 @@ struct registrar_host {
 	/* It has another state; `gone`: the registry has it no more. */
 	void (*changed)(void *arg, const struct registrar_item *item, bool gone);
 	/* A registry cannot be asked, and why; NULL: it answers (again). */
-	void (*failing)(void *arg, unsigned int registry, const char *text);
+	void (*failing)(void *arg, const char *registry, const char *text);
+	/* One is written to from now on: registrar_want() it. After registrar_set() alone. */
+	void (*opened)(void *arg);
 	/* Nothing is left to be removed, after registrar_leave(). */
 	void (*left)(void *arg);
 };
 
-struct registrar_config {
-	const struct registry_config *registries; /* borrowed */
-	size_t n;
-	const char *node; /* borrowed */
-};
-
-/* Begins to look for what these registries have of this node. A registry that cannot be written to,
- * by its kind or its config, is as if it were only read. */
-int registrar_new(uv_loop_t *loop, struct fetcher *fetcher, const struct registrar_config *config,
+/* Without registries. `node` is borrowed. -ENOMEM. */
+int registrar_new(uv_loop_t *loop, struct fetcher *fetcher, const char *node,
 		  const struct registrar_host *host, struct registrar **ret);
+/*
+ * The registry at this index (< LIMIT_REGISTRIES) is this one from now on, of which a reference is
+ * taken; or (NULL) none. Begins to look for what it has of this node. One that cannot be written
+ * to, by its kind or its config, is as if it were only read. Where it is the same place as before,
+ * what is registered there stays and is taken up; otherwise it is taken out of the former one
+ * first, for REMOVE_MS (registrar.c) at most. -ENOMEM: it is none.
+ */
+int registrar_set(struct registrar *r, unsigned int registry, struct registry_config *config);
+/* The name of the one at an index; NULL: there is none. */
+const char *registrar_name(const struct registrar *r, unsigned int registry);
 /* Index of one that can be written; -ENOENT, -EROFS. */
 int registrar_find(const struct registrar *r, const char *name);
 /* `whole`: that is all, and the rest is to go; else nothing goes yet. -ENOMEM, -E2BIG: not all. */

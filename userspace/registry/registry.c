@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "registry/registry_config.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 4000   /* one that is well again is followed again within that */
@@ -72,7 +73,7 @@ const char *registry_state_name(enum registry_state s)
 
 /* --- life --------------------------------------------------------------------------------- */
 
-int registry_open(const struct registry_config *config, const struct registry_host *host,
+int registry_open(struct registry_config *config, const struct registry_host *host,
 		  struct fetcher *fetcher, struct registry **ret, char ret_text[static 200])
 {
 	_cleanup_free_ struct registry *r = NULL;
@@ -89,7 +90,7 @@ int registry_open(const struct registry_config *config, const struct registry_ho
 	if (!r)
 		return -ENOMEM;
 	r->kind = kind;
-	r->config = config;
+	r->config = registry_config_ref(config);
 	r->host = host;
 	r->loop = host->loop;
 	r->fetcher = fetcher;
@@ -98,17 +99,44 @@ int registry_open(const struct registry_config *config, const struct registry_ho
 	if (error < 0) {
 		(void)snprintf(ret_text, 200, "%s", r->status.text);
 		text_make_printable(ret_text);
+		registry_config_unref(config);
 		return error;
 	}
 	*ret = TAKE_PTR(r);
 	return 0;
 }
 
+/* Whoever closed it may be gone, and wants no words of the old one beside those of a new one. */
+static void drop_snapshot(void *arg, struct registry *r, struct object *objects, size_t n)
+{
+	(void)object_free_list(objects, n);
+}
+
+static void drop_object(void *arg, struct registry *r, struct object *object)
+{
+	object_done(object);
+}
+
+static void drop_name(void *arg, struct registry *r, enum object_kind kind, const char *namespace,
+		      const char *name)
+{
+}
+
+static void drop_status(void *arg, struct registry *r)
+{
+}
+
+static const struct registry_host nobody = {.snapshot = drop_snapshot,
+					    .upsert = drop_object,
+					    .remove = drop_name,
+					    .status = drop_status};
+
 void registry_close(struct registry *r, void (*on_stopped)(void *arg, struct registry *r),
 		    void *arg)
 {
 	r->on_stopped = on_stopped;
 	r->stopped_arg = arg;
+	r->host = &nobody;
 	r->kind->stop(r);
 }
 
@@ -116,6 +144,7 @@ void registry_stopped(struct registry *r)
 {
 	if (r->on_stopped)
 		r->on_stopped(r->stopped_arg, r);
+	registry_config_unref(r->config);
 	free(r);
 }
 

@@ -23,16 +23,17 @@
 struct registry;
 struct pods;
 
-/* What agent.yaml says of one; texts owned by whoever made it, NULL: not given. */
+/* What agent.yaml says of one; texts owned, NULL: not given. Those who keep it for longer than a
+ * call hold a reference (registry_config.h). */
 struct registry_config {
-	char *name;              /* an RFC 1123 label: "dc1" */
-	char *type;              /* of registry_kinds: "consul" */
-	unsigned int precedence; /* of its place in the file; 0 wins */
-	char *address;   /* http://, https://, unix:///path, srv: dns://ADDRESS:PORT; kinds have a
-			    default */
-	char *path;      /* files: the folder; kubernetes: a kubeconfig ("": in the cluster) */
-	char *prefix;    /* etcd: of keys; consul: of the KV tree with manifests */
-	char *namespace; /* Sinew's, for services of registries without any; default "default" */
+	unsigned int refs; /* 0: not counted, whoever made it keeps it */
+	char *name;        /* an RFC 1123 label: "dc1" */
+	char *type;        /* of registry_kinds: "consul" */
+	char *address;     /* http://, https://, unix:///path, srv: dns://ADDRESS:PORT; kinds have a
+			      default */
+	char *path;        /* files: the folder; kubernetes: a kubeconfig ("": in the cluster) */
+	char *prefix;      /* etcd: of keys; consul: of the KV tree with manifests */
+	char *namespace;   /* Sinew's, for services of registries without any; default "default" */
 	char *datacenter, *remote_namespace;         /* consul */
 	char *zone;                                  /* of endpoints that say none */
 	char *token_file, *username, *password_file; /* credentials come from files alone */
@@ -114,8 +115,8 @@ struct registry_kind {
 
 struct registry {
 	const struct registry_kind *kind;
-	const struct registry_config *config; /* borrowed */
-	const struct registry_host *host;     /* borrowed */
+	struct registry_config *config;   /* a reference */
+	const struct registry_host *host; /* borrowed */
 	uv_loop_t *loop;
 	struct fetcher *fetcher;
 	char tag[128]; /* "consul/dc1": the source of its objects and endpoints */
@@ -135,11 +136,11 @@ const struct registry_kind *registry_kind_find(const char *type);
 
 /* --- what the host does ---------------------------------------------------------------------- */
 
-/* Starts one; config, host and fetcher must outlive it. -EINVAL (unknown type, or what the
+/* Starts one; host must outlive its words, fetcher all of it. -EINVAL (unknown type, or what the
  * kind found; ret_text says it), -ENOMEM. */
-int registry_open(const struct registry_config *config, const struct registry_host *host,
+int registry_open(struct registry_config *config, const struct registry_host *host,
 		  struct fetcher *fetcher, struct registry **ret, char ret_text[static 200]);
-/* on_stopped is called on the loop, then r is freed. */
+/* It says nothing more; on_stopped is called on the loop, then r is freed. */
 void registry_close(struct registry *r, void (*on_stopped)(void *arg, struct registry *r),
 		    void *arg);
 
