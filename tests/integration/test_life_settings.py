@@ -142,7 +142,7 @@ def test_a_mistyped_setting_is_an_error_with_its_place(sandbox, text, expected):
              "--state", sandbox.path("never"), "--socket", sandbox.path("n1"), "--status-socket", sandbox.path("n2"),
              "--cgroup", sandbox.cgroup_root]
     status, said = run_refused(words)
-    assert status == 1 and made.config in said and expected in said, said
+    assert status == 2 and made.config in said and expected in said, said
 
 
 @pytest.mark.parametrize("words,expected", [
@@ -161,12 +161,12 @@ def test_a_named_file_that_is_missing_is_an_error(sandbox, daemon):
     words = daemon.command()
     words[words.index("--config") + 1] = sandbox.path("missing.yaml")
     status, said = run_refused(words)
-    assert status == 1 and "cannot read" in said and "missing.yaml" in said
+    assert status == 2 and "cannot read" in said and "missing.yaml" in said
 
 
 def test_a_bad_value_of_the_environment_names_the_variable(daemon):
     status, said = run_refused(daemon.command(), env={**os.environ, "SINEWD_MAPS_FLOWS": "many"})
-    assert status == 1 and 'SINEWD_MAPS_FLOWS: maps.flows is "many"' in said
+    assert status == 2 and 'SINEWD_MAPS_FLOWS: maps.flows is "many"' in said
 
 
 @pytest.fixture

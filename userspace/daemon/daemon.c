@@ -43,7 +43,7 @@ void daemon_kernel_config(const struct daemon *d, struct kernel_config *ret)
 	};
 }
 
-static int load_settings(struct daemon *d)
+int daemon_configure(struct daemon *d)
 {
 	int r = setting_load(&d->settings, d->config_file, d->config_must);
 
@@ -196,9 +196,6 @@ int daemon_start(struct daemon *d)
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	d->started_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-	r = load_settings(d);
-	if (r < 0)
-		return r;
 	log_init("sinewd", d->config.log_level, d->config.log_format);
 	r = find_cgroup(d);
 	if (r >= 0)
@@ -349,7 +346,7 @@ int daemon_reload(struct daemon *d)
 	int r;
 
 	notify_send("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)(uv_hrtime() / 1000));
-	r = load_settings(&fresh);
+	r = daemon_configure(&fresh);
 	if (r < 0) {
 		log_err("the settings have errors; the old ones stay in force");
 	} else {
@@ -397,10 +394,8 @@ static int remove_everything(const struct config *config)
 
 int daemon_uninstall(struct daemon *d)
 {
-	int r = load_settings(d);
+	int r = remove_everything(&d->config);
 
-	if (r >= 0)
-		r = remove_everything(&d->config);
 	config_done(&d->config);
 	setting_done(&d->settings);
 	setting_done(&d->overrides);

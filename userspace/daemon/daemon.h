@@ -76,6 +76,9 @@ struct daemon {
 	struct program_run runs[_HOOK_MAX];
 };
 
+/* Reads the settings, which must be done first: file, environment, overrides. What is wrong is
+ * logged, by its place. */
+int daemon_configure(struct daemon *d);
 /* Everything up to the loop, in order; what fails is logged. */
 int daemon_start(struct daemon *d);
 /* Runs until told to stop. The datapath goes on without us. */

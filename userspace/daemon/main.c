@@ -177,7 +177,7 @@ int main(int argc, char **argv)
 	memory_init();
 	(void)umask(0077);
 	notify_init();
-	if (take_arguments(&d, &a) < 0)
+	if (take_arguments(&d, &a) < 0 || daemon_configure(&d) < 0)
 		return 2;
 	return run(&d, a.uninstall) < 0 ? 1 : 0;
 }
