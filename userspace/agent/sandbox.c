@@ -58,13 +58,16 @@ static int load_filter(void)
 int agent_sandbox(void)
 {
 	const struct rlimit none = {};
+	capng_select_t sets = CAPNG_SELECT_CAPS;
 
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
 		return -errno;
+	/* The bounding set can only be narrowed with CAP_SETPCAP, and libcap-ng complains aloud
+	 * when that is tried without; the sets that count always can. */
+	if (capng_get_caps_process() >= 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
+		sets = CAPNG_SELECT_BOTH;
 	capng_clear(CAPNG_SELECT_BOTH);
-	/* The bounding set can only be narrowed with CAP_SETPCAP; the sets that count always can.
-	 */
-	if (capng_apply(CAPNG_SELECT_BOTH) < 0 && capng_apply(CAPNG_SELECT_CAPS) < 0)
+	if (capng_apply(sets) < 0)
 		return -EPERM;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
