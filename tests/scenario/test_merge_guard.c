@@ -136,6 +136,65 @@ static void test_p84_who_was_away_is_not_believed_by_repeating_itself(void **sta
 	say_done(&s);
 }
 
+/* It lost everything, and has nearly everything back: the rest may come with its next heartbeat. */
+static void test_p84_what_a_registry_does_not_have_back_yet_is_not_believed_soon(void **state)
+{
+	struct say s;
+
+	say_init(&s);
+	(void)say_snapshot(&s, 0, 0, TEN "; k:80 10.0.0.11");
+	(void)say_snapshot(&s, 9000, 0, "");
+	for (int i = 0; i < 4; i++) {
+		(void)say_snapshot(&s, 20000, 0, TEN);
+		pass(&s, 0);
+		(void)say_view(&s);
+		assert_int_equal(suspects(&s), 1);
+	}
+	(void)say_snapshot(&s, GUARD_RETURN_MS, 0, TEN);
+	assert_int_equal(suspects(&s), 0);
+	say_done(&s);
+}
+
+/* Ten services go one after another, each said twice: a registry that loses its data, or whose
+ * writers lost it. When half of them are gone the rest stays. */
+static void test_p84_what_goes_bit_by_bit_is_waited_for_too(void **state)
+{
+	struct say s;
+	char name[2] = "";
+
+	say_init(&s);
+	(void)say_snapshot(&s, 0, 0, TEN);
+	for (*name = 'a'; *name <= 'j'; ++*name) {
+		say_remove(&s, 500, 0, name);
+		say_remove(&s, GUARD_CONFIRM_MS, 0, name);
+	}
+	(void)say_view(&s);
+	assert_int_equal(s.n_has, 5);
+	assert_int_equal(suspects(&s), 5);
+	pass(&s, 2 * GUARD_SETTLE_MS);
+	(void)say_view(&s);
+	assert_int_equal(s.n_has, 5);
+	say_done(&s);
+}
+
+/* Those that never had an endpoint cannot be lost, and say nothing about those that can. */
+static void test_p84_services_without_endpoints_do_not_hide_that_all_others_are_lost(void **state)
+{
+	struct say s;
+
+	say_init(&s);
+	(void)say_snapshot(
+		&s, 0, 0,
+		"a:80 10.0.0.1; b:80 10.0.0.2; c:80; d:80; e:80; f:80; g:80; h:80; i:80; "
+		"j:80; k:80");
+	for (int i = 0; i < 3; i++) {
+		say_upsert(&s, 2000, 0, "a:80");
+		say_upsert(&s, 0, 0, "b:80");
+	}
+	assert_int_equal(suspects(&s), 2);
+	say_done(&s);
+}
+
 /* A little that goes while it was away is nothing to wonder about. */
 static void test_p84_who_was_away_may_take_back_a_few(void **state)
 {
@@ -482,6 +541,11 @@ int main(void)
 		cmocka_unit_test(test_p84_empty_services_wipe_nothing),
 		cmocka_unit_test(test_p84_restarted_empty_registry_is_waited_for),
 		cmocka_unit_test(test_p84_who_was_away_is_not_believed_by_repeating_itself),
+		cmocka_unit_test(
+			test_p84_what_a_registry_does_not_have_back_yet_is_not_believed_soon),
+		cmocka_unit_test(test_p84_what_goes_bit_by_bit_is_waited_for_too),
+		cmocka_unit_test(
+			test_p84_services_without_endpoints_do_not_hide_that_all_others_are_lost),
 		cmocka_unit_test(test_p84_who_was_away_may_take_back_a_few),
 		cmocka_unit_test(test_p84_other_ports_and_nobody_there),
 		cmocka_unit_test(test_p84_policies_stay_with_a_broken_answer),

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "registry/guard.h"
 #include "say.h"
 
 #define SOURCES 3
@@ -43,9 +44,11 @@ struct model_service {
 
 struct model_source {
 	struct model_service services[SERVICES];
-	bool dark, blank;
+	bool dark, blank, lost;
+	uint64_t back_ms;
 	enum registry_on_stale stale;
 	uint64_t contact_ms;
+	struct guard left; /* services that were emptied and let go; of the guard itself */
 };
 
 static struct model_source model[SOURCES];
@@ -69,11 +72,20 @@ static bool is_emptied(const struct model_service *s)
 	return any;
 }
 
-static void model_count(const struct model_source *m, unsigned int *services, unsigned int *emptied)
+static bool has_any(const struct model_service *s)
 {
-	*services = *emptied = 0;
+	for (int e = 0; s->is_there && e < ENDPOINTS; e++)
+		if (s->weight[e] >= 0)
+			return true;
+	return false;
+}
+
+/* Services that have endpoints, and those of them that are emptied. */
+static void model_count(const struct model_source *m, unsigned int *full, unsigned int *emptied)
+{
+	*full = *emptied = 0;
 	for (int i = 0; i < SERVICES; i++) {
-		*services += m->services[i].is_there;
+		*full += has_any(&m->services[i]);
 		*emptied += is_emptied(&m->services[i]);
 	}
 }
@@ -83,20 +95,47 @@ static bool is_sane(unsigned int services, unsigned int emptied)
 	return emptied <= 1 || emptied * 5 <= services;
 }
 
-static void model_look(struct model_source *m, unsigned int services, unsigned int emptied)
+static bool is_dark(bool was, unsigned int services, unsigned int emptied)
 {
-	if (is_sane(services, emptied))
-		m->dark = false;
-	else if (emptied * 2 > services)
-		m->dark = true;
+	return !is_sane(services, emptied) && (was || emptied * 2 > services);
 }
 
-static void model_look_around(struct model_source *m)
+/* Those that were emptied and let go make it dark, too; but when it is no longer, it has not come
+ * back. */
+static void model_look(struct model_source *m, unsigned int full, unsigned int emptied,
+		       uint64_t at_ms)
 {
-	unsigned int services, emptied;
+	unsigned int left = emptied ? (unsigned int)guard_count(&m->left, 30000, at_ms) : 0;
+	bool lost = is_dark(m->lost, full, emptied);
 
-	model_count(m, &services, &emptied);
-	model_look(m, services, emptied);
+	if (m->lost && !lost)
+		m->back_ms = at_ms;
+	m->lost = lost;
+	m->dark = is_dark(m->dark, full + left, emptied + left);
+}
+
+static void model_look_around(struct model_source *m, uint64_t at_ms)
+{
+	unsigned int full, emptied;
+
+	model_count(m, &full, &emptied);
+	model_look(m, full, emptied, at_ms);
+}
+
+/* It names something, while something is still emptied. */
+static void model_see(struct model_source *m, bool blank)
+{
+	unsigned int full, emptied;
+
+	model_count(m, &full, &emptied);
+	if (m->blank && !blank && emptied)
+		m->back_ms = now_ms;
+	m->blank = blank;
+}
+
+static bool is_back(const struct model_source *m, uint64_t at_ms)
+{
+	return !m->back_ms || at_ms >= m->back_ms + 90000;
 }
 
 static bool model_holds(struct model_service *s, const struct word *w)
@@ -146,7 +185,7 @@ static void model_end(struct model_service *s)
 
 static void model_word(struct model_source *m, struct model_service *s, const struct word *w)
 {
-	bool hold = false;
+	bool hold = false, had = has_any(s);
 
 	if (!s->is_there && !w->is_there)
 		return;
@@ -164,12 +203,14 @@ static void model_word(struct model_source *m, struct model_service *s, const st
 		} else if (s->weight[e] >= 0 && !s->since[e]) {
 			s->weight[e] = hold ? s->weight[e] : -1;
 			s->since[e] = hold ? now_ms : 0;
-		} else if (s->weight[e] >= 0 && !m->dark && !m->blank &&
+		} else if (s->weight[e] >= 0 && !m->dark && !m->blank && is_back(m, now_ms) &&
 			   now_ms - s->since[e] >= 1000) {
 			s->weight[e] = -1;
 			s->since[e] = 0;
 		}
 	}
+	if (had && !has_any(s))
+		guard_note(&m->left, 1, 30000, now_ms);
 	model_end(s);
 }
 
@@ -181,28 +222,21 @@ static bool names_any(const struct word *w)
 	return false;
 }
 
-static bool has_any(const struct model_service *s)
-{
-	for (int e = 0; s->is_there && e < ENDPOINTS; e++)
-		if (s->weight[e] >= 0)
-			return true;
-	return false;
-}
-
 static void model_snapshot(struct model_source *m, const struct word *words)
 {
-	unsigned int services = 0, emptied = 0;
+	unsigned int full = 0, emptied = 0;
+	bool blank = true;
 
-	m->blank = true;
 	for (int i = 0; i < SERVICES; i++) {
-		m->blank &= !words[i].is_there;
-		services += m->services[i].is_there || words[i].is_there;
+		blank &= !words[i].is_there;
+		full += has_any(&m->services[i]) || names_any(&words[i]);
 		emptied += has_any(&m->services[i]) && !names_any(&words[i]);
 	}
-	model_look(m, services, emptied);
+	model_see(m, blank);
+	model_look(m, full, emptied, now_ms);
 	for (int i = 0; i < SERVICES; i++)
 		model_word(m, &m->services[i], &words[i]);
-	model_look_around(m);
+	model_look_around(m, now_ms);
 	m->contact_ms = now_ms;
 }
 
@@ -232,15 +266,23 @@ static bool model_is_settled(const struct model_source *m, const struct model_se
 /* What settles does not depend on what has just settled beside it. */
 static void model_settle(struct model_source *m)
 {
-	unsigned int services, emptied;
+	unsigned int full, emptied, left;
 
-	model_count(m, &services, &emptied);
-	if (m->blank || m->dark || !is_sane(services, emptied))
+	model_count(m, &full, &emptied);
+	left = emptied ? (unsigned int)guard_count(&m->left, 30000, m->contact_ms) : 0;
+	if (m->blank || m->dark || !is_back(m, m->contact_ms) ||
+	    !is_sane(full + left, emptied + left))
 		return;
-	for (int i = 0; i < SERVICES; i++)
-		if (m->services[i].is_there && model_is_settled(m, &m->services[i]))
-			(void)model_let_go(&m->services[i]);
-	model_look_around(m);
+	for (int i = 0; i < SERVICES; i++) {
+		bool had = has_any(&m->services[i]);
+
+		if (!m->services[i].is_there || !model_is_settled(m, &m->services[i]))
+			continue;
+		(void)model_let_go(&m->services[i]);
+		if (had && !has_any(&m->services[i]))
+			guard_note(&m->left, 1, 30000, m->contact_ms);
+	}
+	model_look_around(m, m->contact_ms);
 }
 
 /* --- what the client should see ----------------------------------------------------------- */
@@ -371,9 +413,9 @@ static void one_upsert(struct say *s, unsigned int source, int i)
 	w.is_there = true;
 	append_word(&b, source, i, &w);
 	text = text_take(&b);
-	m->blank = false;
+	model_see(m, false);
 	model_word(m, &m->services[i], &w);
-	model_look_around(m);
+	model_look_around(m, now_ms);
 	m->contact_ms = now_ms;
 	say_upsert(s, 0, source, text);
 }
@@ -386,7 +428,7 @@ static void one_remove(struct say *s, unsigned int source, int i)
 
 	(void)snprintf(name, sizeof(name), "s%d", i);
 	model_word(m, &m->services[i], &w);
-	model_look_around(m);
+	model_look_around(m, now_ms);
 	m->contact_ms = now_ms;
 	say_remove(s, 0, source, name);
 }
@@ -394,6 +436,7 @@ static void one_remove(struct say *s, unsigned int source, int i)
 static void one_confirm(struct say *s, unsigned int source, int i)
 {
 	struct model_source *m = &model[source];
+	uint64_t back_ms = m->back_ms;
 	bool all = draw(2);
 	unsigned int n = 0;
 	char name[8];
@@ -402,7 +445,8 @@ static void one_confirm(struct say *s, unsigned int source, int i)
 	for (int k = 0; k < SERVICES; k++)
 		if (all || k == i)
 			n += model_let_go(&m->services[k]);
-	model_look_around(m);
+	model_look_around(m, m->contact_ms);
+	m->back_ms = back_ms;
 	assert_int_equal(merge_confirm(s->m, source, "default", all ? NULL : name), n);
 }
 

@@ -17,6 +17,8 @@
 #include "model/limits.h"
 #include "registry/registry_config.h"
 
+#define LOOKS_EACH 4u /* services are asked about one by one, a tick each; more: all at once */
+
 /* --- what registries say -----------------------------------------------------------------------
  */
 
@@ -473,6 +475,25 @@ void registries_register(struct agent *a)
 	registrations_settle(a->registrations, find_engine(a), false);
 }
 
+/* A registry that took much away is asked a second time; about several services at once by one
+ * question. */
+static void look_again(struct agent_registry *g)
+{
+	struct agent *a = g->agent;
+	uint64_t now = uv_now(&a->loop);
+	struct merge_doubt doubt;
+	const char *name;
+
+	if (!g->registry || !g->registry->kind->look)
+		return;
+	merge_doubt(a->merge, g->source, now, &doubt);
+	if (!doubt.n)
+		return;
+	name = doubt.n > LOOKS_EACH ? NULL : doubt.name;
+	if (g->registry->kind->look(g->registry, doubt.namespace, name) >= 0)
+		merge_asked(a->merge, g->source, doubt.namespace, name, now);
+}
+
 void registries_tick(struct agent *a)
 {
 	uint64_t now = uv_now(&a->loop);
@@ -486,6 +507,7 @@ void registries_tick(struct agent *a)
 			open_registry(g);
 		if (!g->stale && now - g->contact_ms >= g->config->stale_ms)
 			set_stale(g, true);
+		look_again(g);
 	}
 }
 

@@ -14,16 +14,21 @@ static void drop_first(struct guard *g, unsigned int n)
 	g->used -= n;
 }
 
-/* Those that are out of the window are forgotten. */
-static size_t count_passed(struct guard *g, uint64_t window_ms, uint64_t now_ms)
+/* How many are out of the window, by their places. */
+static unsigned int count_old(const struct guard *g, uint64_t window_ms, uint64_t now_ms)
 {
 	unsigned int old = 0;
+
+	while (old < g->used && g->at_ms[old] + window_ms <= now_ms)
+		old++;
+	return old;
+}
+
+size_t guard_count(const struct guard *g, uint64_t window_ms, uint64_t now_ms)
+{
 	size_t n = 0;
 
-	while (old < g->used && now_ms - g->at_ms[old] >= window_ms)
-		old++;
-	drop_first(g, old);
-	for (unsigned int i = 0; i < g->used; i++)
+	for (unsigned int i = count_old(g, window_ms, now_ms); i < g->used; i++)
 		n += g->n[i];
 	return n;
 }
@@ -44,8 +49,9 @@ static void make_room(struct guard *g)
 	g->used--;
 }
 
-static void write_down(struct guard *g, size_t n, uint64_t now_ms)
+void guard_note(struct guard *g, size_t n, uint64_t window_ms, uint64_t now_ms)
 {
+	drop_first(g, count_old(g, window_ms, now_ms));
 	if (g->used == GUARD_PASSES)
 		make_room(g);
 	g->at_ms[g->used] = now_ms;
@@ -55,20 +61,31 @@ static void write_down(struct guard *g, size_t n, uint64_t now_ms)
 bool guard_holds(struct guard *g, const struct guard_settings *settings,
 		 const struct guard_loss *loss, uint64_t now_ms)
 {
-	size_t passed = count_passed(g, settings->hold_window_ms, now_ms);
+	size_t passed = guard_count(g, settings->hold_window_ms, now_ms);
 	size_t away = loss->gone + loss->held + passed;
 
 	if (!loss->gone)
 		return false;
 	if (!loss->left || away * 100 > settings->hold_percent * (loss->before + passed))
 		return true;
-	write_down(g, loss->gone, now_ms);
+	guard_note(g, loss->gone, settings->hold_window_ms, now_ms);
 	return false;
 }
 
 bool guard_is_confirmed(uint64_t held_ms, uint64_t now_ms)
 {
 	return now_ms >= held_ms + GUARD_CONFIRM_MS;
+}
+
+uint64_t guard_ask_ms(uint64_t held_ms, unsigned int asked, uint64_t asked_ms)
+{
+	uint64_t wait = asked < 6 ? (uint64_t)GUARD_CONFIRM_MS << asked : GUARD_SETTLE_MS;
+	uint64_t first = held_ms + GUARD_CONFIRM_MS;
+
+	if (!asked)
+		return first;
+	wait = asked_ms + (wait < GUARD_SETTLE_MS ? wait : GUARD_SETTLE_MS);
+	return wait > first ? wait : first;
 }
 
 bool guard_is_settled(uint64_t held_ms, uint64_t contact_ms)

@@ -19,18 +19,24 @@
  *              the service, and is sane;
  *   by hand    an operator says so.
  *
+ * Asked. Nobody waits for another word that few registries say of themselves: as soon as it could
+ * confirm, the source is told to look a second time (registry.h), and what it sees is a word as any
+ * other. Again while that brings nothing, ever more seldom; of what could not confirm, nobody asks.
+ *
  * Returned. One that was away (nobody there, no sense in its answers) may have lost what it knew,
- * and gets it back as services say anew that they are there: with their next heartbeat. For
+ * and gets it back as services say anew that they are there: with their next heartbeat. So does one
+ * that was dark or blank, see below, and names them again. For
  * GUARD_RETURN_MS after that nothing is confirmed and nothing settles, however small the registry.
  *
- * A service is emptied when nothing but suspects is left of it. From how many are, at once:
- *   sane       one is emptied, or at most GUARD_SANE_PERCENT of the registry's services;
- *   dark       more than one, and more than hold_percent of them, until it is sane again: it lost
- *              its data and may be getting it back piece by piece. None of its words confirms;
- *   blank      its last snapshot named no service at all. That confirms nothing and settles
- *              nothing.
- * So a registry that lost everything is waited for, however often it repeats itself, and until it
- * has nearly everything back. If it is right, an operator has to say so.
+ * A service is emptied when nothing but suspects is left of it. From how many are, at once, of
+ * those that have endpoints: sane       one is emptied, or at most GUARD_SANE_PERCENT of them; dark
+ * more than one, and more than hold_percent of them, until it is sane again: it lost its data and
+ * may be getting it back piece by piece. None of its words confirms; blank      its last snapshot
+ * named no service at all. That confirms nothing and settles nothing. What was emptied and then let
+ * go by a word still counts for GUARD_SETTLE_MS while another one is emptied: a registry that loses
+ * everything bit by bit, each bit said twice, would never be dark. So a registry that lost
+ * everything is waited for, however often it repeats itself, and until it has nearly everything
+ * back. If it is right, an operator has to say so.
  */
 #pragma once
 
@@ -62,6 +68,10 @@ struct guard {
 	unsigned int used;
 };
 
+/* Writes down so many more; how many there were within the window. */
+void guard_note(struct guard *g, size_t n, uint64_t window_ms, uint64_t now_ms);
+size_t guard_count(const struct guard *g, uint64_t window_ms, uint64_t now_ms);
+
 /* What a word does to a service. */
 struct guard_loss {
 	size_t before; /* that it had, those held before included */
@@ -75,6 +85,9 @@ bool guard_holds(struct guard *g, const struct guard_settings *settings,
 		 const struct guard_loss *loss, uint64_t now_ms);
 /* Whether one held since then is confirmed by a word of now that misses it, too. */
 bool guard_is_confirmed(uint64_t held_ms, uint64_t now_ms);
+/* When the registry should be asked about a service whose last hold was then, after so many
+ * questions, the last of them at asked_ms. */
+uint64_t guard_ask_ms(uint64_t held_ms, unsigned int asked, uint64_t asked_ms);
 /* Whether a service whose last hold was then has settled, by when its registry was last heard. */
 bool guard_is_settled(uint64_t held_ms, uint64_t contact_ms);
 
@@ -82,7 +95,7 @@ bool guard_is_settled(uint64_t held_ms, uint64_t contact_ms);
  */
 bool guard_is_back(uint64_t back_ms, uint64_t now_ms);
 
-/* Of a registry with so many services, so many of which are emptied. */
+/* Of a registry with so many services that have endpoints, so many of which are emptied. */
 bool guard_is_sane(size_t services, size_t emptied);
 bool guard_is_dark(const struct guard_settings *settings, bool was_dark, size_t services,
 		   size_t emptied);

@@ -178,11 +178,6 @@ static int decide(struct merge *m, struct merge_part *p, const struct object *o,
 					 : decide_policy(p, o->policy);
 }
 
-static void look_around(struct merge *m, struct merge_source *s)
-{
-	s->dark = guard_is_dark(&m->settings, s->dark, s->services, s->emptied);
-}
-
 /* --- snapshots ---------------------------------------------------------------------------- */
 
 static int mention(struct merge *m, unsigned int source, const struct object *o, uint64_t now_ms)
@@ -201,37 +196,44 @@ static int mention(struct merge *m, unsigned int source, const struct object *o,
 	return decide(m, p, o, now_ms);
 }
 
+static bool has_endpoints(const struct merge_part *p)
+{
+	return p && p->now.believed && p->now.believed->n_endpoints;
+}
+
 /* What a snapshot leaves out counts before anything in it can confirm. */
-static void forecast(struct merge *m, unsigned int source, const struct merge_objects *objects)
+static void forecast(struct merge *m, unsigned int source, const struct merge_objects *objects,
+		     uint64_t now_ms)
 {
 	struct merge_source *s = &m->sources[source];
-	size_t emptied = 0, services = 0;
+	size_t emptied = 0, full = 0;
 	struct merge_node *node, *tmp;
+	bool blank = true;
 
-	s->blank = true;
 	for (size_t i = 0; i < objects->n; i++) {
 		const struct service *x = objects->items[i].service;
 		struct merge_part *p = NULL;
 
 		if (objects->items[i].kind != OBJECT_SERVICE)
 			continue;
-		s->blank = false;
+		blank = false;
 		node = find_node(m, OBJECT_SERVICE, x->namespace, x->name);
 		if (node)
 			p = merge_find_part(node, source);
 		if (p)
 			p->mentioned = x->n_endpoints > 0;
-		services += !p || !p->now.believed;
+		full += x->n_endpoints && !has_endpoints(p);
 	}
 	HASH_ITER (hh, m->nodes, node, tmp) {
 		struct merge_part *p = merge_find_part(node, source);
 
-		if (!p || !p->now.believed)
+		if (!has_endpoints(p))
 			continue;
-		services++;
-		emptied += !p->mentioned && p->now.believed->n_endpoints;
+		full++;
+		emptied += !p->mentioned;
 	}
-	s->dark = guard_is_dark(&m->settings, s->dark, services, emptied);
+	merge_note_blank(s, blank, now_ms);
+	merge_note_dark(m, s, full, emptied, now_ms);
 }
 
 static void forget_mentions(struct merge *m, unsigned int source)
@@ -284,10 +286,11 @@ int merge_snapshot(struct merge *m, unsigned int source, const char *tag,
 		   struct merge_objects objects, uint64_t now_ms)
 {
 	struct merge_source *s = get_source(m, source, tag);
-	bool dark = s->dark, blank = s->blank;
+	bool dark = s->dark, blank = s->blank, lost = s->lost;
+	uint64_t back_ms = s->back_ms;
 	int r = 0;
 
-	forecast(m, source, &objects);
+	forecast(m, source, &objects, now_ms);
 	forget_mentions(m, source);
 	for (size_t i = 0; i < objects.n && r >= 0; i++)
 		if (objects.items[i].kind != OBJECT_NONE)
@@ -300,9 +303,11 @@ int merge_snapshot(struct merge *m, unsigned int source, const char *tag,
 	if (r < 0) {
 		s->dark = dark;
 		s->blank = blank;
+		s->lost = lost;
+		s->back_ms = back_ms;
 		return r;
 	}
-	look_around(m, s);
+	merge_look_around(m, s, now_ms);
 	s->contact_ms = now_ms;
 	return 0;
 }
@@ -313,6 +318,7 @@ int merge_upsert(struct merge *m, unsigned int source, const char *tag, struct o
 		 uint64_t now_ms)
 {
 	struct merge_source *s = get_source(m, source, tag);
+	uint64_t back_ms = s->back_ms;
 	bool blank = s->blank;
 	struct merge_node *node;
 	struct merge_part *p;
@@ -320,7 +326,7 @@ int merge_upsert(struct merge *m, unsigned int source, const char *tag, struct o
 
 	if (r == -E2BIG)
 		s->refused++;
-	s->blank = blank && object->kind != OBJECT_SERVICE;
+	merge_note_blank(s, blank && object->kind != OBJECT_SERVICE, now_ms);
 	if (r >= 0)
 		r = decide(m, p, object, now_ms);
 	if (r >= 0)
@@ -328,9 +334,10 @@ int merge_upsert(struct merge *m, unsigned int source, const char *tag, struct o
 	object_done(object);
 	if (r < 0 && r != -E2BIG) {
 		s->blank = blank;
+		s->back_ms = back_ms;
 		return r;
 	}
-	look_around(m, s);
+	merge_look_around(m, s, now_ms);
 	s->contact_ms = now_ms;
 	return 0;
 }
@@ -350,7 +357,7 @@ int merge_remove(struct merge *m, unsigned int source, const struct object_name 
 		return r;
 	if (p)
 		merge_word_commit(m, node, p);
-	look_around(m, s);
+	merge_look_around(m, s, now_ms);
 	s->contact_ms = now_ms;
 	return 0;
 }
@@ -447,13 +454,14 @@ void merge_forget(struct merge *m, unsigned int source)
 	*s = (struct merge_source){.order = s->order};
 }
 
-static size_t let_go(struct merge *m, struct merge_node *node, struct merge_part *p)
+static size_t let_go(struct merge *m, struct merge_node *node, struct merge_part *p,
+		     uint64_t now_ms)
 {
 	size_t n = p->now.n_held;
 
 	if (!n)
 		return 0;
-	merge_word_release(p);
+	merge_word_release(p, now_ms);
 	merge_word_commit(m, node, p);
 	return n;
 }
@@ -461,6 +469,7 @@ static size_t let_go(struct merge *m, struct merge_node *node, struct merge_part
 size_t merge_confirm(struct merge *m, unsigned int source, const char *namespace, const char *name)
 {
 	struct merge_source *s = &m->sources[source];
+	uint64_t back_ms = s->back_ms; /* who is believed has not come back */
 	struct merge_node *node, *tmp;
 	size_t n = 0;
 
@@ -468,17 +477,20 @@ size_t merge_confirm(struct merge *m, unsigned int source, const char *namespace
 		struct merge_part *p = merge_find_part(node, source);
 
 		if (p && (!name || node == find_node(m, OBJECT_SERVICE, namespace, name)))
-			n += let_go(m, node, p);
+			n += let_go(m, node, p, 0);
 	}
-	look_around(m, s);
+	merge_look_around(m, s, s->contact_ms);
+	s->back_ms = back_ms;
 	return n;
 }
 
 /* Nothing of a source settles that lost much, or everything. */
 static bool may_settle(const struct merge_source *s)
 {
-	return s->held && !s->blank && !s->dark && !s->away &&
-	       guard_is_back(s->back_ms, s->contact_ms) && guard_is_sane(s->services, s->emptied);
+	size_t left = merge_count_left(s, s->emptied, s->contact_ms);
+
+	return merge_may_confirm(s, s->contact_ms) &&
+	       guard_is_sane(s->full + left, s->emptied + left);
 }
 
 static bool has_settled(const struct merge *m, const struct merge_part *p)
@@ -505,9 +517,9 @@ void merge_settle(struct merge *m)
 	HASH_ITER (hh, m->nodes, node, tmp)
 		for (struct merge_part *p = node->parts; p; p = p->next_part)
 			if (has_settled(m, p))
-				(void)let_go(m, node, p);
+				(void)let_go(m, node, p, m->sources[p->source].contact_ms);
 	for (unsigned int i = 0; i < LIMIT_REGISTRIES; i++)
-		look_around(m, &m->sources[i]);
+		merge_look_around(m, &m->sources[i], m->sources[i].contact_ms);
 }
 
 uint64_t merge_next_ms(const struct merge *m)

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "model/limits.h"
 #include "model/store.h"
 #include "registry/registry.h"
 
@@ -53,6 +54,17 @@ void merge_forget(struct merge *m, unsigned int source);
 /* An operator believes it: whatever is held of this source (NULL name: of all its services) goes.
  * Number let go. */
 size_t merge_confirm(struct merge *m, unsigned int source, const char *namespace, const char *name);
+
+/* Services of this source of which another word could confirm now that endpoints are gone, and that
+ * are to be asked about (guard.h): how many, and the one that waits longest ("": none). */
+struct merge_doubt {
+	size_t n;
+	char namespace[LIMIT_NAME + 1], name[LIMIT_NAME + 1];
+};
+void merge_doubt(struct merge *m, unsigned int source, uint64_t now_ms, struct merge_doubt *ret);
+/* It is being asked; NULL name: about all of them. */
+void merge_asked(struct merge *m, unsigned int source, const char *namespace, const char *name,
+		 uint64_t now_ms);
 
 /* What changed since the last take, as a change of the control API: new objects (owned by the
  * caller) and names of those that are gone. Also lets go what the guard has held until now.

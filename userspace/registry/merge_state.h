@@ -34,6 +34,9 @@ struct merge_part {
 	bool went;              /* and something goes away with it */
 	bool mentioned;         /* by the snapshot that is being taken */
 	size_t holds, released; /* of the pending word */
+	uint64_t emptied_ms;    /* by the pending word, what was emptied is let go; 0: not */
+	unsigned int asked;     /* how often since the last hold */
+	uint64_t asked_ms;
 };
 
 struct merge_node {
@@ -52,8 +55,10 @@ struct merge_source {
 	uint8_t order; /* 0 wins; each has another */
 	enum registry_on_stale stale;
 	bool dark, blank, away; /* see guard.h */
+	bool lost;              /* dark, without those that were let go */
 	uint64_t contact_ms, back_ms;
-	size_t services, emptied, policies, named, held;
+	size_t services, full, emptied, policies, named, held; /* full: that have endpoints */
+	struct guard left; /* of those that were emptied, the ones that were let go */
 	uint64_t held_total, released_total, refused;
 };
 
@@ -85,14 +90,26 @@ static inline void merge_mark(struct merge *m, struct merge_node *node)
 	m->dirty = node;
 }
 
+/* Of the services of a source that were emptied and let go, those that still count when so many
+ * are emptied. */
+size_t merge_count_left(const struct merge_source *s, size_t emptied, uint64_t now_ms);
+/* It has, or will have, so many services with endpoints, so many of them emptied. */
+void merge_note_dark(struct merge *m, struct merge_source *s, size_t full, size_t emptied,
+		     uint64_t now_ms);
+void merge_note_blank(struct merge_source *s, bool blank, uint64_t now_ms);
+/* The same of what it has now. */
+void merge_look_around(struct merge *m, struct merge_source *s, uint64_t now_ms);
+/* Whether another word of it could confirm something, as merge_word.c has it. */
+bool merge_may_confirm(const struct merge_source *s, uint64_t now_ms);
+
 /* Lets go what has settled; see guard.h. */
 void merge_settle(struct merge *m);
 
 /* Decides what it means for the part that `named` (borrowed; NULL: it is gone) is said now. -ENOMEM
  * leaves the part without a pending word. */
 int merge_word(struct merge *m, struct merge_part *p, struct service *named, uint64_t now_ms);
-/* Whatever is held of it goes: pending. */
-void merge_word_release(struct merge_part *p);
+/* Whatever is held of it goes: pending. now_ms 0: by hand. */
+void merge_word_release(struct merge_part *p, uint64_t now_ms);
 /* The pending word is taken, or forgotten. */
 void merge_word_commit(struct merge *m, struct merge_node *node, struct merge_part *p);
 void merge_word_abort(struct merge_part *p);

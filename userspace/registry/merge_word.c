@@ -26,6 +26,7 @@ void merge_word_abort(struct merge_part *p)
 	merge_words_done(&p->next);
 	p->pending = p->went = false;
 	p->holds = p->released = 0;
+	p->emptied_ms = 0;
 }
 
 /* --- figures of a source ------------------------------------------------------------------ */
@@ -36,6 +37,7 @@ static void book(struct merge_source *s, const struct merge_words *w, long sign)
 
 	s->policies += (size_t)(sign * !!w->policy);
 	s->services += (size_t)(sign * !!w->believed);
+	s->full += (size_t)(sign * !!n);
 	s->named += (size_t)sign * (n - w->n_held);
 	s->held += (size_t)sign * w->n_held;
 	s->emptied += (size_t)(sign * (w->n_held && w->n_held == n));
@@ -52,6 +54,10 @@ void merge_word_commit(struct merge *m, struct merge_node *node, struct merge_pa
 	s->held_total += p->holds;
 	s->released_total += p->released;
 	m->urgent |= p->went;
+	if (p->emptied_ms)
+		guard_note(&s->left, 1, GUARD_SETTLE_MS, p->emptied_ms);
+	if (p->now.held_ms != p->next.held_ms)
+		p->asked = 0;
 	merge_words_done(&p->now);
 	p->now = p->next;
 	p->next = (struct merge_words){};
@@ -208,6 +214,15 @@ static void judge(struct merge *m, struct merge_part *p, const struct guard_loss
 	}
 }
 
+/* It ends as nothing at all. */
+static void note_emptied(struct merge_part *p, uint64_t now_ms)
+{
+	bool had = p->now.believed && p->now.believed->n_endpoints;
+
+	if (had && (!p->next.believed || !p->next.believed->n_endpoints))
+		p->emptied_ms = now_ms;
+}
+
 static int take_next(struct merge *m, struct merge_part *p, struct service *named, uint64_t now_ms)
 {
 	struct merge_words *next = &p->next;
@@ -224,6 +239,7 @@ static int take_next(struct merge *m, struct merge_part *p, struct service *name
 	next->said = service_ref(named);
 	if (!next->n_held) {
 		next->believed = service_ref(named);
+		note_emptied(p, now_ms);
 		return 0;
 	}
 	r = join_finish(&m->join, NULL, left_out, &next->believed, &next->since);
@@ -260,11 +276,12 @@ int merge_word(struct merge *m, struct merge_part *p, struct service *named, uin
 	return r;
 }
 
-void merge_word_release(struct merge_part *p)
+void merge_word_release(struct merge_part *p, uint64_t now_ms)
 {
 	p->next.said = service_ref(p->now.said);
 	p->next.believed = service_ref(p->now.said);
 	p->next.guard = p->now.guard;
 	p->released = p->now.n_held;
 	p->pending = p->went = true;
+	note_emptied(p, now_ms);
 }

@@ -111,6 +111,15 @@ struct registry_kind {
 	void (*want_pods)(struct registry *r, bool wanted);
 	/* One is missed: all are asked for anew, each time a little later. */
 	void (*ask_pods)(struct registry *r);
+	/*
+	 * Asks the registry a second time about a service that it took endpoints from (guard.h),
+	 * beside what it is asked anyway; NULL name: about everything. What was seen and still is
+	 * so is said again. An answer that fails or contradicts says nothing; when it contradicts
+	 * again, what the source knows is got anew. One look at a time, and no state to ask for:
+	 * whoever wants to know asks again later. 0: it looks; -EAGAIN: not now. NULL: it says such
+	 * things twice by itself (consul.c).
+	 */
+	int (*look)(struct registry *r, const char *namespace, const char *name);
 };
 
 struct registry {
