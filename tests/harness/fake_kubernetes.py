@@ -31,6 +31,9 @@ class Request:
         self.kind = word or "discovery"
         self.name = parts[-1] if word and parts[-1] != word else None
         self.verb = "watch" if "watch" in self.query else "list" if word and not self.name else "get"
+        if self.verb == "list" and word in ("services", "endpointslices") and \
+                "=" in self.query.get("labelSelector", "") + self.query.get("fieldSelector", ""):
+            self.verb = "look"  # at one service, beside the watches
         self.initial = self.query.get("sendInitialEvents") == "true"
 
 
@@ -245,7 +248,7 @@ class FakeKubernetes:
                 connection.answer(found[0])
             else:
                 connection.answer({"kind": "Status", "code": 404, "message": "not found"}, 404)
-        elif request.verb == "list":
+        elif request.verb in ("list", "look"):
             self.list(request, connection)
         elif request.initial and not self.streaming:
             connection.answer({"kind": "Status", "code": 422, "reason": "Invalid",
@@ -269,11 +272,13 @@ class FakeKubernetes:
     @staticmethod
     def is_wanted(request, one):
         where = re.search("/namespaces/([^/]+)/", request.path)
-        label, field = request.query.get("labelSelector"), request.query.get("fieldSelector")
-        if field and one.get("spec", {}).get("nodeName") != field.removeprefix("spec.nodeName="):
-            return False
-        return (not where or one["metadata"].get("namespace") == where.group(1)) and \
-            (not label or label in one["metadata"].get("labels", {}))
+        meta = one["metadata"]
+        label, equals, value = request.query.get("labelSelector", "").partition("=")
+        field, _, name = request.query.get("fieldSelector", "").partition("=")
+        of = one.get("spec", {}).get("nodeName") if field == "spec.nodeName" else meta["name"]
+        labels = meta.get("labels", {})
+        return (not where or meta.get("namespace") == where.group(1)) and (not field or of == name) and \
+            (not label or (labels.get(label) == value if equals else label in labels))
 
     def wanted(self, request):
         return [one for one in self.objects[request.kind].values() if self.is_wanted(request, one)]

@@ -126,6 +126,29 @@ class Follow:
         self.child.stdin.flush()
         return self.wait(lambda me: len(me.statuses) > count and me.statuses[-1], 20)
 
+    def look(self, name=None):
+        """A second look at namespace/name, or at everything, as an agent asks for; whether it looks. What it says comes later."""
+        count = len(self.looks)
+        self.child.stdin.write(f"look {name.replace('/', ' ')}\n".encode() if name else b"look\n")
+        self.child.stdin.flush()
+        return self.wait(lambda me: len(me.looks) > count and me.looks[-1:], 20)[0]["result"] == 0
+
+    @property
+    def looks(self):
+        return [line for line in self.lines if line["say"] == "look"]
+
+    def since_look(self):
+        """What it said of services since the last look began: ["upsert shop/pay"...]."""
+        with self.changed:
+            at = max(number for number, line in enumerate(self.lines) if line["say"] == "look")
+            return [self.brief(line) for line in self.lines[at:] if line["say"] in ("snapshot", "upsert", "remove")]
+
+    @staticmethod
+    def brief(line):
+        if line["say"] == "remove":
+            return f"remove {line['namespace']}/{line['name']}"
+        return " ".join([line["say"], *(name_of(one) for one in line["items"])])
+
     def said(self):
         self.log.seek(0)
         return self.log.read().decode(errors="replace")[-3000:]

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "model/limits.h"
 #include "registry/registry.h"
 
 DEFINE_CLEANUP(yyjson_mut_doc *, yyjson_mut_doc_free);
@@ -23,7 +24,7 @@ static struct fetcher *fetcher;
 static uv_loop_t loop;
 static uv_pipe_t input;
 static bool quiet;
-static char in[64];
+static char in[256];
 
 static const struct {
 	const char *name;
@@ -163,9 +164,27 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 	*ret = uv_buf_init(in, sizeof(in));
 }
 
-/* Whatever is written to it asks for the state as it is now. */
+/* "look" or "look NAMESPACE NAME": as an agent asks. */
+static void look(const char *words)
+{
+	char namespace[LIMIT_NAME + 1], name[LIMIT_NAME + 1];
+	bool one = sscanf(words, "look %63s %63s", namespace, name) == 2;
+	yyjson_mut_doc *doc = begin("look");
+
+	(void)yyjson_mut_obj_add_int(
+		doc, yyjson_mut_doc_get_root(doc), "result",
+		registry->kind->look(registry, one ? namespace : NULL, one ? name : NULL));
+	end(doc);
+}
+
+/* Whatever else is written to it asks for the state as it is now. */
 static void on_input(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
+	if (n > 0 && (size_t)n < sizeof(in) && !strncmp(buf->base, "look", strlen("look"))) {
+		buf->base[n] = '\0';
+		look(buf->base);
+		return;
+	}
 	if (n > 0)
 		on_status(NULL, registry);
 	if (n >= 0)

@@ -630,3 +630,108 @@ def test_the_state_is_right_within_five_seconds_of_a_server_that_is_well_again(s
         assert eventually(lambda: me.ask()["error"] == "ok", 5)
         print(f"right after {time.monotonic() - began:.1f} s")
         assert time.monotonic() - began <= 5
+
+
+# --- a second look ---
+
+def emptied(server, me):
+    """The only service has no endpoints any more, and that was said."""
+    fill(server)
+    me.wait_ends("shop/pay", *ENDS)
+    server.wait_watched()
+    server.put_slice("pay-1", "pay", [])
+    me.wait_ends("shop/pay")
+
+
+def look_until(me, name, line):
+    """What just changed may not be settled at the first look."""
+    assert eventually(lambda: me.look(name) and eventually(lambda: me.since_look()[:1] == [line], 1), 15), me.since_look()
+
+
+def test_a_second_look_asks_the_store_and_says_again_what_is_so(server):
+    with follow(server) as me:
+        emptied(server, me)
+        assert me.look("shop/pay")
+        me.wait(lambda _: me.since_look() == ["upsert shop/pay"])
+        slices, services = server.asked("endpointslices", "look"), server.asked("services", "look")
+        assert [one.query for one in slices] == [{"labelSelector": "kubernetes.io/service-name=pay"}]
+        assert [one.query for one in services] == [{"fieldSelector": "metadata.name=pay"}]  # no version: out of the store
+        server.delete("endpointslices", "pay-1")
+        server.delete("services", "pay")
+        me.wait(lambda _: "shop/pay" not in me.services)
+        look_until(me, "shop/pay", "remove shop/pay")
+        assert len(server.asked("services", "list")) + len(server.asked("services", "watch")) <= 2
+
+
+@pytest.mark.parametrize("action", [fake.status(500), fake.status(403), fake.status(404), fake.raw(b"{}"), fake.raw(b"no"),
+                                    fake.raw(b'{"kind":"EndpointSliceList","metadata":{},"items":[{"kind":1}]}'), fake.drop,
+                                    fake.deep])
+def test_p84_a_second_look_that_fails_says_nothing(server, action):
+    with follow(server) as me:
+        emptied(server, me)
+        for kind in ("endpointslices", "services"):
+            server.instead(kind, "look", action)
+            assert me.look("shop/pay")
+            server.wait_asked(kind, "look")
+            assert eventually(me.look, 10)  # when that is over another one begins
+            me.wait(lambda _: me.since_look())
+            assert not any(line.startswith("upsert") for line in me.since_look())
+        assert me.ask()["error"] == "ok"
+
+
+@pytest.mark.parametrize("kind, items", [("endpointslices", []), ("services", [])])
+def test_p84_an_empty_second_look_contradicts(server, kind, items):
+    """The slice is there, empty: a server that does not have it does not say the same. Seen twice, all is listed anew."""
+    answer = {"kind": f"{fake.KINDS[kind]}List", "metadata": {"resourceVersion": "1"}, "items": items}
+    with follow(server) as me:
+        emptied(server, me)
+        lists = len(me.snapshots)
+        server.instead(kind, "look", fake.status(200, answer), fake.status(200, answer))
+        assert me.look("shop/pay")
+        server.wait_asked(kind, "look")
+        assert eventually(lambda: me.look("shop/pay"), 10)
+        me.wait(lambda _: len(me.snapshots) > lists)  # of what the list has, which is what was said
+        assert me.since_look() == ["snapshot shop/pay"]
+
+
+def test_p84_endpoints_that_are_back_at_a_second_look_are_listed_though_no_watch_tells(server):
+    with follow(server) as me:
+        emptied(server, me)
+        body = server.objects["endpointslices"]["shop", "pay-1"]
+        server.version += 1
+        server.objects["endpointslices"]["shop", "pay-1"] = {
+            **body, "metadata": {**body["metadata"], "resourceVersion": str(server.version)},
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}]}
+        assert me.look("shop/pay")
+        assert eventually(lambda: me.look("shop/pay"), 10)
+        me.wait_ends("shop/pay", ENDS[0])
+
+
+def test_a_look_at_everything_is_one_list_and_one_at_a_time(server):
+    with follow(server) as me:
+        emptied(server, me)
+        server.put_service("mail", address="10.96.0.11")
+        me.wait(lambda _: "shop/mail" in me.services)
+        before = len(server.requests)
+        assert me.look()
+        assert not me.look() or me.snapshots[1:]
+        me.wait(lambda _: me.snapshots[1:])
+        assert sorted(me.services) == ["shop/mail", "shop/pay"]
+        assert len(server.requests) - before <= 2 * 4  # each kind: a list, a watch
+
+
+def test_an_external_part_is_looked_at_by_its_service(server):
+    with follow(server, external=1) as me:
+        server.put_service("pay", externalIPs=["198.51.100.7"])
+        server.put_slice("pay-1", "pay", ["10.0.0.1"])
+        me.wait(lambda _: "shop/pay-external" in me.services)
+        server.wait_watched()
+        server.put_slice("pay-1", "pay", [])
+        me.wait_ends("shop/pay-external")
+        assert me.look("shop/pay-external")
+        me.wait(lambda _: "upsert shop/pay-external" in me.since_look())
+        server.delete("services", "pay")
+        me.wait(lambda _: "shop/pay-external" not in me.services)
+        look_until(me, "shop/pay-external", "remove shop/pay-external")
+        server.delete("endpointslices", "pay-1")
+        look_until(me, "shop/pay-external", "snapshot")  # of whose it was nothing is known: everything

@@ -75,6 +75,8 @@ static int tell_services(struct kubernetes *k)
 	return r;
 }
 
+static int say_all(struct kubernetes *k);
+
 void kubernetes_on_change(struct kubernetes *k)
 {
 	uint64_t now = uv_now(k->r->loop), due;
@@ -95,6 +97,8 @@ void kubernetes_on_change(struct kubernetes *k)
 						 : 1,
 				     0);
 	say_left_out(k);
+	if (kubernetes_look_is_over(k) && say_all(k) < 0)
+		registry_say_skipped(k->r, "out of memory for a second look");
 }
 
 void kubernetes_on_begin(struct kubernetes_watch *w)
@@ -329,6 +333,7 @@ static void stop(struct registry *r)
 	k->n_closing = 3 + _KUBERNETES_KIND_MAX;
 	k->discovery = fetch_cancel(k->discovery);
 	kubernetes_kubelet_stop(k);
+	k->look.fetch = fetch_cancel(k->look.fetch);
 	kubernetes_access_stop(k);
 	for (size_t i = 0; i < _KUBERNETES_KIND_MAX; i++) {
 		kubernetes_watch_stop(&k->watches[i]);
@@ -345,4 +350,5 @@ const struct registry_kind registry_kubernetes = {
 	.stop = stop,
 	.want_pods = kubernetes_want_pods,
 	.ask_pods = kubernetes_ask_pods,
+	.look = kubernetes_look,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One service out of a Service and its slices; for kubernetes_join.c alone.
+ * One service out of a Service and its slices; for kubernetes_join.c, and kubernetes_look.c, which
+ * only looks.
  *
  * Where agent.yaml asks for external addresses, a Service comes to several services: its own, one
  * at this node's address with the node ports, and one for each pair of external addresses.

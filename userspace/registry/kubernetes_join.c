@@ -489,6 +489,12 @@ uint64_t kubernetes_join_due(const struct kubernetes_join *j)
 	return due;
 }
 
+void kubernetes_join_again(struct kubernetes_join *j, struct kubernetes_row *service,
+			   uint64_t now_ms)
+{
+	touch(j, service, now_ms);
+}
+
 bool kubernetes_join_take_policies(struct kubernetes_join *j)
 {
 	bool changed = j->policies;

@@ -50,6 +50,12 @@ int kubernetes_join_next(struct kubernetes_join *j, uint64_t now_ms, struct kube
 /* When the first of those that wait is due; 0: none waits. */
 uint64_t kubernetes_join_due(const struct kubernetes_join *j);
 
+/* All of a Service is to be told again by kubernetes_join_next(); its row is of kubernetes_build.h.
+ */
+struct kubernetes_row;
+void kubernetes_join_again(struct kubernetes_join *j, struct kubernetes_row *service,
+			   uint64_t now_ms);
+
 /* Whether ConfigMaps changed since the last call. */
 bool kubernetes_join_take_policies(struct kubernetes_join *j);
 /* The object after *at (NULL: the first; it is moved on), of a kind other than services, in an

@@ -293,7 +293,7 @@ static int put(struct kubernetes_watch *w, struct kubernetes_object *o)
 static void end_list(struct kubernetes_watch *w)
 {
 	kubernetes_on_whole(w);
-	w->listed = true;
+	w->listed = w->relisted = true;
 	w->denied = false;
 	w->step = KUBERNETES_WATCH;
 	w->streams = 0;

@@ -6,6 +6,7 @@
  *   kubernetes_watch: list and watch of one kind   kubernetes: what comes of it, and life
  *   kubernetes_pods: this node's pods, while they are wanted, by a watch or (kubernetes_kubelet)
  *   asked of the kubelet
+ *   kubernetes_look: whether it is so, asked beside the watches
  *
  *   list, page by page, or as a stream -> watch from its version -> (lost: check, watch again) ->
  * (410, or another history: list again)
@@ -40,12 +41,13 @@ struct kubernetes_watch {
 		KUBERNETES_CHECK,
 		KUBERNETES_WATCH
 	} step;
-	bool waits;   /* for kubernetes_go() */
-	bool listed;  /* whole, at least once */
-	bool denied;  /* nodes, ConfigMaps, pods: we may not read them, and do without */
-	bool failing; /* since its last good answer */
-	bool is_gone; /* within a stream: its version is too old */
-	bool is_bad;  /* within a stream: it said what cannot be understood, or not be kept */
+	bool waits;    /* for kubernetes_go() */
+	bool listed;   /* whole, at least once */
+	bool relisted; /* since a look forgot its version */
+	bool denied;   /* nodes, ConfigMaps, pods: we may not read them, and do without */
+	bool failing;  /* since its last good answer */
+	bool is_gone;  /* within a stream: its version is too old */
+	bool is_bad;   /* within a stream: it said what cannot be understood, or not be kept */
 	struct kubernetes_refusal refusal; /* within a stream */
 	unsigned int streams;              /* that ended before they were whole */
 	unsigned int page;                 /* objects of one */
@@ -56,6 +58,16 @@ struct kubernetes_watch {
 	uint64_t heard_ms; /* loop time */
 	uv_timer_t timer;  /* until the next try */
 	uint64_t wait_ms;
+};
+
+/* A second look at a service: first at its slices, then at itself. */
+struct kubernetes_look {
+	struct fetch *fetch;
+	enum kubernetes_kind kind;
+	char namespace[64], name[64];         /* of the Service */
+	char say_namespace[64], say_name[64]; /* of the service that comes of it */
+	unsigned int differs;                 /* looks in a row that saw something else */
+	bool all; /* everything is being listed anew, to be said as a whole */
 };
 
 struct kubernetes {
@@ -71,6 +83,7 @@ struct kubernetes {
 	struct kubernetes_join *join;
 	struct kubernetes_policies *policies;
 	struct kubernetes_watch watches[_KUBERNETES_KIND_MAX];
+	struct kubernetes_look look;
 	uv_timer_t settle; /* until the first change is due */
 	uv_timer_t pods_again;
 	bool pods_changed;
@@ -142,6 +155,13 @@ void kubernetes_ask_pods(struct registry *r);
 void kubernetes_kubelet_ask(struct kubernetes *k);
 void kubernetes_kubelet_later(struct kubernetes *k, uint64_t ms);
 void kubernetes_kubelet_stop(struct kubernetes *k);
+
+/* --- kubernetes_look.c ------------------------------------------------------------------------ */
+
+/* As registry.h has it. */
+int kubernetes_look(struct registry *r, const char *namespace, const char *name);
+/* Whether a look at everything has come to its end just now: all is to be said. */
+bool kubernetes_look_is_over(struct kubernetes *k);
 
 /* --- kubernetes.c ----------------------------------------------------------------------------- */
 
