@@ -15,6 +15,11 @@ def encode(text):
     return base64.b64encode(text.encode()).decode()
 
 
+def is_look(asked):
+    """A range of one service's keys: it ends below a folder."""
+    return b"/" in base64.b64decode(asked["range_end"])
+
+
 class Request(http.server.BaseHTTPRequestHandler):
     """One exchange; .server.fake is the FakeEtcd, .asked the body."""
 
@@ -38,6 +43,11 @@ class Request(http.server.BaseHTTPRequestHandler):
     @property
     def is_list(self):
         return self.path == "/v3/kv/range" and not self.asked.get("count_only")
+
+    @property
+    def is_look(self):
+        """At one service, beside the watch."""
+        return self.is_list and is_look(self.asked)
 
     def send(self, status, body, headers=None):
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -169,7 +179,7 @@ class FakeEtcd:
 
     @property
     def lists(self):
-        return len(self.asked("/v3/kv/range", False))
+        return sum(not is_look(one) for one in self.asked("/v3/kv/range", False))
 
     @property
     def watches(self):

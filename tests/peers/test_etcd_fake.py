@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness.fake_etcd import FakeEtcd, encode
+from harness.fake_etcd import FakeEtcd, encode, is_look
 from harness.follow import Follow
 
 ENDS = ["10.0.0.1:80", "10.0.0.2:80"]
@@ -427,3 +427,95 @@ def test_an_address_that_is_none_is_refused(server, address):
     with follow(server) as me, Follow("etcd", address=address) as other:
         assert "address" in other.wait(lambda _: other.statuses)[0]["text"]
         me.wait_ends("default/pay", *ENDS)
+
+
+# --- a second look ---
+
+def looked(server):
+    return [one for one in server.asked("/v3/kv/range", False) if is_look(one)]
+
+
+def emptied(server, me):
+    """The only service's keys are gone, and that was said."""
+    me.wait_ends("default/pay", *ENDS)
+    until(lambda: server.open)
+    for number in range(len(ENDS)):
+        server.delete(f"pay/{number}")
+    me.wait(lambda _: "default/pay" not in me.services)
+
+
+def test_a_second_look_reads_the_keys_of_one_service_and_says_again_what_is_so(server):
+    server.put("Mail_Box/0", "10.0.0.3:80")  # as no label is written
+    with follow(server) as me:
+        emptied(server, me)
+        assert me.look("default/pay")
+        me.wait(lambda _: me.since_look() == ["remove default/pay"])
+        assert [(one["key"], one["range_end"]) for one in looked(server)] == [(encode("services/pay/"), encode("services/pay0"))]
+        assert not any(one.get("serializable") for one in looked(server))  # as the cluster agrees on it
+        name = next(name for name in me.services)
+        assert me.look(name)
+        me.wait(lambda _: me.since_look() == [f"upsert {name}"])
+        server.delete("Mail_Box/0")
+        me.wait(lambda _: not me.services)
+        assert me.look(name)
+        me.wait(lambda _: me.since_look() == [f"remove {name}"])
+        assert looked(server)[-1]["key"] == encode("services/Mail_Box/")
+        assert (server.lists, server.watches) == (1, 1) and not errors(me)
+
+
+@pytest.mark.parametrize("answer", [lambda it: it.send(500, b"{}"), lambda it: it.send(403, {"code": 7, "message": "denied"}),
+                                    lambda it: it.send(404, b"?"), lambda it: it.send(200, b"no"), half, cut, gib, deep,
+                                    other_json, more_of_nothing, bad_key])
+def test_p84_a_second_look_that_fails_says_nothing(server, answer):
+    spoiled = []
+
+    def spoil(request):
+        if not request.is_look or spoiled:
+            return False
+        spoiled.append(request)
+        answer(request)
+        return True
+    with follow(server) as me:
+        emptied(server, me)
+        server.spoil = spoil
+        assert me.look("default/pay")
+        until(lambda: spoiled)
+        until(lambda: me.look("default/pay"), 20)  # the first one is over, and said nothing
+        me.wait(lambda _: me.since_look() == ["remove default/pay"])
+        said = [line for line in me.lines if line["say"] in ("look", "remove")]
+        assert [line["say"] for line in said[-2:]] == ["look", "remove"] and said[-3]["say"] == "look"
+        assert not errors(me)
+
+
+def test_p84_keys_that_are_there_at_a_second_look_are_listed_though_no_watch_tells(server):
+    with follow(server) as me:
+        emptied(server, me)
+        server.put("pay/9", ENDS[0], told=False)
+        assert me.look("default/pay")
+        until(lambda: len(looked(server)) == 1)
+        until(lambda: me.look("default/pay"))
+        me.wait_ends("default/pay", ENDS[0])
+        assert server.lists == 2
+
+
+def test_p84_a_second_look_at_another_server_says_nothing(server):
+    with follow(server) as me:
+        emptied(server, me)
+        server.cluster += 1
+        assert me.look("default/pay")
+        until(lambda: len(looked(server)) == 1)
+        until(lambda: me.look())
+        me.wait(lambda _: me.snapshots[1:])
+        assert not any(line.startswith("remove") for line in me.since_look())
+
+
+def test_a_look_at_everything_is_one_list(server):
+    server.put("mail/0", "10.0.0.3:80")
+    with follow(server) as me:
+        emptied(server, me)
+        assert me.look()
+        me.wait(lambda _: me.since_look() == ["snapshot default/mail"])
+        until(lambda: server.watches == 2)
+        assert server.lists == 2
+        until(lambda: me.look("default/pay"))  # whose name a list forgets: again everything
+        me.wait(lambda _: me.since_look() == ["snapshot default/mail"])

@@ -31,7 +31,7 @@ class Case:
         return [one for one in self.endpoints().values() if one.get("suspect")]
 
 
-@pytest.fixture(name="case", params=["consul", "kubernetes"])
+@pytest.fixture(name="case", params=["consul", "etcd", "kubernetes"])
 def make_case(request, sandbox, namespace, daemon):
     case = Case(request.param, sandbox, namespace, daemon)
     yield case

@@ -267,57 +267,6 @@ void etcd_say_contact(struct etcd *e, uint64_t latency_us)
 		registry_say_contact(e->r, latency_us);
 }
 
-void etcd_say(struct etcd *e)
-{
-	const struct registry_config *config = e->r->config;
-	struct etcd_change change;
-	const char *text;
-	size_t n;
-	int r = 0;
-
-	while ((r = etcd_table_next(e->table, &change)) > 0) {
-		struct object o = {.kind = OBJECT_SERVICE, .service = change.service};
-
-		if (change.service)
-			registry_say_upsert(e->r, &o);
-		else
-			registry_say_remove(e->r, OBJECT_SERVICE,
-					    config->namespace ? config->namespace : "default",
-					    change.name);
-	}
-	if (r < 0)
-		registry_say_error(e->r, REGISTRY_GARBAGE, "", "out of memory for a change");
-	n = etcd_table_left_out(e->table, &text);
-	if (n > e->left_out)
-		registry_say_skipped(e->r, "%s", text);
-	e->left_out = n;
-}
-
-static int say_all(struct etcd *e)
-{
-	struct service **services;
-	struct object *objects;
-	size_t n;
-	int r = etcd_table_all(e->table, &services, &n);
-
-	if (r < 0)
-		return r;
-	objects = calloc(n + 1, sizeof(*objects));
-	for (size_t i = 0; i < n; i++) {
-		if (objects)
-			objects[i] =
-				(struct object){.kind = OBJECT_SERVICE, .service = services[i]};
-		else
-			service_unref(services[i]);
-	}
-	free(services);
-	if (!objects)
-		return -ENOMEM;
-	e->told = true;
-	registry_say_snapshot(e->r, objects, n);
-	return 0;
-}
-
 /* The last page was taken. */
 static void end_list(struct etcd *e)
 {
@@ -329,8 +278,8 @@ static void end_list(struct etcd *e)
 	e->odd = 0;
 	e->listed_ms = uv_now(e->r->loop);
 	etcd_forget_list(e);
-	if (!e->told)
-		r = say_all(e);
+	if (!e->told || e->look.all)
+		r = etcd_say_all(e);
 	if (r < 0) {
 		registry_say_error(e->r, REGISTRY_GARBAGE, "", "out of memory for a snapshot");
 		etcd_retry(e, 1000);
@@ -596,4 +545,5 @@ const struct registry_kind registry_etcd = {
 	.address = "http://127.0.0.1:2379",
 	.start = start,
 	.stop = stop,
+	.look = etcd_look,
 };

@@ -12,34 +12,26 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "registry/etcd_entry.h"
 
 #define BUCKETS 64
-
-struct entry {
-	char *key;    /* what follows the prefix, then a NUL, then the zone; owned */
-	size_t n;     /* bytes of the key */
-	size_t owner; /* of these, the service's name */
-	struct sn_addr addr;
-	uint16_t port, weight;
-	bool usable;
-	uint32_t list; /* that had it last */
-};
+#define GONE_MOST 1024 /* rows that are kept for their names alone */
 
 struct row {
-	char name[LIMIT_NAME + 1]; /* "": keys that belong to no service */
-	uint64_t hash, etag;       /* etag: of what was said; 0: nothing */
-	char *owner;               /* the name in etcd that was said; NULL: none */
-	struct entry *entries;     /* by key */
+	char name[LIMIT_NAME + 1];  /* "": keys that belong to no service */
+	uint64_t hash, etag;        /* etag: of what was said; 0: nothing */
+	char *owner;                /* the name in etcd that was said; NULL: none */
+	struct etcd_entry *entries; /* by key */
 	size_t n, room;
 	struct row *next, *next_dirty;
-	bool dirty;
+	bool dirty, is_gone; /* gone: nothing is here, and that was said */
 };
 
 struct etcd_table {
 	struct etcd_settings settings;
 	struct draft_service *draft;
 	struct row **buckets;
-	size_t n_buckets, n_rows, n, n_bad;
+	size_t n_buckets, n_rows, n, n_bad, n_gone;
 	struct row *dirty, **last_dirty;
 	uint32_t list;
 	char left_out[160];
@@ -100,6 +92,11 @@ static struct row **find_row(const struct etcd_table *t, const char *name, uint6
 	return at;
 }
 
+static struct row *row_of(const struct etcd_table *t, const char *name)
+{
+	return *find_row(t, name, text_hash(name, strlen(name), 0));
+}
+
 /* Without memory for more it stays as it is: slower, not wrong. */
 static void grow(struct etcd_table *t)
 {
@@ -144,6 +141,8 @@ static void drop_row(struct etcd_table *t, struct row *row)
 {
 	struct row **at = find_row(t, row->name, row->hash);
 
+	if (row->is_gone)
+		t->n_gone--;
 	*at = row->next;
 	t->n_rows--;
 	free_row(row);
@@ -151,6 +150,9 @@ static void drop_row(struct etcd_table *t, struct row *row)
 
 static void touch(struct etcd_table *t, struct row *row)
 {
+	if (row->is_gone)
+		t->n_gone--;
+	row->is_gone = false;
 	if (row->dirty || !*row->name)
 		return;
 	row->dirty = true;
@@ -175,22 +177,7 @@ static bool strip(const struct etcd_table *t, const struct etcd_kv *kv, const ch
 	return true;
 }
 
-/* The service's name and how many bytes it has in the key; "" and 0: it belongs to none. */
-static size_t name_of(const char *key, size_t n, char ret[static LIMIT_NAME + 1])
-{
-	const char *slash = memchr(key, '/', n);
-	char raw[LIMIT_INSTANCE_ID + 1];
-	size_t length = slash ? (size_t)(slash - key) : 0;
-
-	*ret = '\0';
-	if (!length || length + 1 == n || n > LIMIT_INSTANCE_ID || memchr(key, '\0', n))
-		return 0;
-	memcpy(raw, key, length);
-	raw[length] = '\0';
-	return draft_name(raw, ret) < 0 ? 0 : length;
-}
-
-static int compare(const struct entry *e, const char *key, size_t n)
+static int compare(const struct etcd_entry *e, const char *key, size_t n)
 {
 	int r = memcmp(e->key, key, e->n < n ? e->n : n);
 
@@ -216,44 +203,10 @@ static size_t place(const struct row *row, const char *key, size_t n, bool *ret_
 	return from;
 }
 
-static int make_entry(const struct etcd_kv *kv, const char *key, size_t n, struct entry *ret)
-{
-	struct etcd_endpoint e = {};
-	size_t zone;
-	int r = etcd_decode_endpoint(kv->value, kv->value_length, &e);
-
-	if (r == -ENOMEM)
-		return r;
-	zone = strlen(e.zone);
-	*ret = (struct entry){.n = n,
-			      .addr = e.addr,
-			      .port = e.port,
-			      .weight = e.weight,
-			      .usable = r >= 0,
-			      .key = malloc(n + zone + 2)};
-	if (!ret->key)
-		return -ENOMEM;
-	memcpy(ret->key, key, n);
-	ret->key[n] = '\0';
-	memcpy(ret->key + n + 1, e.zone, zone + 1);
-	return 0;
-}
-
-static const char *zone_of(const struct entry *e)
-{
-	return e->key + e->n + 1;
-}
-
-static bool is_same(const struct entry *a, const struct entry *b)
-{
-	return a->usable == b->usable && !memcmp(&a->addr, &b->addr, sizeof(a->addr)) &&
-	       a->port == b->port && a->weight == b->weight && !strcmp(zone_of(a), zone_of(b));
-}
-
 static int make_room(struct row *row)
 {
 	size_t room = row->room ? row->room * 2 : 4;
-	struct entry *entries;
+	struct etcd_entry *entries;
 
 	if (row->n < row->room)
 		return 0;
@@ -265,7 +218,7 @@ static int make_room(struct row *row)
 	return 0;
 }
 
-static void count_bad(struct etcd_table *t, const struct entry *e)
+static void count_bad(struct etcd_table *t, const struct etcd_entry *e)
 {
 	if (e->usable && e->owner)
 		return;
@@ -276,7 +229,7 @@ static void count_bad(struct etcd_table *t, const struct entry *e)
 }
 
 /* Takes e. */
-static int insert(struct etcd_table *t, struct row *row, struct entry *e)
+static int insert(struct etcd_table *t, struct row *row, struct etcd_entry *e)
 {
 	bool found;
 	size_t at = place(row, e->key, e->n, &found);
@@ -287,9 +240,9 @@ static int insert(struct etcd_table *t, struct row *row, struct entry *e)
 		return t->n >= LIMIT_FOUND_ENDPOINTS ? -E2BIG : -ENOMEM;
 	}
 	if (found) {
-		struct entry *old = &row->entries[at];
+		struct etcd_entry *old = &row->entries[at];
 
-		if (!is_same(old, e))
+		if (!etcd_entry_is_same(old, e))
 			touch(t, row);
 		t->n_bad -= !old->usable || !old->owner;
 		free(old->key);
@@ -305,7 +258,7 @@ static int insert(struct etcd_table *t, struct row *row, struct entry *e)
 	return 0;
 }
 
-static void forget(struct etcd_table *t, struct entry *e)
+static void forget(struct etcd_table *t, struct etcd_entry *e)
 {
 	t->n_bad -= !e->usable || !e->owner;
 	t->n--;
@@ -314,7 +267,7 @@ static void forget(struct etcd_table *t, struct entry *e)
 
 static void remove_at(struct etcd_table *t, struct row *row, size_t at)
 {
-	struct entry *e = &row->entries[at];
+	struct etcd_entry *e = &row->entries[at];
 
 	forget(t, e);
 	row->n--;
@@ -326,17 +279,17 @@ int etcd_table_put(struct etcd_table *t, const struct etcd_kv *kv)
 {
 	char name[LIMIT_NAME + 1];
 	const char *key;
-	struct entry e;
+	struct etcd_entry e;
 	struct row *row;
 	size_t n;
 	int r;
 
 	if (!strip(t, kv, &key, &n))
 		return 0;
-	r = make_entry(kv, key, n, &e);
+	r = etcd_entry_make(kv, key, n, &e);
 	if (r < 0)
 		return r;
-	e.owner = name_of(key, n, name);
+	e.owner = etcd_entry_name(key, n, name);
 	row = get_row(t, name);
 	if (!row) {
 		free(e.key);
@@ -355,8 +308,8 @@ void etcd_table_delete(struct etcd_table *t, const struct etcd_kv *kv)
 
 	if (!strip(t, kv, &key, &n))
 		return;
-	(void)name_of(key, n, name);
-	row = *find_row(t, name, text_hash(name, strlen(name), 0));
+	(void)etcd_entry_name(key, n, name);
+	row = row_of(t, name);
 	if (!row)
 		return;
 	at = place(row, key, n, &found);
@@ -388,8 +341,12 @@ static void sweep(struct etcd_table *t, struct row *row)
 void etcd_table_end(struct etcd_table *t)
 {
 	for (size_t i = 0; i < t->n_buckets; i++)
-		for (struct row *row = t->buckets[i]; row; row = row->next)
+		for (struct row *row = t->buckets[i], *next; row; row = next) {
+			next = row->next;
 			sweep(t, row);
+			if (row->is_gone)
+				drop_row(t, row);
+		}
 }
 
 size_t etcd_table_count(const struct etcd_table *t)
@@ -406,23 +363,17 @@ size_t etcd_table_left_out(const struct etcd_table *t, const char **ret_text)
 /* --- services -----------------------------------------------------------------------------------
  */
 
-static bool is_of(const struct entry *e, const char *owner)
-{
-	return e->usable && strlen(owner) == e->owner && !memcmp(e->key, owner, e->owner);
-}
-
 /* Whose endpoints are said; false: nobody's. */
 static bool choose_owner(struct row *row)
 {
 	for (size_t i = 0; row->owner && i < row->n; i++)
-		if (is_of(&row->entries[i], row->owner))
+		if (etcd_entry_is_of(&row->entries[i], row->owner))
 			return true;
-	free(row->owner);
-	row->owner = NULL;
 	for (size_t i = 0; i < row->n; i++) {
-		const struct entry *e = &row->entries[i];
+		const struct etcd_entry *e = &row->entries[i];
 
 		if (e->usable) {
+			free(row->owner);
 			row->owner = strndup(e->key, e->owner);
 			return true;
 		}
@@ -430,9 +381,9 @@ static bool choose_owner(struct row *row)
 	return false;
 }
 
-static int add_entry(struct etcd_table *t, const struct entry *e)
+static int add_entry(struct etcd_table *t, const struct etcd_entry *e)
 {
-	const char *zone = *zone_of(e) ? zone_of(e) : t->settings.zone;
+	const char *zone = *etcd_entry_zone(e) ? etcd_entry_zone(e) : t->settings.zone;
 	const struct draft_endpoint d = {.addr = e->addr,
 					 .ports = &e->port,
 					 .weight = e->weight,
@@ -456,7 +407,7 @@ static int build(struct etcd_table *t, struct row *row, struct service **ret)
 	if (r >= 0)
 		r = draft_add_port(t->draft, NULL, SN_PORT_ANY, SN_PROTO_TCP);
 	for (size_t i = 0; r >= 0 && i < row->n; i++)
-		if (is_of(&row->entries[i], row->owner))
+		if (etcd_entry_is_of(&row->entries[i], row->owner))
 			r = add_entry(t, &row->entries[i]);
 	if (r >= 0)
 		r = draft_finish(t->draft, ret);
@@ -474,6 +425,17 @@ static struct row *pop_dirty(struct etcd_table *t)
 	return row;
 }
 
+/* Of one that was said the name stays for a while, so that it can be looked for. */
+static void bury(struct etcd_table *t, struct row *row)
+{
+	if (!row->owner || t->n_gone >= GONE_MOST) {
+		drop_row(t, row);
+		return;
+	}
+	row->is_gone = true;
+	t->n_gone++;
+}
+
 /* 1: *ret is to be said. */
 static int settle(struct etcd_table *t, struct row *row, struct etcd_change *ret)
 {
@@ -487,7 +449,7 @@ static int settle(struct etcd_table *t, struct row *row, struct etcd_change *ret
 	*ret = (struct etcd_change){.service = service};
 	memcpy(ret->name, row->name, sizeof(ret->name));
 	if (!r && !row->n)
-		drop_row(t, row);
+		bury(t, row);
 	if (ret->service && ret->service->etag == before)
 		ret->service = service_unref(ret->service);
 	else if (r || before)
@@ -531,4 +493,53 @@ int etcd_table_all(struct etcd_table *t, struct service ***ret, size_t *ret_n)
 	*ret = services;
 	*ret_n = n;
 	return 0;
+}
+
+const char *etcd_table_owner(const struct etcd_table *t, const char *name)
+{
+	const struct row *row = row_of(t, name);
+
+	if (!row || !row->owner)
+		return NULL;
+	for (size_t i = 0; i < row->n; i++)
+		if (!etcd_entry_is_below(&row->entries[i], row->owner))
+			return NULL;
+	return row->owner;
+}
+
+/* Whether the row has it, as it is. */
+static bool has(const struct etcd_table *t, const struct row *row, const struct etcd_kv *kv)
+{
+	bool found = false, same;
+	struct etcd_entry e;
+	const char *key;
+	size_t n, at;
+
+	if (!strip(t, kv, &key, &n) || etcd_entry_make(kv, key, n, &e) < 0)
+		return false;
+	at = place(row, key, n, &found);
+	same = found && etcd_entry_is_same(&row->entries[at], &e);
+	free(e.key);
+	return same;
+}
+
+bool etcd_table_is_same(const struct etcd_table *t, const char *name, const struct etcd_kv *kvs,
+			size_t n)
+{
+	const struct row *row = row_of(t, name);
+
+	if (!row || row->dirty || row->n != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!has(t, row, &kvs[i]))
+			return false;
+	return true;
+}
+
+void etcd_table_again(struct etcd_table *t, const char *name)
+{
+	struct row *row = row_of(t, name);
+
+	touch(t, row);
+	row->etag = 1; /* of no service, so that it differs */
 }

@@ -42,6 +42,14 @@ void etcd_table_delete(struct etcd_table *t, const struct etcd_kv *kv);
 int etcd_table_next(struct etcd_table *t, struct etcd_change *ret);
 /* All services, as a snapshot, which are then said. */
 int etcd_table_all(struct etcd_table *t, struct service ***ret, size_t *ret_n);
+/* For a second look. What the service is called in etcd, or was before it was gone (until the next
+ * list, for the last so many); NULL: it is not known, or it has more names than one. */
+const char *etcd_table_owner(const struct etcd_table *t, const char *name);
+/* Whether these are all keys of the service, and say the same, and nothing is still to be said. */
+bool etcd_table_is_same(const struct etcd_table *t, const char *name, const struct etcd_kv *kvs,
+			size_t n);
+/* Of one that is the same: the next change is what it is, or that it is gone. */
+void etcd_table_again(struct etcd_table *t, const char *name);
 /* How many keys; how many of them name no endpoint, or do not fit; about the last of those. */
 size_t etcd_table_count(const struct etcd_table *t);
 size_t etcd_table_left_out(const struct etcd_table *t, const char **ret_text);

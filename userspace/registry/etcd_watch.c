@@ -147,6 +147,7 @@ void etcd_watch_stop(struct etcd *e)
 {
 	e->fetch = fetch_cancel(e->fetch);
 	e->beat_fetch = fetch_cancel(e->beat_fetch);
+	e->look.fetch = fetch_cancel(e->look.fetch);
 	(void)uv_timer_stop(&e->beat);
 	text_done(&e->line);
 }

@@ -14,6 +14,14 @@
 
 #define ETCD_LINE (16u << 20) /* bytes of one line of a watch; etcd's requests are 1.5 MiB */
 
+/* A second look at a service. */
+struct etcd_look {
+	struct fetch *fetch;
+	char name[LIMIT_NAME + 1];
+	unsigned int differs; /* looks in a row that saw something else */
+	bool all;             /* everything is being listed anew, to be said as a whole */
+};
+
 struct etcd {
 	struct registry *r;
 	struct etcd_table *table;
@@ -45,6 +53,7 @@ struct etcd {
 	struct etcd_header counted;  /* what was known when the last beat asked */
 	bool is_mute; /* the last watch never began: changes are only seen by lists */
 	struct fetch *fetch, *beat_fetch;
+	struct etcd_look look;
 	uv_timer_t timer, beat;
 	uint64_t wait_ms;
 	size_t left_out; /* told so far */
@@ -52,8 +61,17 @@ struct etcd {
 };
 
 void etcd_watch_begin(struct etcd *e);
-/* Ends it and its beat; the timers are the caller's to close. */
+/* Ends it, its beat and a look; the timers are the caller's to close. */
 void etcd_watch_stop(struct etcd *e);
+
+/* --- etcd_look.c ------------------------------------------------------------------------------ */
+
+/* Says what changed in the table. */
+void etcd_say(struct etcd *e);
+/* Everything, as a snapshot. -ENOMEM. */
+int etcd_say_all(struct etcd *e);
+/* As registry.h has it. */
+int etcd_look(struct registry *r, const char *namespace, const char *name);
 
 /* --- what etcd.c does for it ------------------------------------------------------------------ */
 
@@ -70,8 +88,6 @@ int etcd_post(struct etcd *e, struct fetch_request *request, const char *path, c
 bool etcd_is_ours(const struct etcd_header *known, const struct etcd_header *h);
 /* It answered: it is well, unless its watch never begins. */
 void etcd_say_contact(struct etcd *e, uint64_t latency_us);
-/* Says what changed in the table. */
-void etcd_say(struct etcd *e);
 /* Says what went wrong, and what a person may do; a token that is refused is forgotten. */
 void etcd_say_refusal(struct etcd *e, const char *what, const struct etcd_refusal *why,
 		      const struct fetch_result *result);
