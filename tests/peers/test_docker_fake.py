@@ -212,3 +212,20 @@ def test_an_address_that_is_none_is_refused(address):
     told = Follow("docker", address=address)
     told.wait(lambda me: any(line["say"] == "refused" for line in me.lines))
     told.stop(check=False)
+
+
+def test_a_second_look_is_a_list_that_is_said_though_nothing_is_new(fake):
+    with follow(fake) as told:
+        told.wait_ends("default/pay", *ONE)
+        fake.containers = []  # and no event
+        until_look(told)
+        told.wait(lambda _: told.since_look()[:1] == ["snapshot"])
+        until_look(told)
+        told.wait(lambda _: told.since_look()[:1] == ["snapshot"])
+
+
+def until_look(told):
+    told.wait(lambda me: me.lines)
+    end = time.monotonic() + 10
+    while not told.look():
+        assert time.monotonic() < end

@@ -345,3 +345,35 @@ def test_it_ends_in_the_middle_of_a_question(zone, resolver):
         with follow(resolver):
             time.sleep(0.2)
     assert resolver.seen
+
+
+def test_a_second_look_is_the_next_answer_that_no_cache_can_repeat(zone, resolver):
+    with follow(resolver) as told:
+        told.wait_ends(PAY, "10.0.0.1:80")
+        zone.records[NAME, "TXT"] = ["x"]  # the name is there, with nothing of that kind
+        del zone.records[NAME, "SRV"]
+        told.wait_ends(PAY)
+        assert told.look(PAY)
+        told.wait(lambda _: told.since_look() == [f"upsert {PAY}"])
+
+
+def test_p84_what_a_cache_repeats_is_no_second_word(zone, resolver):
+    """Asked each second, it answers with what has 3 s to live; a second look's word comes when those are over."""
+    zone.ttl = 3
+    with follow(resolver, interval="1s") as told:
+        told.wait_ends(PAY, "10.0.0.1:80")
+        count = len(resolver.seen)
+        assert told.look(PAY)
+        told.wait(lambda _: told.since_look() == [f"upsert {PAY}"])
+        assert len(resolver.seen) >= count + 2
+
+
+def test_p84_a_second_look_that_fails_waits_for_one_that_does_not(zone, resolver):
+    with follow(resolver) as told:
+        told.wait_ends(PAY, "10.0.0.1:80")
+        zone.rcode = dns.rcode.SERVFAIL
+        assert told.look(PAY)
+        told.wait_error("failed")
+        assert told.since_look() == []
+        zone.rcode = None
+        told.wait(lambda _: told.since_look() == [f"upsert {PAY}"], 30)

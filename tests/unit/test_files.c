@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -454,6 +455,22 @@ static void test_too_many_files_are_an_error_and_change_nothing(void **state)
 	assert_true(shows("shop/pay=10.0.0.1 "));
 }
 
+static void test_a_second_look_is_said_though_nothing_is_new(void **state)
+{
+	unsigned int before;
+
+	folder_write(folder, "a.yaml", service("cart", 1));
+	start();
+	assert_int_equal(h.r->kind->look(h.r, "shop", "cart"), -EAGAIN);
+	assert_true(EVENTUALLY(5 * SECOND, h.snapshots));
+	assert_int_equal(unlink(folder_path(folder, "a.yaml")), 0);
+	assert_true(EVENTUALLY(5 * SECOND, shows("")));
+	before = (unsigned int)h.snapshots;
+	assert_true(EVENTUALLY(5 * SECOND, h.r->kind->look(h.r, "shop", "cart") == 0));
+	assert_true(EVENTUALLY(5 * SECOND, h.snapshots > before));
+	assert_true(shows(""));
+}
+
 static void test_only_selected_services_are_said(void **state)
 {
 	char *select[] = {(char *)"pay*"};
@@ -522,6 +539,7 @@ int main(void)
 		TEST(test_missing_and_empty_are_two_answers),
 		TEST(test_what_is_no_file_or_too_large_is_refused),
 		TEST(test_too_many_files_are_an_error_and_change_nothing),
+		TEST(test_a_second_look_is_said_though_nothing_is_new),
 		TEST(test_only_selected_services_are_said),
 		TEST(test_a_registration_in_a_file_is_told_and_left_out),
 		TEST(test_without_a_path_it_does_not_start),

@@ -274,9 +274,22 @@ static void stop(struct registry *r)
 	uv_close((uv_handle_t *)&d->again, on_closed);
 }
 
+/* The next list is the look, whatever it is about. After an event that comes of itself; what a list
+ * alone showed would wait for half a minute. */
+static int look(struct registry *r, const char *namespace, const char *name)
+{
+	struct docker *d = r->source;
+
+	if (d->is_listing || !*d->version)
+		return -EAGAIN;
+	docker_listing_in(d, 0);
+	return 0;
+}
+
 const struct registry_kind registry_docker = {
 	.type = "docker",
 	.address = "unix:///var/run/docker.sock",
 	.start = start,
 	.stop = stop,
+	.look = look,
 };

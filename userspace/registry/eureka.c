@@ -519,6 +519,8 @@ static void stop(struct registry *r)
 	uv_close((uv_handle_t *)&e->timer, on_closed);
 }
 
+/* No second look: a server answers from a cache for half a minute, and what that repeats is no
+ * second word. Until it has ended, what is held has settled, too (guard.h). */
 const struct registry_kind registry_eureka = {
 	.type = "eureka",
 	.address = "http://127.0.0.1:8761/eureka",

@@ -44,6 +44,8 @@ struct srv_name {
 	char text[160];
 	uint64_t wait_ms;    /* after a failure */
 	uint64_t missing_ms; /* loop time of the first NXDOMAIN in a row; 0: none */
+	uint64_t cached_ms;  /* until then an answer may be a copy of the last word's */
+	bool again;          /* the next one that is none is said, new or not */
 };
 
 struct srv {
@@ -279,7 +281,8 @@ static void take(struct srv_name *name)
 	const struct srv_answer *a = &name->answer;
 	struct srv_found found = {a->records, a->n_records, a->addresses, a->n_addresses};
 	struct service *word;
-	bool is_new;
+	uint64_t now = uv_now(s->r->loop);
+	bool is_new, is_copy;
 	int r = srv_service_make(&wish, &name->naming, &found, &word);
 
 	if (r < 0) {
@@ -291,14 +294,19 @@ static void take(struct srv_name *name)
 		registry_say_skipped(s->r, "%.80s: %zu targets without an address, or unusable",
 				     name->naming.dns, wish.left_out + a->skipped);
 	is_new = !name->word || !service_is_equal(name->word, word);
+	is_copy = !is_new && now < name->cached_ms;
+	if (!is_copy)
+		name->cached_ms = now + (uint64_t)a->ttl_s * 1000;
 	(void)service_unref(name->word);
 	name->word = word;
 	name->wait_ms = 0;
 	ask_in(name, wait_of(name, a->ttl_s));
 	srv_answer_done(&name->answer);
 	say_state(name, true);
-	if (is_new)
+	if (is_new || (name->again && !is_copy)) {
+		name->again = false;
 		say(name);
+	}
 }
 
 static void take_missing(struct srv_name *name, uint32_t ttl_s)
@@ -565,8 +573,27 @@ static void stop(struct registry *r)
 		uv_close((uv_handle_t *)&s->names[i].timer, on_closed);
 }
 
+/*
+ * A resolver repeats what is in its cache until its time to live has ended, and that is no second
+ * word. After that it must have asked, too, and so is it asked here anyway: a look hurries nothing,
+ * it only has what the first such answer says said again.
+ */
+static int look(struct registry *r, const char *namespace, const char *name)
+{
+	struct srv *s = r->source;
+
+	for (size_t i = 0; i < s->n; i++) {
+		const struct srv_naming *n = &s->names[i].naming;
+
+		if (!name || (!strcmp(n->namespace, namespace) && !strcmp(n->service, name)))
+			s->names[i].again = true;
+	}
+	return 0;
+}
+
 const struct registry_kind registry_srv = {
 	.type = "srv",
 	.start = start,
 	.stop = stop,
+	.look = look,
 };
