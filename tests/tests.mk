@@ -7,6 +7,7 @@
 #   tests/RING/NAME.c     with a main: a program that tests start, $(O)/tests/RING/NAME; else a helper
 #   tests/RING/test_*.py  pytest         tests/RING/test_*.sh   bash that speaks TAP
 #   tests/fuzz/fuzz_X.c   libFuzzer; tests/fuzz/corpus/X/* is its corpus and, replayed, part of unit
+#   tests/machine/*.py    pytest on a machine with systemd, in QEMU: part of kernels
 #   tests/core/test_*.c   the decision core, compiled for user space: part of unit
 # Each ring ends with `RING: N passed, N failed, N skipped`. unit, scenario and fuzz are built with
 # sanitizers, in a folder of their own below $(O). FUZZ_SECONDS=10 is the time for each fuzzer.
@@ -151,9 +152,10 @@ export CHAOS_SECONDS CHAOS_SEED
 chaos: all $(call RING_DEPS,chaos) ## (root) backends, daemons, links, interfaces die at random; every connect is booked
 	@$(RING_RUN) chaos --root --timeout $$(($(CHAOS_SECONDS) + 300)) $(call RING_BIN,chaos) $(call RING_SCRIPT,chaos)
 
-# Kernels of KERNELS (Debian suites) that the programs must load and work on; scripts/vm says what runs there.
+# Kernels of KERNELS (Debian suites) that the programs must load and work on; scripts/vm says what runs there. Then the units,
+# on a machine of this system's suite.
 KERNELS ?= bookworm trixie
-kernels: all $(call RING_DEPS,bpf) ## the programs on other kernels, in virtual machines
+kernels: all $(call RING_DEPS,bpf) ## the programs on other kernels, the units under systemd, in virtual machines
 	@O=$(O) tests/harness/kernels.sh $(KERNELS)
 
 -include $(wildcard tests/bench/bench.mk)

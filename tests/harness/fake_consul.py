@@ -82,13 +82,15 @@ class FakeConsul:
     """`services`: {name: [instance()]}; change them with set(), which moves the index. `script(request)`: true when it has
     answered; request has .what ("health/service/pay"), .query, .say() and what a BaseHTTPRequestHandler has."""
 
+    handler = Handler
+
     def __init__(self, services=None):
         self.services, self.index, self.script = dict(services or {}), 10, None
         self.moved = {name: 10 for name in self.services}  # the index of a service's last change
         self.moved_catalog = 10
         self.lock, self.stopped, self.restored = threading.Condition(), False, 0
         self.asked, self.requests = collections.Counter(), []
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), self.handler)
         self.server.fake = self
         self.port = self.server.server_address[1]
         self.address = f"http://127.0.0.1:{self.port}"
