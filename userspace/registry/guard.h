@@ -25,18 +25,21 @@
  *
  * Returned. One that was away (nobody there, no sense in its answers) may have lost what it knew,
  * and gets it back as services say anew that they are there: with their next heartbeat. So does one
- * that was dark or blank, see below, and names them again. For
- * GUARD_RETURN_MS after that nothing is confirmed and nothing settles, however small the registry.
+ * that was dark or blank, see below, and names them again. For GUARD_RETURN_MS after that nothing
+ * is confirmed and nothing settles, however small the registry.
  *
  * A service is emptied when nothing but suspects is left of it. From how many are, at once, of
- * those that have endpoints: sane       one is emptied, or at most GUARD_SANE_PERCENT of them; dark
- * more than one, and more than hold_percent of them, until it is sane again: it lost its data and
- * may be getting it back piece by piece. None of its words confirms; blank      its last snapshot
- * named no service at all. That confirms nothing and settles nothing. What was emptied and then let
- * go by a word still counts for GUARD_SETTLE_MS while another one is emptied: a registry that loses
- * everything bit by bit, each bit said twice, would never be dark. So a registry that lost
- * everything is waited for, however often it repeats itself, and until it has nearly everything
- * back. If it is right, an operator has to say so.
+ * those that have endpoints:
+ *   sane       one is emptied, or at most GUARD_SANE_PERCENT of them;
+ *   dark       more than one, and more than hold_percent of them, until it is sane again: it lost
+ *              its data and may be getting it back piece by piece. None of its words confirms;
+ *   blank      its last snapshot named no service at all. That confirms nothing and settles
+ *              nothing.
+ * What was emptied and then let go by a word still counts for GUARD_SETTLE_MS while another one is
+ * emptied: a registry that loses everything bit by bit, each bit said twice, would never be dark.
+ *
+ * So a registry that lost everything is waited for, however often it repeats itself, and until it
+ * has nearly everything back. If it is right, an operator has to say so.
  */
 #pragma once
 
