@@ -19,6 +19,8 @@
 #define SWEEP_NEWS_MS 1000u /* at least between two sweeps, however much is new */
 #define SWEEP_EACH_MS 5u    /* and for each service of a sweep */
 #define FEWER_MS 1000u
+#define MORE_MS 15000u /* after the last refusal; twice as long each time that was too soon */
+#define MORE_MOST_MS 3600000u
 
 static uint64_t now_ms(const struct consul *c)
 {
@@ -139,11 +141,23 @@ static bool others_rest(const struct consul *c)
 	return !TAILQ_EMPTY(&c->rest) || !TAILQ_EMPTY(&c->queue);
 }
 
+/* What refused so many connections may have been told to allow more, or have lost other clients. */
+static void raise_again(struct consul *c)
+{
+	if (c->long_most == CONSUL_LONG || c->n_long < c->long_most || !others_rest(c) ||
+	    now_ms(c) - c->fewer_ms < c->more_ms)
+		return;
+	c->long_most = 2 * c->long_most < CONSUL_LONG ? 2 * c->long_most : CONSUL_LONG;
+	c->fewer_ms = now_ms(c);
+	c->is_more = true;
+}
+
 static void on_taken(struct consul_poll *p)
 {
 	struct consul_follower *f = follower_of(p);
 	struct consul *c = f->c;
 
+	raise_again(c);
 	consul_on_change(c);
 	if (f->is_unsure) {
 		consul_poll_ask(p, 0);
@@ -192,8 +206,13 @@ static void lower(struct consul *c)
 {
 	uint64_t now = now_ms(c);
 
+	if (!c->more_ms)
+		c->more_ms = MORE_MS;
 	if (c->long_most <= CONSUL_LONG_LEAST || now - c->fewer_ms < FEWER_MS)
 		return;
+	if (c->is_more && c->more_ms < MORE_MOST_MS)
+		c->more_ms *= 2;
+	c->is_more = false;
 	c->fewer_ms = now;
 	c->long_most = (c->long_most < c->n_long ? c->long_most : c->n_long) * 3 / 4;
 	if (c->long_most < CONSUL_LONG_LEAST)
