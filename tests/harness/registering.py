@@ -5,6 +5,8 @@ Before it: peer_consul.py, peer_eureka.py, peer_etcd.py. After it: tests of regi
 about must have been registered by an agent.
 """
 import json
+import signal
+import socket
 import threading
 import time
 
@@ -64,6 +66,16 @@ class EtcdBoard:
 
 
 BOARDS = {board.kind: board for board in (ConsulBoard, EurekaBoard, EtcdBoard)}
+
+
+def listening(address, port):
+    """A process that listens until it is killed, for Sandbox.spawn."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((address, port))
+        server.listen(8)
+        yield
+        signal.pause()
 
 
 def wait_for(condition, seconds=10, every=0.002):

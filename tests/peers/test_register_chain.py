@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 
@@ -16,23 +15,13 @@ from harness.confined import CREDENTIALS, Confined
 from harness.fixtures import BUILD
 from harness.guarded import GUARDED
 from harness.peer_server import free_ports
-from harness.registering import Watched, percentile, wait_for
+from harness.registering import Watched, listening, percentile, wait_for
 from harness.sandbox import SandboxError
 
 ROUNDS = 50
 WARM_UP = 5  # Eureka compiles itself while it runs
 PORT, OTHER = free_ports(2)  # of this host's loopback, where others may be, too
 END = f"127.0.0.1:{PORT}"
-
-
-def serve(address, port):
-    """A process that listens, for Sandbox.spawn."""
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((address, port))
-        server.listen(8)
-        yield
-        signal.pause()
 
 
 def kill(pid):
@@ -68,7 +57,7 @@ def agent(sandbox, daemon, board):
 @pytest.fixture(name="listener")
 def make_listener(sandbox, daemon, agent, board):
     """A process that listens, and is registered."""
-    pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
+    pid = sandbox.spawn(listening, "127.0.0.1", PORT, cgroup=daemon.cgroup)
     wait_for(lambda: board.ids("payments") == {END})
     yield pid
     sandbox.end(pid)
@@ -78,7 +67,7 @@ def make_listener(sandbox, daemon, agent, board):
 def test_a_process_that_listens_is_registered_and_a_killed_one_is_gone(sandbox, daemon, agent, board):
     there, gone = [], []
     for _ in range(WARM_UP + ROUNDS):
-        pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
+        pid = sandbox.spawn(listening, "127.0.0.1", PORT, cgroup=daemon.cgroup)
         there.append(wait_for(lambda: board.ids("payments") == {END}))
         kill(pid)
         gone.append(wait_for(lambda: not board.ids("payments")))
@@ -115,7 +104,7 @@ def test_a_sinewd_that_is_killed_meanwhile_costs_nothing(daemon, agent, board, l
 
 
 def test_credentials_that_change_cost_nothing(sandbox, daemon, agent, board):
-    pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
+    pid = sandbox.spawn(listening, "127.0.0.1", PORT, cgroup=daemon.cgroup)
     wait_for(lambda: board.ids("payments") == {END})
     with Watched(board, "payments", [END]) as watched:
         board.change(lambda secret: agent.give("secret", secret))
@@ -125,7 +114,7 @@ def test_credentials_that_change_cost_nothing(sandbox, daemon, agent, board):
         sandbox.end(pid)
         wait_for(lambda: not board.ids("payments"))
         board.change(lambda secret: agent.give("secret", secret))
-        pid = sandbox.spawn(serve, "127.0.0.1", PORT, cgroup=daemon.cgroup)
+        pid = sandbox.spawn(listening, "127.0.0.1", PORT, cgroup=daemon.cgroup)
         wait_for(lambda: board.ids("payments") == {END})
     sandbox.end(pid)
     wait_for(lambda: not board.ids("payments"))
@@ -157,7 +146,7 @@ def doctor(daemon, agent):
 @pytest.mark.parametrize("board", ["consul", "etcd"], indirect=True)
 def test_a_permission_that_is_missing_is_named(sandbox, daemon, agent, board):
     declare(daemon, "orders", OTHER)
-    pid = sandbox.spawn(serve, "127.0.0.1", OTHER, cgroup=daemon.cgroup)
+    pid = sandbox.spawn(listening, "127.0.0.1", OTHER, cgroup=daemon.cgroup)
 
     def orders():
         return next((one for one in agent.get("/v1/registrations")["items"] if one["name"] == "orders"), {})

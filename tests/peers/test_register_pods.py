@@ -5,7 +5,6 @@ kubelet and containerd name it, together register the pod's process in a real Co
 No kubelet runs here: the test makes the cgroups, and writes into the pod's status what a kubelet would."""
 import os
 import signal
-import socket
 import subprocess
 import time
 
@@ -14,20 +13,10 @@ import pytest
 from harness.agent import Agent
 from harness.fixtures import BUILD
 from harness.peer_kubernetes import NEEDED, KubeApiserver
-from harness.registering import ConsulBoard, wait_for
+from harness.registering import ConsulBoard, listening, wait_for
 
 NODE, PORT = "node-1", 18090
 WITH_PODS = NEEDED + (("", "pods"),)
-
-
-def serve(address, port):
-    """A process that listens, for Sandbox.spawn."""
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((address, port))
-        server.listen(8)
-        yield
-        signal.pause()
 
 
 class Pods:
@@ -54,7 +43,7 @@ class Pods:
                  f"kubepods-besteffort-pod{uid.replace('-', '_')}.slice", f"cri-containerd-{self.identity(name)}.scope"]
         folder = os.path.join(self.daemon.cgroup, *below)
         os.makedirs(folder, exist_ok=True)
-        self.running[name] = self.sandbox.spawn(serve, address, port, cgroup=folder)
+        self.running[name] = self.sandbox.spawn(listening, address, port, cgroup=folder)
 
     def report(self, name, namespace="shop", address="10.9.0.7"):
         """As a kubelet does once the container runs."""

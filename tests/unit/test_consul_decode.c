@@ -18,23 +18,7 @@
 #include "model/address.h"
 #include "model/limits.h"
 #include "registry/consul_decode.h"
-
-#define RECORDED 65536
-
-/* The caller frees. */
-static char *recorded(const char *name, size_t *ret_n)
-{
-	char path[512], *text = calloc(1, RECORDED);
-	_cleanup_fclose_ FILE *f = NULL;
-
-	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/consul/%s", name);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	assert_non_null(text);
-	*ret_n = fread(text, 1, RECORDED - 1, f);
-	assert_true(*ret_n > 0);
-	return text;
-}
+#include "unit/recorded.h"
 
 static char *quoted(const char *text)
 {
@@ -62,7 +46,7 @@ static void test_a_real_catalog(void **state)
 	struct consul_catalog c;
 	char error[JSON_ERROR];
 	size_t n;
-	_cleanup_free_ char *text = recorded("services.json", &n);
+	_cleanup_free_ char *text = recorded_read("consul/services.json", &n);
 
 	assert_int_equal(consul_decode_catalog(text, n, &c, error), 0);
 	assert_int_equal(c.n, 2);
@@ -88,7 +72,7 @@ static void test_real_instances(void **state)
 	struct consul_health h;
 	char error[JSON_ERROR], address[ADDRESS_TEXT];
 	size_t n;
-	_cleanup_free_ char *text = recorded("health.json", &n);
+	_cleanup_free_ char *text = recorded_read("consul/health.json", &n);
 
 	assert_int_equal(consul_decode_health(text, n, &h, error), 0);
 	assert_int_equal(h.n, ARRAY_SIZE(rows));
@@ -112,7 +96,7 @@ static void test_real_keys(void **state)
 	struct consul_keys k;
 	char error[JSON_ERROR];
 	size_t n;
-	_cleanup_free_ char *text = recorded("keys.json", &n);
+	_cleanup_free_ char *text = recorded_read("consul/keys.json", &n);
 
 	assert_int_equal(consul_decode_keys(text, n, &k, error), 0);
 	assert_int_equal(k.n, 1); /* a folder is none */

@@ -16,29 +16,14 @@
 
 #include "model/address.h"
 #include "registry/docker_service.h"
-
-#define RECORDED 65536
-
-static char *recorded(const char *name, size_t *ret_n)
-{
-	char path[512], *text = calloc(1, RECORDED);
-	_cleanup_fclose_ FILE *f = NULL;
-
-	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/docker/%s", name);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	assert_non_null(text);
-	*ret_n = fread(text, 1, RECORDED - 1, f);
-	assert_true(*ret_n > 0);
-	return text;
-}
+#include "unit/recorded.h"
 
 static struct docker_list recorded_list(const char *name)
 {
 	struct docker_list l = {};
 	char error[JSON_ERROR];
 	size_t n;
-	_cleanup_free_ char *text = recorded(name, &n);
+	_cleanup_free_ char *text = recorded_read(name, &n);
 
 	assert_int_equal(docker_decode_list(text, n, &l, error), 0);
 	return l;
@@ -49,7 +34,7 @@ static struct docker_list recorded_container(const char *name)
 	struct docker_list l = {};
 	char error[JSON_ERROR];
 	size_t n;
-	_cleanup_free_ char *text = recorded(name, &n);
+	_cleanup_free_ char *text = recorded_read(name, &n);
 
 	assert_int_equal(docker_decode_container(text, n, &l, error), 0);
 	assert_int_equal(l.n, 1);
@@ -133,7 +118,7 @@ static void make(const struct docker_list *l)
 
 static void test_a_real_list_of_the_engine(void **state)
 {
-	struct docker_list l = recorded_list("docker-running.json");
+	struct docker_list l = recorded_list("docker/docker-running.json");
 	bool unwell = false;
 
 	assert_int_equal(l.n, 5);
@@ -156,31 +141,31 @@ static void test_a_real_list_of_the_engine(void **state)
 
 static void test_a_real_list_of_podman_needs_inspection(void **state)
 {
-	struct docker_list l = recorded_list("podman-running.json"), one;
+	struct docker_list l = recorded_list("docker/podman-running.json"), one;
 
 	assert_int_equal(l.n, 4); /* it leaves paused ones out */
 	for (size_t i = 0; i < l.n; i++)
 		assert_null(l.items[i].mode);
 	docker_list_done(&l);
-	one = recorded_container("podman-sick.json");
+	one = recorded_container("docker/podman-sick.json");
 	assert_true(one.items->unwell);
 	assert_string_equal(one.items->name, "sick");
 	assert_string_equal(one.items->mode, "host");
 	assert_string_equal(one.items->state, "running");
 	assert_string_equal(one.items->labels[DOCKER_COMPOSE], "pay");
 	docker_list_done(&one);
-	one = recorded_container("podman-shared.json");
+	one = recorded_container("docker/podman-shared.json");
 	assert_false(one.items->unwell); /* a check of "" is none */
 	assert_true(!strncmp(one.items->mode, "container:", 10));
 	docker_list_done(&one);
-	one = recorded_container("docker-sick.json");
+	one = recorded_container("docker/docker-sick.json");
 	assert_true(one.items->unwell);
 	docker_list_done(&one);
 }
 
 static void test_addresses_are_those_of_its_network(void **state)
 {
-	struct docker_list l = recorded_list("bridge.json");
+	struct docker_list l = recorded_list("docker/bridge.json");
 
 	assert_int_equal(l.items[0].n_networks, 2);
 	assert_string_equal(l.items[0].networks[0].name, "back");
@@ -323,7 +308,7 @@ static void test_objects_without_an_id_are_counted(void **state)
 static void count_events(const char *name, size_t *ret_all, size_t *ret_matter)
 {
 	size_t n;
-	_cleanup_free_ char *text = recorded(name, &n);
+	_cleanup_free_ char *text = recorded_read(name, &n);
 	struct docker_event e;
 	char *line = text, *rest = text;
 
@@ -344,10 +329,10 @@ static void test_real_events_tell_what_matters(void **state)
 {
 	size_t all, matter;
 
-	count_events("docker-events.stream", &all, &matter);
+	count_events("docker/docker-events.stream", &all, &matter);
 	print_message("docker: %zu of %zu\n", matter, all);
 	assert_true(matter >= 7 && matter < all);
-	count_events("podman-events.stream", &all, &matter);
+	count_events("docker/podman-events.stream", &all, &matter);
 	print_message("podman: %zu of %zu\n", matter, all);
 	assert_true(matter >= 5 && matter < all);
 }
@@ -394,7 +379,7 @@ static void test_the_message_of_a_refusal(void **state)
 {
 	char message[160];
 	size_t n;
-	_cleanup_free_ char *text = recorded("docker-missing.json", &n);
+	_cleanup_free_ char *text = recorded_read("docker/docker-missing.json", &n);
 
 	docker_decode_message(text, n, message);
 	assert_string_equal(message, "No such container: none");

@@ -16,21 +16,18 @@
 
 #include "model/address.h"
 #include "registry/etcd_decode.h"
+#include "unit/recorded.h"
 
 #define HEADER "\"header\":{\"cluster_id\":\"7\",\"revision\":\"9\",\"raft_term\":\"2\"}"
 
 /* What a server told in tests/fuzz/corpus/etcd; the caller frees. */
 static char *read_answer(const char *name)
 {
-	char path[512], *text = calloc(1, 16384);
-	FILE *f;
+	char path[64];
+	size_t n;
 
-	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/etcd/etcd-%s.json", name);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	assert_true(fread(text, 1, 16383, f) > 0);
-	(void)fclose(f);
-	return text;
+	(void)snprintf(path, sizeof(path), "etcd/etcd-%s.json", name);
+	return recorded_read(path, &n);
 }
 
 static void decode_notice(const char *name, struct etcd_notice *ret)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "registry/eureka_apps.h"
+#include "unit/recorded.h"
 
 #define ONE(id, status, more)                                                                      \
 	"{\"instanceId\":\"" id "\",\"ipAddr\":\"10.1.0.1\",\"status\":\"" status "\","            \
@@ -141,18 +142,12 @@ static void test_a_repeated_delta_changes_nothing_and_the_hash_tells(void **stat
 	eureka_apps_done(&apps);
 }
 
-/* What a server told in tests/fuzz/corpus/eureka. */
 static void read_answer(const char *name, struct eureka_answer *ret)
 {
-	char path[512], text[16384], error[JSON_ERROR];
-	FILE *f;
+	char error[JSON_ERROR];
 	size_t n;
+	_cleanup_free_ char *text = recorded_read(name, &n);
 
-	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/eureka/%s", name);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	n = fread(text, 1, sizeof(text), f);
-	(void)fclose(f);
 	assert_int_equal(eureka_decode(text, n, ret, error), 0);
 	assert_int_equal(ret->skipped, 0);
 }
@@ -160,8 +155,8 @@ static void read_answer(const char *name, struct eureka_answer *ret)
 /* A real server's full answer and its delta, over each other, have the hash codes that it told. */
 static void test_real_answers(void **state)
 {
-	static const char *const names[] = {"eureka-apps.json", "eureka-delta.json",
-					    "eureka-delta.json"};
+	static const char *const names[] = {"eureka/eureka-apps.json", "eureka/eureka-delta.json",
+					    "eureka/eureka-delta.json"};
 	struct eureka_apps apps = {};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -16,29 +16,13 @@
 #include <string.h>
 
 #include "registry/kubernetes_decode.h"
-
-#define RECORDED 65536
-
-/* The caller frees. */
-static char *recorded(const char *name, size_t *ret_n)
-{
-	char path[512], *text = calloc(1, RECORDED);
-	_cleanup_fclose_ FILE *f = NULL;
-
-	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/kubernetes/%s", name);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	assert_non_null(text);
-	*ret_n = fread(text, 1, RECORDED - 1, f);
-	assert_true(*ret_n > 0);
-	return text;
-}
+#include "unit/recorded.h"
 
 static struct kubernetes_list recorded_list(const char *name, enum kubernetes_kind kind)
 {
 	struct kubernetes_list list = {};
 	size_t n;
-	_cleanup_free_ char *text = recorded(name, &n);
+	_cleanup_free_ char *text = recorded_read(name, &n);
 
 	assert_int_equal(kubernetes_decode_list(text, n, kind, &list), 0);
 	return list;
@@ -56,7 +40,7 @@ static char *quoted(const char *text)
 
 static void test_a_real_list_of_slices(void **state)
 {
-	struct kubernetes_list list = recorded_list("slices.json", KUBERNETES_SLICE);
+	struct kubernetes_list list = recorded_list("kubernetes/slices.json", KUBERNETES_SLICE);
 	const struct kubernetes_object *o;
 
 	assert_int_equal(list.n_items, 2);
@@ -77,7 +61,7 @@ static void test_a_real_list_of_slices(void **state)
 
 static void test_a_real_list_of_services(void **state)
 {
-	struct kubernetes_list list = recorded_list("services.json", KUBERNETES_SERVICE);
+	struct kubernetes_list list = recorded_list("kubernetes/services.json", KUBERNETES_SERVICE);
 	const struct kubernetes_object *o;
 
 	assert_int_equal(list.n_items, 3);
@@ -97,12 +81,12 @@ static void test_a_real_list_of_services(void **state)
 
 static void test_a_real_page_and_real_nodes(void **state)
 {
-	struct kubernetes_list list = recorded_list("page.json", KUBERNETES_SERVICE);
+	struct kubernetes_list list = recorded_list("kubernetes/page.json", KUBERNETES_SERVICE);
 
 	assert_int_equal(list.n_items, 1);
 	assert_true(*list.next);
 	kubernetes_list_done(&list);
-	list = recorded_list("nodes.json", KUBERNETES_NODE);
+	list = recorded_list("kubernetes/nodes.json", KUBERNETES_NODE);
 	assert_int_equal(list.n_items, 1);
 	assert_string_equal(kubernetes_text(list.items[0], list.items[0]->zone), "a");
 	kubernetes_list_done(&list);
@@ -113,7 +97,7 @@ static void test_a_real_watch_and_its_end(void **state)
 	struct kubernetes_refusal refusal;
 	struct kubernetes_event e = {};
 	size_t n;
-	_cleanup_free_ char *watch = recorded("watch.stream", &n);
+	_cleanup_free_ char *watch = recorded_read("kubernetes/watch.stream", &n);
 	char *line = strchr(watch, '\n') + 1;
 
 	assert_int_equal(
@@ -127,12 +111,12 @@ static void test_a_real_watch_and_its_end(void **state)
 	assert_int_equal(e.type, KUBERNETES_DELETED);
 	kubernetes_object_free(e.object);
 	free(watch);
-	watch = recorded("expired.stream", &n);
+	watch = recorded_read("kubernetes/expired.stream", &n);
 	assert_int_equal(kubernetes_decode_event(watch, n, KUBERNETES_SLICE, &e), 0);
 	assert_int_equal(e.type, KUBERNETES_ERROR);
 	assert_int_equal(e.refusal.code, 410);
 	free(watch);
-	watch = recorded("forbidden.json", &n);
+	watch = recorded_read("kubernetes/forbidden.json", &n);
 	kubernetes_decode_refusal(watch, n, &refusal);
 	assert_int_equal(refusal.code, 403);
 	assert_non_null(strstr(refusal.text, "endpointslices"));

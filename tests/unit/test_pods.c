@@ -17,26 +17,11 @@
 #include "model/address.h"
 #include "registry/kubernetes_decode.h"
 #include "registry/pods.h"
+#include "unit/recorded.h"
 
 #define UID "0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab"
 #define HASH "1f3870be274f6c49b3e31a0c6728957f"
-#define RECORDED 65536
-
 /* --- decoding --------------------------------------------------------------------------------- */
-
-/* The caller frees. */
-static char *recorded(const char *name, size_t *ret_n)
-{
-	char path[512], *text = calloc(1, RECORDED);
-	_cleanup_fclose_ FILE *f = NULL;
-
-	(void)snprintf(path, sizeof(path), TESTS_DIR "/fuzz/corpus/kubernetes/%s", name);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	assert_non_null(text);
-	*ret_n = fread(text, 1, RECORDED - 1, f);
-	return text;
-}
 
 /* A list of one pod with these members; NULL: it is left out. The caller frees. */
 static struct pod *decode(const char *members)
@@ -67,7 +52,7 @@ static void test_a_real_list_of_pods(void **state)
 	struct kubernetes_list list;
 	const struct pod *p;
 	size_t n;
-	_cleanup_free_ char *answer = recorded("pods.json", &n);
+	_cleanup_free_ char *answer = recorded_read("kubernetes/pods.json", &n);
 
 	assert_int_equal(kubernetes_decode_list(answer, n, KUBERNETES_POD, &list), 0);
 	assert_int_equal(list.n_items, 3);
@@ -96,7 +81,7 @@ static void test_a_real_watch_of_pods(void **state)
 {
 	static const char *const names[] = {"waits", "new", "waits", "waits", NULL};
 	size_t n, i = 0;
-	_cleanup_free_ char *text = recorded("pods.stream", &n);
+	_cleanup_free_ char *text = recorded_read("kubernetes/pods.stream", &n);
 
 	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
 		struct kubernetes_event e = {};
