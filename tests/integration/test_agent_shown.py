@@ -7,6 +7,7 @@ Pitfalls: P-84.
 import json
 import os
 import subprocess
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -16,24 +17,27 @@ from harness.agent import Agent
 from harness.fixtures import BUILD
 
 ENDS = [f"10.1.0.{i}" for i in range(1, 5)]
+NAMES = ("shop", "mail", "stock", "pay", "cart", "auth")
 NOBODY = "http://127.0.0.1:1"
 
 
-def write(folder, name, addresses):
-    """A service of the namespace "shown" in a file of its own; JSON is YAML."""
-    text = json.dumps({"apiVersion": "sinew/v1", "kind": "Service", "metadata": {"name": name, "namespace": "shown"},
-                       "spec": {"ports": [{"port": 80}], "endpoints": [{"address": one, "port": 8080} for one in addresses]}})
-    with open(os.path.join(folder, ".new"), "w", encoding="utf-8") as f:
-        f.write(text)
-    os.rename(os.path.join(folder, ".new"), os.path.join(folder, f"{name}.yaml"))
+def lay(folder, services):
+    """These services of the namespace "shown" are all that the folder has, at once; JSON is YAML."""
+    made = tempfile.mkdtemp(prefix="manifests.", dir=os.path.dirname(folder))
+    os.chmod(made, 0o755)
+    for name, addresses in services.items():
+        with open(os.path.join(made, f"{name}.yaml"), "w", encoding="utf-8") as f:
+            json.dump({"apiVersion": "sinew/v1", "kind": "Service", "metadata": {"name": name, "namespace": "shown"},
+                       "spec": {"ports": [{"port": 80}],
+                                "endpoints": [{"address": one, "port": 8080} for one in addresses]}}, f)
+    os.symlink(made, folder + ".new")
+    os.rename(folder + ".new", folder)
 
 
 @pytest.fixture(name="folder", scope="module")
 def make_folder(sandbox):
     path = sandbox.path("manifests")
-    os.makedirs(path)
-    for name in ("shop", "mail", "stock", "pay", "cart", "auth"):
-        write(path, name, ENDS)
+    lay(path, {name: ENDS for name in NAMES})
     return path
 
 
@@ -77,17 +81,18 @@ def test_doctor_tells_of_each_registry(ctl):
 
 
 def test_p84_what_is_suspect_is_shown_until_an_operator_believes_it(ctl, agent, folder):
-    write(folder, "shop", ENDS[:1])
-    agent.wait(lambda: agent.registry("folder")["suspect"] == 3, what="suspects")
+    """So much at once that its saying so again, when it is asked, is not enough."""
+    lay(folder, {**{name: [] for name in NAMES}, "shop": ENDS[:1], "auth": ENDS})
+    agent.wait(lambda: agent.registry("folder")["suspect"] == 19, what="suspects")
     agent.wait(lambda: sum("suspect" in end for end in agent.endpoints("shop", "shown").values()) == 3, what="them in sinewd")
-    assert ctl("get", "registries")[1].splitlines()[1].split()[3:6] == ["6", "21", "3"]
+    assert ctl("get", "registries")[1].splitlines()[1].split()[3:6] == ["6", "5", "19"]
     _, out, _ = ctl("describe", "service", "shown/shop")
     assert "4 usable, 3 suspect" in out and out.count("ok, suspect") == 3 and out.count("files/folder") >= 4
     assert "confirm registry folder" in ctl("describe", "registry", "folder")[1]
     code, out, _ = ctl("doctor", "-o", "json")
     said = next(item for item in json.loads(out)["items"] if item["text"].startswith("files/folder"))
     assert said["level"] == "warn" and said["hint"].endswith("sinewctl confirm registry folder")
-    assert ctl("confirm", "registry", "folder") == (0, "folder: 3 suspect endpoints let go\n", "")
+    assert ctl("confirm", "registry", "folder") == (0, "folder: 19 suspect endpoints let go\n", "")
     agent.wait_endpoints("shop", {f"{ENDS[0]}:8080"}, "shown")
     assert ctl("confirm", "registry", "folder") == (0, "folder: nothing was held\n", "")
     assert ctl("confirm", "registry", "none")[0] == 4
