@@ -12,7 +12,9 @@
 #include "registry/draft.h"
 #include "registry/kubernetes_decode.h"
 
-#define KUBERNETES_SETTLE_MS 20
+/* Between the two writes of a move the controller waits for one answer of the API server: a few
+ * milliseconds. What is over that makes every removal late. */
+#define KUBERNETES_SETTLE_MS 12
 #define KUBERNETES_OBJECTS 200000  /* of one kind */
 #define KUBERNETES_MAPS (2u << 20) /* bytes of all ConfigMaps: each change reads them all */
 
