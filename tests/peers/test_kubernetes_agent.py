@@ -155,7 +155,7 @@ def measure(kubernetes, connection, name, want):
 
 def test_a_change_is_in_sinewd_soon(kubernetes, agent, inside_daemon):
     """From the API server's answer to what sinewd has, asked all the time; each service changes once in so long that the
-    guard has nothing to hold. Removals wait 12 ms for the other half of a move between slices."""
+    guard has nothing to hold. Removals wait 16 ms for the other half of a move between slices."""
     names = [f"quick-{n}" for n in range(100)]
     for name in names:
         fill(kubernetes, ADDRESSES[:2], name)

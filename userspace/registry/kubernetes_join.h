@@ -14,7 +14,7 @@
 
 /* Between the two writes of a move the controller waits for one answer of the API server: a few
  * milliseconds. What is over that makes every removal late. */
-#define KUBERNETES_SETTLE_MS 12
+#define KUBERNETES_SETTLE_MS 16
 #define KUBERNETES_OBJECTS 200000  /* of one kind */
 #define KUBERNETES_MAPS (2u << 20) /* bytes of all ConfigMaps: each change reads them all */
 
