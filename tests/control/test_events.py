@@ -147,6 +147,16 @@ def test_a_subscriber_that_is_slow_is_cut_and_counted_and_the_others_miss_nothin
     assert until(lambda: fake.counters()["subscribers"] == 0)
 
 
+def test_as_many_events_at_once_as_the_kernel_holds_cut_nobody_who_reads(start):
+    """Its ring has 256 KiB and an event with its head 112 bytes; ten times a second is the fake's pace."""
+    burst = (256 << 10) // 112
+    fake = start(services=20, events=10 * burst)
+    with Subscriber(fake) as one:
+        cookies = [line["cookie"] for line in one.lines(burst)]
+        assert fake.counters()["slowReaders"] == 0
+    assert cookies == list(range(cookies[0], cookies[0] + burst))
+
+
 def test_the_17th_subscriber_is_refused_until_one_goes(fake):
     held = [Subscriber(fake, status=bool(i % 2)) for i in range(LIMIT_SUBSCRIBERS)]
     answer = fake.ask("GET", "/v1/events")

@@ -91,12 +91,13 @@ def test_events_and_listeners_do_not_mix(fake):
 
 
 def test_a_long_beginning_is_no_reason_to_be_cut(fake):
-    """Some 4,000 listeners are more than the 256 KiB that a reader may be behind by."""
-    fake.put(SOURCE, as_list(*(registration(f"a{n}", 8000 + 4 * n) for n in range(4000))))
+    """4,000 listeners in containers are more than the 1 MiB that a reader may be behind by."""
+    fake.put(SOURCE, as_list(*(registration(f"a{n}", 8001 + 4 * n) for n in range(4000))))
     lines = Lines(fake)
     time.sleep(0.3)
     fake.ask("PATCH", SOURCE, {"upsert": [registration("late", 80)]})
-    assert len(lines.until("SYNCED")) == 4000
+    beginning = lines.until("SYNCED")
+    assert len(beginning) == 4000 and len(json.dumps(beginning)) > 1 << 20
     assert lines.next()["listener"]["port"] == 80
 
 

@@ -225,8 +225,10 @@ static void on_listen(uv_timer_t *timer)
 {
 	struct daemon *d = timer->data;
 
-	if (d->events_open)
-		(void)events_drain(&d->kernel, 4 * EVENTS_PER_TURN);
+	/* The rest after the loop's next turn: whoever subscribed is sent to before more is queued.
+	 */
+	if (d->events_open && events_drain(&d->kernel, EVENTS_PER_TURN) >= EVENTS_PER_TURN)
+		(void)uv_timer_start(timer, on_listen, 0, LISTEN_MS);
 }
 
 static int open_events(struct daemon *d)

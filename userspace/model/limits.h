@@ -33,25 +33,25 @@
 #define LIMIT_FALLBACK 8        /* services that one policy falls back to */
 #define LIMIT_ZONES 1023
 #define LIMIT_SOURCES 64
-#define LIMIT_HOLDS 4096                    /* backends set aside by hand */
-#define LIMIT_HOLD_REASON 200               /* characters of why */
-#define LIMIT_BODY (32u << 20)              /* bytes of a request body */
-#define LIMIT_BODIES (96u << 20)            /* bytes of all request bodies being received */
-#define LIMIT_STATE (1u << 30)              /* bytes of a state file; all that fits is less */
-#define LIMIT_MANIFEST (16u << 20)          /* bytes of a manifest file */
-#define LIMIT_DOCUMENTS 20000               /* documents of one manifest */
-#define LIMIT_NODES 1000000                 /* values of one manifest, aliases written out */
-#define LIMIT_KEYS 256                      /* keys of one YAML mapping */
-#define LIMIT_ANCHORS 256                   /* anchors of one YAML document */
-#define LIMIT_DEPTH 32                      /* nesting of YAML or JSON */
-#define LIMIT_PROBLEMS 20                   /* errors told about one request; the rest is counted */
-#define LIMIT_CLIENTS 64                    /* open connections per control socket */
-#define LIMIT_SUBSCRIBERS 16                /* event streams */
-#define LIMIT_RECENT 256                    /* events that the daemon remembers */
-#define LIMIT_SUBSCRIBER_QUEUE (256u << 10) /* bytes buffered for one before it is cut */
-#define LIMIT_REGISTRIES 32                 /* registries that one agent follows */
-#define LIMIT_MERGED 65536                  /* objects of all registries of one agent */
-#define LIMIT_ANSWER (64u << 20)            /* bytes of one answer of a registry, unpacked */
-#define LIMIT_INSTANCE_ID 1024              /* bytes of a registry's instance id */
-#define LIMIT_FOUND_ENDPOINTS 1000000       /* endpoints in one answer, before any is believed */
-#define LIMIT_INSTANCES 4096                /* instances that one agent registers */
+#define LIMIT_HOLDS 4096                  /* backends set aside by hand */
+#define LIMIT_HOLD_REASON 200             /* characters of why */
+#define LIMIT_BODY (32u << 20)            /* bytes of a request body */
+#define LIMIT_BODIES (96u << 20)          /* bytes of all request bodies being received */
+#define LIMIT_STATE (1u << 30)            /* bytes of a state file; all that fits is less */
+#define LIMIT_MANIFEST (16u << 20)        /* bytes of a manifest file */
+#define LIMIT_DOCUMENTS 20000             /* documents of one manifest */
+#define LIMIT_NODES 1000000               /* values of one manifest, aliases written out */
+#define LIMIT_KEYS 256                    /* keys of one YAML mapping */
+#define LIMIT_ANCHORS 256                 /* anchors of one YAML document */
+#define LIMIT_DEPTH 32                    /* nesting of YAML or JSON */
+#define LIMIT_PROBLEMS 20                 /* errors told about one request; the rest is counted */
+#define LIMIT_CLIENTS 64                  /* open connections per control socket */
+#define LIMIT_SUBSCRIBERS 16              /* event streams */
+#define LIMIT_RECENT 256                  /* events that the daemon remembers */
+#define LIMIT_SUBSCRIBER_QUEUE (1u << 20) /* bytes buffered for one before it is cut */
+#define LIMIT_REGISTRIES 32               /* registries that one agent follows */
+#define LIMIT_MERGED 65536                /* objects of all registries of one agent */
+#define LIMIT_ANSWER (64u << 20)          /* bytes of one answer of a registry, unpacked */
+#define LIMIT_INSTANCE_ID 1024            /* bytes of a registry's instance id */
+#define LIMIT_FOUND_ENDPOINTS 1000000     /* endpoints in one answer, before any is believed */
+#define LIMIT_INSTANCES 4096              /* instances that one agent registers */
