@@ -445,6 +445,30 @@ def test_zones_come_from_slices_nodes_and_hints(server):
         me.wait(lambda _: zones(me) == ["c", "b"])
 
 
+def test_a_node_takes_its_zone_along_when_it_goes(server):
+    fill(server)
+    server.put_slice("pay-1", "pay", [{"addresses": ["10.0.0.1"], "nodeName": "n1"},
+                                      {"addresses": ["10.0.0.2"], "nodeName": "n1", "zone": "own"}])
+
+    def zones(me):
+        return [end.get("zone") for end in me.services.get("shop/pay", {"spec": {}})["spec"].get("endpoints", [])]
+    with follow(server) as me:
+        me.wait(lambda _: zones(me) == ["a", "own"])
+        server.wait_watched()
+        server.delete("nodes", "n1")
+        me.wait(lambda _: zones(me) == [None, "own"])
+        server.put_node("n1", zone="c")
+        me.wait(lambda _: zones(me) == ["c", "own"])
+        server.put_node("n1")  # without the label
+        me.wait(lambda _: zones(me) == [None, "own"])
+        server.put_node("n1", zone="d")
+        me.wait(lambda _: zones(me) == ["d", "own"])
+        server.delete("nodes", "n1", tell=False)
+        server.compact()
+        server.end_watches("nodes")
+        me.wait(lambda _: zones(me) == [None, "own"])
+
+
 GENTLE = "apiVersion: sinew/v1\nkind: TrafficPolicy\nmetadata: {{name: {}}}\nspec: {{failover: {{attempts: {}}}}}\n"
 
 

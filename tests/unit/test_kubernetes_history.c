@@ -89,9 +89,10 @@ static void make_node(char *json, unsigned int i)
 {
 	(void)snprintf(json, JSON,
 		       "{'kind':'Node','metadata':{'uid':'n%u','resourceVersion':'%u','name':'n%u',"
-		       "'labels':{'topology.kubernetes.io/zone':'z%u'}},'status':{'addresses':["
+		       "'labels':{'%s':'z%u'}},'status':{'addresses':["
 		       "{'type':'InternalIP','address':'10.1.0.%u'}]}}",
-		       i, ++world.version, i, chance(3), 1 + chance(3));
+		       i, ++world.version, i, chance(4) ? "topology.kubernetes.io/zone" : "no-zone",
+		       chance(3), 1 + chance(3));
 }
 
 static struct kubernetes_object *read_object(unsigned int kind, const char *json)
@@ -175,7 +176,7 @@ static void list_again(struct kubernetes_join *j, unsigned int kind)
 	for (unsigned int i = 0; i < NAMES; i++) {
 		char *json = world.objects[kind][i];
 
-		if (kind != KUBERNETES_NODE && !chance(3))
+		if (!chance(3))
 			*json = '\0';
 		if (*json)
 			assert_int_equal(kubernetes_join_put(j, read_object(kind, json), world.now),
@@ -194,7 +195,7 @@ static void live(struct kubernetes_join *j)
 		world.now += chance(3) ? chance(5) : chance(60);
 		if (what < 8)
 			put_one(j, kind, i);
-		else if (what < 10 && kind != KUBERNETES_NODE) /* its zone stays with endpoints */
+		else if (what < 10)
 			delete_one(j, kind, i);
 		else if (what == 10)
 			list_again(j, kind);

@@ -403,23 +403,60 @@ static void test_a_port_that_only_some_have_is_not_offered(void **state)
 	service_unref(s);
 }
 
-static void test_an_endpoint_without_zone_has_its_nodes(void **state)
+#define NODE(version, labels)                                                                      \
+	"{'kind':'Node','metadata':{'name':'n1','resourceVersion':'" version "','labels':{" labels \
+	"}}}"
+#define IN_ZONE(zone) "'topology.kubernetes.io/zone':'" zone "'"
+
+/* The zone of the one endpoint that is told now; "": none. */
+static void expect_zone(struct kubernetes_join *j, uint64_t now, const char *zone)
+{
+	struct service *s = next(j, now);
+
+	assert_int_equal(s->n_endpoints, 1);
+	assert_int_equal(s->n_zones, *zone ? 1 : 0);
+	assert_int_equal(s->endpoints[0].zone, s->n_zones);
+	if (s->n_zones)
+		assert_string_equal(s->zones[0], zone);
+	service_unref(s);
+	nothing(j, now);
+}
+
+static void test_an_endpoint_without_zone_has_that_of_its_node_as_it_is_now(void **state)
 {
 	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
-	struct service *s;
 
 	put(j, KUBERNETES_SERVICE, PAY, 1);
 	put(j, KUBERNETES_SLICE, SLICE("a", "{'addresses':['10.0.0.1'],'nodeName':'n1'}"), 1);
-	service_unref(next(j, 1));
-	put(j, KUBERNETES_NODE,
-	    "{'kind':'Node','metadata':{'name':'n1','resourceVersion':'1','labels':"
-	    "{'topology.kubernetes.io/zone':'z1'}}}",
-	    2);
-	s = next(j, 2);
-	assert_int_equal(s->n_zones, 1);
-	assert_string_equal(s->zones[0], "z1");
-	assert_int_equal(s->endpoints[0].zone, 1);
-	service_unref(s);
+	expect_zone(j, 1, "");
+	put(j, KUBERNETES_NODE, NODE("1", IN_ZONE("z1")), 2);
+	expect_zone(j, 2, "z1");
+	put(j, KUBERNETES_NODE, NODE("2", ""), 3);
+	expect_zone(j, 3, "");
+	put(j, KUBERNETES_NODE, NODE("3", IN_ZONE("z2")), 4);
+	expect_zone(j, 4, "z2");
+	take_away(j, KUBERNETES_NODE, NODE("3", IN_ZONE("z2")), 5);
+	expect_zone(j, 5, "");
+	put(j, KUBERNETES_NODE, NODE("4", IN_ZONE("z1")), 6);
+	expect_zone(j, 6, "z1");
+	kubernetes_join_begin(j, KUBERNETES_NODE);
+	kubernetes_join_end(j, KUBERNETES_NODE, 7);
+	expect_zone(j, 7, "");
+}
+
+static void test_a_node_that_goes_leaves_the_zone_that_a_slice_says(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+
+	put(j, KUBERNETES_NODE, NODE("1", IN_ZONE("z1")), 1);
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	put(j, KUBERNETES_SLICE,
+	    SLICE("a", "{'addresses':['10.0.0.1'],'nodeName':'n1','zone':'own'}"), 1);
+	expect_zone(j, 1, "own");
+	take_away(j, KUBERNETES_NODE, NODE("1", IN_ZONE("z1")), 2);
+	nothing(j, 2);
+	put(j, KUBERNETES_SERVICE, PAY, 3);
+	expect_zone(j, 3, "own");
 }
 
 int main(void)
@@ -435,7 +472,8 @@ int main(void)
 		cmocka_unit_test(test_p82_nil_conditions_are_ready),
 		cmocka_unit_test(test_p83_what_a_new_list_does_not_have_is_gone),
 		cmocka_unit_test(test_a_port_that_only_some_have_is_not_offered),
-		cmocka_unit_test(test_an_endpoint_without_zone_has_its_nodes),
+		cmocka_unit_test(test_an_endpoint_without_zone_has_that_of_its_node_as_it_is_now),
+		cmocka_unit_test(test_a_node_that_goes_leaves_the_zone_that_a_slice_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -194,18 +194,20 @@ static bool is_this_node(const struct kubernetes_join *j, const char *name)
 	return j->node && !strcmp(name, j->node);
 }
 
+/* `node` NULL: on any. */
 static bool is_on_node(const struct kubernetes_object *slice, const char *node)
 {
 	for (size_t i = 0; slice && i < slice->n_endpoints; i++) {
 		const struct kubernetes_endpoint *e = &slice->endpoints[i];
 
-		if (!e->zone && e->node && !strcmp(kubernetes_text(slice, e->node), node))
+		if (!e->zone && e->node &&
+		    (!node || !strcmp(kubernetes_text(slice, e->node), node)))
 			return true;
 	}
 	return false;
 }
 
-/* Endpoints without a zone of their own have that of their node. */
+/* Endpoints without a zone of their own have that of their node; NULL: of each. */
 static void touch_node(struct kubernetes_join *j, const char *node, uint64_t now_ms)
 {
 	const struct kubernetes_table *slices = &j->tables[KUBERNETES_SLICE];
@@ -323,8 +325,11 @@ void kubernetes_join_delete(struct kubernetes_join *j, const struct kubernetes_o
 	struct kubernetes_row *row = kubernetes_table_find(
 		&j->tables[o->kind], kubernetes_text(o, o->namespace), kubernetes_text(o, o->name));
 
-	if (row)
-		drop(j, o->kind, row, now_ms);
+	if (!row)
+		return;
+	if (o->kind == KUBERNETES_NODE && row->object->zone)
+		touch_node(j, kubernetes_text(o, o->name), now_ms);
+	drop(j, o->kind, row, now_ms);
 }
 
 void kubernetes_join_begin(struct kubernetes_join *j, enum kubernetes_kind kind)
@@ -336,12 +341,18 @@ void kubernetes_join_end(struct kubernetes_join *j, enum kubernetes_kind kind, u
 {
 	const struct kubernetes_table *t = &j->tables[kind];
 	struct kubernetes_row *row = kubernetes_table_next(t, NULL), *next;
+	bool moved = false;
 
 	for (; row; row = next) {
 		next = kubernetes_table_next(t, row);
-		if (row->object && row->seen != t->seen)
-			drop(j, kind, row, now_ms);
+		if (!row->object || row->seen == t->seen)
+			continue;
+		moved |= kind == KUBERNETES_NODE && row->object->zone;
+		drop(j, kind, row, now_ms);
 	}
+	/* Once for all nodes that went: each on its own would look at every endpoint. */
+	if (moved)
+		touch_node(j, NULL, now_ms);
 }
 
 /* --- telling --------------------------------------------------------------------------------- */
