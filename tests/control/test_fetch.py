@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import os
+import select
 import socket
 import ssl
 import struct
@@ -124,6 +125,25 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_error(serving):
         return False
     server = serving(once)
     assert [one["error"] for one in fetch("--times", "5", server.url)] == [""] * 5
+
+
+def test_a_kept_connection_that_is_reset_at_the_next_request_is_no_error(serving):
+    """The server closes with a request unread, so that its end is a reset."""
+    def once(taken, request):
+        answer()(taken, request)
+        select.select([taken], [], [], 20)
+        return False
+    server = serving(once)
+    assert [one["error"] for one in fetch("--times", "20", server.url)] == [""] * 20
+    assert (server.connections, len(server.requests)) == (20, 20)
+
+
+def test_what_came_before_a_reset_is_the_answer(serving):
+    def serve(taken, request):
+        answer()(taken, request)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+    assert [one["body"] for one in fetch("--times", "50", serving(serve).url)] == ["hello"] * 50
 
 
 def test_a_body_is_sent_as_it_is_and_an_empty_one_says_its_length(serving):

@@ -44,8 +44,11 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	struct wait *w = poll->data;
 	int flags = 0;
 
+	/* Not CURL_CSELECT_ERR, with which libcurl gives up unread: what came before the error is
+	 * the answer still, and a kept connection that was reset before a byte came is asked anew.
+	 */
 	if (status < 0)
-		flags = CURL_CSELECT_ERR;
+		flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
 	if (events & UV_READABLE)
 		flags |= CURL_CSELECT_IN;
 	if (events & UV_WRITABLE)
