@@ -8,6 +8,10 @@ import itertools
 from harness.peer import need
 from harness.peer_server import Http, PeerServer, built, free_ports
 
+# Its cache keeps an answer that was being made while an instance came or went: it is wrong until the next change, or for so
+# long (180 by default). That is rare for those who poll, and frequent for those who ask all the time, as tests do.
+REPEATS_SECONDS = 2
+
 
 class Eureka(PeerServer):
     """.base is the path before /apps. `cache_ms`: how old its answers may be. `evict_ms`: how often it looks for ended
@@ -32,6 +36,7 @@ class Eureka(PeerServer):
             "eureka.client.register-with-eureka": "false", "eureka.client.fetch-registry": "false",
             "eureka.server.response-cache-update-interval-ms": self.cache_ms,
             "eureka.server.use-read-only-response-cache": "false",
+            "eureka.server.response-cache-auto-expiration-in-seconds": REPEATS_SECONDS,
             "eureka.server.eviction-interval-timer-in-ms": self.evict_ms,
             "eureka.server.enable-self-preservation": "true" if self.preservation else "false",
             "eureka.server.wait-time-in-ms-when-sync-empty": 0,
@@ -82,8 +87,6 @@ class Eureka(PeerServer):
     def applications(self, delta=False):
         """{APP: [instance, ...]} as it has them, or what it answers to whoever asks for changes.
 
-        Its cache keeps an answer that was being made while an instance came or went: wrong until the next change, three
-        minutes at most. It is a rare thing for those who poll, a frequent one for those who ask all the time, as tests do.
         What is asked with a region that nobody named before has not been cached.
         """
         path = "/apps/delta" if delta else f"/apps?regions=uncached-{next(self.asked)}"
