@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import signal
 import struct
 import subprocess
 
@@ -124,6 +125,24 @@ def test_an_interface_that_appears_carries_it_within_a_second_and_leaves_nothing
         place.link("del", "late")
         assert eventually(lambda: place.pins() == before), place.pins()
     assert "error" not in place.daemon.log()
+
+
+def test_more_news_than_the_kernel_keeps_for_us_leave_nobody_deaf(place):
+    """sinewd stands still while an interface changes: its netlink socket overflows, and tells so by an error."""
+    place.link("set", "v0", "up")  # of what is down nobody is told
+    overflow = "".join(f"link set v0 alias a{n}\n" for n in range(3000))
+    os.kill(place.daemon.child.pid, signal.SIGSTOP)
+    try:
+        place.namespace.run(["ip", "-batch", "-"], text=overflow)
+        place.link("add", "d1", "type", "bridge")
+    finally:
+        os.kill(place.daemon.child.pid, signal.SIGCONT)
+    assert place.carries("d1", place.how), place.daemon.log()
+    place.link("add", "d2", "type", "bridge")
+    assert place.carries("d2", place.how), place.daemon.log()
+    for interface in ("d1", "d2"):
+        place.link("del", interface)
+    assert eventually(lambda: not {"d1", "d2"} & set(place.report()))
 
 
 def test_a_port_of_a_bridge_keeps_it_and_so_does_the_bridge(place):

@@ -196,6 +196,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	struct daemon *d = poll->data;
 	int r = 0;
 
+	if (status < 0) /* libuv has let go of a socket with an error; ours is one to go on from */
+		(void)uv_poll_start(poll, UV_READABLE, on_readable);
 	for (int i = 0; r == 0 && i < RECEIVES_PER_TURN; i++)
 		r = interface_receive(d->interfaces.fd, d->interfaces.buffer, on_news, d);
 	if (r == -ENOBUFS) /* more came than there was room for */
