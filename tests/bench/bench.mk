@@ -3,7 +3,7 @@
 # The bench: its programs, its run, and the README's table. Included by tests.mk.
 #   BENCH_ARGS="--quick"     anything else that tests/bench/run --help lists
 
-BENCH_BIN := $(addprefix $(O)/tests/bench/,load serve storm minimal watch)
+BENCH_BIN := $(addprefix $(O)/tests/bench/,load serve storm minimal watch decode)
 
 $(O)/tests/bench/minimal.bpf.o: tests/bench/minimal.bpf.c tests/bench/minimal.h Makefile
 	$(say) BPF $<
@@ -17,9 +17,10 @@ $(O)/tests/bench/minimal.o: $(O)/gen/tests/bench/minimal.skel.h
 
 # Only what each needs: these run beside what is measured.
 $(O)/tests/bench/load $(O)/tests/bench/storm $(O)/tests/bench/watch: $(O)/tests/bench/histogram.o
+$(O)/tests/bench/decode: $(O)/sinew.a
 $(BENCH_BIN): $(O)/tests/bench/%: $(O)/tests/bench/%.o
 	$(say) LD $@
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(shell $(PKG_CONFIG) --libs libbpf) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(shell $(PKG_CONFIG) --libs libbpf yyjson) -o $@
 
 .PHONY: bench bench-names bench-tools bench-readme
 bench-tools: $(BENCH_BIN)

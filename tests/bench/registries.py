@@ -7,9 +7,11 @@ absent, with the reason. Must never count the time in which the registry is stil
 when the write begins, so what the registry itself takes is part of each figure.
 """
 import contextlib
+import json
 import os
 import select
 import time
+import urllib.parse
 
 from measure import quartiles
 from harness.agent import Agent
@@ -23,6 +25,7 @@ TARGET_MS = {"consul": 50, "etcd": 50, "kubernetes": 30, "eureka": 200 + 500}  #
 LABEL = {"consul": "Consul", "etcd": "etcd", "kubernetes": "Kubernetes", "eureka": "Eureka (cache 200 ms, poll 500 ms)"}
 SERVICES, ENDPOINTS = 10000, 30000
 RATE = 100  # changes a second
+PAGE = 500  # objects, as the agent asks for them
 
 
 def quantile(values, share):
@@ -154,6 +157,7 @@ class Registries:
         publisher.server.make_many(SERVICES, ENDPOINTS)
         agent.stop()
         publisher.server.http.get("/api/v1/services?limit=1")
+        self.measure_reading(publisher.server.http)
         took = []
         for _ in range(self.plan["firsts"]):
             agent.daemon.request("DELETE", "/v1/sources/agent")
@@ -171,6 +175,21 @@ class Registries:
         agent.start()
         self.figures["registry_first_ms"] = quartiles(took)
 
+    def measure_reading(self, http):
+        """The pages of the lists that an agent asks for then, ns a byte."""
+        files = []
+        for kind, path in (("service", "/api/v1/services"), ("slice", "/apis/discovery.k8s.io/v1/endpointslices")):
+            following = ""
+            while following is not None:
+                page = http.request("GET", f"{path}?limit={PAGE}{following}")[2].decode()
+                files.append(self.sandbox.write(f"{kind}-{len(files)}.json", page))
+                token = json.loads(page)["metadata"].get("continue")
+                following = f"&continue={urllib.parse.quote(token)}" if token else None
+        said = json.loads(self.sandbox.run([self.tool("decode"), *files]))
+        self.say(f"registry: {said['bytes']} bytes in {len(files)} pages")
+        for name in ("parsed_ns", "decoded_ns"):
+            self.figures[f"registry_json_{name}"] = (said[name],) * 3
+
     def rows(self):
         def figure(name, by=1.0):
             return tuple(v / by for v in self.figures[name]) if name in self.figures else None
@@ -186,4 +205,6 @@ class Registries:
         return rows + [
             ("first sync of 10,000 services, 30,000 endpoints from kube-apiserver, from the agent's start", 1500, "ms",
              figure("registry_first_ms")),
+            ("the JSON of its lists: parsed (1: a gigabyte a second)", 1, "ns a byte", figure("registry_json_parsed_ns")),
+            ("the same until there are objects", None, "ns a byte", figure("registry_json_decoded_ns")),
             ("sinew-agent memory (PSS) after that", 96, "MiB", figure("registry_first_pss_bytes", 1 << 20))]
