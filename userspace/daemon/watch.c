@@ -225,10 +225,10 @@ static void on_listen(uv_timer_t *timer)
 {
 	struct daemon *d = timer->data;
 
-	/* The rest after the loop's next turn: whoever subscribed is sent to before more is queued.
-	 */
+	/* The rest in the loop's next turn, so that whoever subscribed is sent to before more is
+	 * queued; a timer of 0 ms would come again in this turn. */
 	if (d->events_open && events_drain(&d->kernel, EVENTS_PER_TURN) >= EVENTS_PER_TURN)
-		(void)uv_timer_start(timer, on_listen, 0, LISTEN_MS);
+		(void)uv_timer_start(timer, on_listen, 1, LISTEN_MS);
 }
 
 static int open_events(struct daemon *d)
