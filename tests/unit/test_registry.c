@@ -229,6 +229,21 @@ static void test_secrets_are_read_whole_or_not_at_all(void **state)
 	folder_remove(folder);
 }
 
+static void test_a_secret_becomes_a_header(void **state)
+{
+	char *header = registry_authorization(NULL, "s3cret");
+
+	assert_string_equal(header, "Authorization: Bearer s3cret");
+	registry_forget(header);
+	/* RFC 7617, section 2 */
+	header = registry_authorization("Aladdin", "open sesame");
+	assert_string_equal(header, "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+	registry_forget(header);
+	header = registry_join("X-Consul-Token", ": ", "");
+	assert_string_equal(header, "X-Consul-Token: ");
+	registry_forget(header);
+}
+
 static void test_names_are_selected_by_pattern(void **state)
 {
 	char *select[] = {(char *)"pay*", (char *)"*-v?", (char *)"exact"};
@@ -268,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_each_of_several_has_its_own_backoff),
 		cmocka_unit_test(test_only_another_snapshot_is_a_change),
 		cmocka_unit_test(test_secrets_are_read_whole_or_not_at_all),
+		cmocka_unit_test(test_a_secret_becomes_a_header),
 		cmocka_unit_test(test_names_are_selected_by_pattern),
 		cmocka_unit_test(test_an_unknown_type_is_refused_by_name),
 	};

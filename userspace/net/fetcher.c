@@ -7,6 +7,8 @@
  * as libcurl has returned.
  */
 #include <errno.h>
+#include <malloc.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "net/fetch_state.h"
@@ -269,13 +271,38 @@ void fetcher_add(struct fetcher *f, struct fetch *x)
 	fetcher_apply(f);
 }
 
+/* --- libcurl's memory ------------------------------------------------------------------------- */
+
+/* It copies what it sends, credentials too, and wipes nothing: so all that it gives back is. */
+static void wipe_and_free(void *p)
+{
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+/* Never realloc(), which leaves behind what it moved. */
+static void *move(void *p, size_t n)
+{
+	size_t had = p ? malloc_usable_size(p) : 0;
+	void *to = malloc(n);
+
+	if (!to)
+		return NULL;
+	if (p)
+		memcpy(to, p, had < n ? had : n);
+	wipe_and_free(p);
+	return to;
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 int fetcher_new(uv_loop_t *loop, struct fetcher **ret)
 {
 	_cleanup_free_ struct fetcher *f = calloc(1, sizeof(*f));
 
-	if (!f || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+	if (!f || curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_and_free, move, strdup,
+				       calloc) != CURLE_OK)
 		return -ENOMEM;
 	f->loop = loop;
 	f->multi = curl_multi_init();

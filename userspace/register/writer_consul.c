@@ -128,11 +128,9 @@ static int authorize(struct writer *w, char **ret)
 	r = registry_read_secret(w->config->token_file, &secret);
 	if (r < 0)
 		return r;
-	r = asprintf(ret, "X-Consul-Token: %s", secret);
+	*ret = registry_join("X-Consul-Token", ": ", secret);
 	registry_forget(secret);
-	if (r < 0)
-		*ret = NULL;
-	return r < 0 ? -ENOMEM : 0;
+	return *ret ? 0 : -ENOMEM;
 }
 
 const struct writer_kind writer_consul = {

@@ -311,11 +311,9 @@ static int authorize(struct writer *w, char **ret)
 		r = registry_read_secret(w->config->token_file, &secret);
 	if (r < 0)
 		return r;
-	r = asprintf(ret, "Authorization: %s", secret ? secret : w->token);
+	*ret = registry_join("Authorization", ": ", secret ? secret : w->token);
 	registry_forget(secret);
-	if (r < 0)
-		*ret = NULL;
-	return r < 0 ? -ENOMEM : 0;
+	return *ret ? 0 : -ENOMEM;
 }
 
 const struct writer_kind writer_etcd = {

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/base64.h"
 #include "base/text.h"
 #include "register/body.h"
 #include "register/writer.h"
@@ -152,26 +151,10 @@ static bool answer(struct writer_op *op, const struct fetch_result *result,
 	return true;
 }
 
-static int make_header(const struct writer *w, const char *secret, char **ret)
-{
-	char *both, *encoded;
-	int r;
-
-	if (!w->config->username)
-		return asprintf(ret, "Authorization: Bearer %s", secret);
-	if (asprintf(&both, "%s:%s", w->config->username, secret) < 0)
-		return -1;
-	encoded = base64_encode(both, strlen(both));
-	registry_forget(both);
-	r = encoded ? asprintf(ret, "Authorization: Basic %s", encoded) : -1;
-	registry_forget(encoded);
-	return r;
-}
-
 static int authorize(struct writer *w, char **ret)
 {
 	const char *file = w->config->username ? w->config->password_file : w->config->token_file;
-	char *secret, *header;
+	char *secret;
 	int r;
 
 	*ret = NULL;
@@ -180,12 +163,9 @@ static int authorize(struct writer *w, char **ret)
 	r = registry_read_secret(file, &secret);
 	if (r < 0)
 		return r;
-	r = make_header(w, secret, &header);
+	*ret = registry_authorization(w->config->username, secret);
 	registry_forget(secret);
-	if (r < 0)
-		return -ENOMEM;
-	*ret = header;
-	return 0;
+	return *ret ? 0 : -ENOMEM;
 }
 
 const struct writer_kind writer_eureka = {

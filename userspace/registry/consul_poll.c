@@ -90,11 +90,9 @@ static int make_token(const struct consul_poll *p, char **ret)
 	r = registry_read_secret(path, &token);
 	if (r < 0)
 		return r;
-	r = asprintf(ret, "X-Consul-Token: %s", token);
+	*ret = registry_join("X-Consul-Token", ": ", token);
 	registry_forget(token);
-	if (r < 0)
-		*ret = NULL;
-	return r < 0 ? -ENOMEM : 0;
+	return *ret ? 0 : -ENOMEM;
 }
 
 static void on_done(void *arg, const struct fetch_result *result);

@@ -63,11 +63,9 @@ static int make_authorization(const struct etcd *e, char **ret)
 		return r;
 	}
 	/* without "Bearer", as etcd wants it */
-	r = asprintf(ret, "Authorization: %s", secret ? secret : e->token);
+	*ret = registry_join("Authorization", ": ", secret ? secret : e->token);
 	registry_forget(secret);
-	if (r < 0)
-		*ret = NULL;
-	return r < 0 ? -ENOMEM : 0;
+	return *ret ? 0 : -ENOMEM;
 }
 
 int etcd_post(struct etcd *e, struct fetch_request *request, const char *path, char *body,

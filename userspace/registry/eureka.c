@@ -11,7 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/base64.h"
 #include "model/limits.h"
 #include "registry/eureka_book.h"
 #include "registry/eureka_plan.h"
@@ -105,25 +104,11 @@ static void retry(struct eureka *e, uint64_t at_least_ms)
 	(void)uv_timer_start(&e->timer, on_timer, registry_backoff(e->r, at_least_ms), 0);
 }
 
-static int make_basic(const struct registry_config *config, const char *password, char **ret)
-{
-	char *both, *encoded;
-	int r;
-
-	if (asprintf(&both, "%s:%s", config->username, password) < 0)
-		return -ENOMEM;
-	encoded = base64_encode(both, strlen(both));
-	registry_forget(both);
-	r = encoded ? asprintf(ret, "Authorization: Basic %s", encoded) : -1;
-	registry_forget(encoded);
-	return r < 0 ? -ENOMEM : 0;
-}
-
 /* "Authorization: ..."; *ret NULL: none is configured. */
 static int make_authorization(const struct registry_config *config, char **ret)
 {
 	const char *file = config->username ? config->password_file : config->token_file;
-	char *secret, *header = NULL;
+	char *secret;
 	int r;
 
 	*ret = NULL;
@@ -132,14 +117,9 @@ static int make_authorization(const struct registry_config *config, char **ret)
 	r = registry_read_secret(file, &secret);
 	if (r < 0)
 		return r;
-	if (config->username)
-		r = make_basic(config, secret, &header);
-	else
-		r = asprintf(&header, "Authorization: Bearer %s", secret) < 0 ? -ENOMEM : 0;
+	*ret = registry_authorization(config->username, secret);
 	registry_forget(secret);
-	if (r >= 0)
-		*ret = header;
-	return r;
+	return *ret ? 0 : -ENOMEM;
 }
 
 static int ask(struct eureka *e, const char *authorization)

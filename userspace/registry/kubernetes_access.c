@@ -148,11 +148,9 @@ static int make_authorization(struct kubernetes *k, char **ret)
 	}
 	if (!token && !a->token)
 		return 0;
-	r = asprintf(ret, "Authorization: Bearer %s", token ? token : a->token);
+	*ret = registry_authorization(NULL, token ? token : a->token);
 	registry_forget(token);
-	if (r < 0)
-		*ret = NULL;
-	return r < 0 ? -ENOMEM : 0;
+	return *ret ? 0 : -ENOMEM;
 }
 
 int kubernetes_ask(struct kubernetes *k, struct fetch_request *request, struct fetch **ret)

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "registry/registry_config.h"
@@ -437,6 +438,33 @@ char *registry_forget(char *secret)
 		explicit_bzero(secret, strlen(secret));
 	free(secret);
 	return NULL;
+}
+
+char *registry_join(const char *before, const char *between, const char *secret)
+{
+	size_t a = strlen(before), b = strlen(between), c = strlen(secret);
+	char *text = malloc(a + b + c + 1);
+
+	if (!text)
+		return NULL;
+	memcpy(text, before, a);
+	memcpy(text + a, between, b);
+	memcpy(text + a + b, secret, c + 1);
+	return text;
+}
+
+char *registry_authorization(const char *user, const char *secret)
+{
+	char *both, *encoded, *header;
+
+	if (!user)
+		return registry_join("Authorization: ", "Bearer ", secret);
+	both = registry_join(user, ":", secret);
+	encoded = both ? base64_encode(both, strlen(both)) : NULL;
+	header = encoded ? registry_join("Authorization: ", "Basic ", encoded) : NULL;
+	registry_forget(both);
+	registry_forget(encoded);
+	return header;
 }
 
 bool registry_is_selected(const struct registry *r, const char *name)

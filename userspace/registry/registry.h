@@ -190,6 +190,12 @@ uint64_t registry_backoff_of(uint64_t *wait_ms, uint64_t retry_after_ms);
  * registry_forget(). -errno of open, -E2BIG over 64 KiB, -EINVAL with a control byte in it. */
 int registry_read_secret(const char *path, char **ret);
 char *registry_forget(char *secret); /* wipes and frees; returns NULL */
+/* One after the other, the secret last: "Authorization: ", "Bearer ", "...". No other copy is left,
+ * as asprintf() leaves some of a long one. The caller ends it with registry_forget(). NULL: no
+ * memory. */
+char *registry_join(const char *before, const char *between, const char *secret);
+/* "Authorization: Bearer ...", or "Basic ..." of a user (NULL: none) and a password. As above. */
+char *registry_authorization(const char *user, const char *secret);
 /* Whether `name` is selected by config->select. */
 bool registry_is_selected(const struct registry *r, const char *name);
 void registry_stopped(struct registry *r);
