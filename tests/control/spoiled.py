@@ -15,7 +15,7 @@ SINGLE = ["/healthz", "/metrics", "/v1/config", "/v1/doctor", "/v1/events", "/v1
 NAMES = ["a", "b", "payments", "x" * 63, "x" * 64, "Upper", "-", "%2F", "%00", "%zz", "..", "%C3%A9", "%ff", "a b", "", "%25",
          "service-00003", "shop", "shop-3"]
 SOURCES = ["x", "manifest", "consul%2Fdc1", "synthetic", "%2F", "Bad", "a/b", "x" * 127, "x" * 128, "y"]
-QUERY_NAMES = ["namespace", "label", "source", "limit", "continue", "dryRun", "verbose", "service", "destination",
+QUERY_NAMES = ["namespace", "label", "source", "limit", "continue", "dryRun", "verbose", "ignoreNotFound", "service", "destination",
                "protocol", "cgroup", "mark", "nmespace", "", "limit", "%00"]
 QUERY_VALUES = ["a", "shop", "shop-3", "true", "false", "1", "0", "-1", "10000", "10001", "99999999999999999999", "x",
                 "a/b", "team=t1", "127.128.0.1:80", "[::1]:80", "shop-3/service-00003:80", "1.2.3.4:99999", "udp", "tcp",

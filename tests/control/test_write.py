@@ -174,6 +174,27 @@ def test_a_delta_with_one_error_is_nothing(fake, bad):
     assert state(fake) == before
 
 
+def test_a_delta_can_pass_over_what_is_not_there_and_is_then_sent_again_without_harm(fake):
+    fake.put("/v1/sources/x", as_list(service("a"), service("b"), policy("p")))
+    fake.put("/v1/sources/y", as_list(service("theirs")))
+    names_of = [("Service", "a"), ("TrafficPolicy", "p"), ("Service", "nobody"), ("TrafficPolicy", "none"), ("Service", "theirs")]
+    body = {"upsert": [service("c")],
+            "delete": [{"kind": kind, "namespace": "shop", "name": name} for kind, name in names_of]}
+    before = state(fake)
+    assert fake.ask("PATCH", "/v1/sources/x", body).status in (404, 409)
+    assert fake.ask("PATCH", "/v1/sources/x?ignoreNotFound=false", body).status in (404, 409)
+    assert state(fake) == before
+    said = fake.ask("PATCH", "/v1/sources/x?ignoreNotFound=true", body)
+    assert (said.status, said.json["created"], said.json["deleted"], said.json["unchanged"]) == (200, 1, 2, 3)
+    after = state(fake)
+    said = fake.ask("PATCH", "/v1/sources/x?ignoreNotFound=true", body)
+    assert (said.status, said.json["deleted"], said.json["unchanged"]) == (200, 0, 6)
+    assert state(fake) == after and names(fake) == ["b", "c", "theirs"]
+    twice = {"delete": [{"kind": "Service", "namespace": "shop", "name": "nobody"}] * 2}
+    fake.ask("PATCH", "/v1/sources/x?ignoreNotFound=true", twice).problem(422)
+    fake.ask("PUT", "/v1/sources/x?ignoreNotFound=true", as_list()).problem(400)
+
+
 def test_another_source_cannot_take_or_remove_what_is_not_its_own(fake):
     fake.put(PAYMENTS, service("payments"))
     before = state(fake)

@@ -143,6 +143,8 @@ static void add_word(struct words *w, char *word)
 	assert_true(c->n_upserts < WORDS_MAX && c->n_deletes < WORDS_MAX);
 	if (!strcmp(word, "whole")) {
 		c->whole = true;
+	} else if (!strcmp(word, "ignoring")) {
+		c->ignore_missing = true;
 	} else if (*word == '-') {
 		w->deletes[c->n_deletes++] =
 			name_of(is_policy ? OBJECT_POLICY : OBJECT_SERVICE, rest);

@@ -26,6 +26,7 @@ void declared_done(struct declared *d);
  *      ports with + between, 53u is UDP; @policy among the endpoints; an endpoint may have :port)
  *   "-pay"   removes it      "+%gentle", "-%gentle"   the same of a policy (services to
  *      fall back to behind its name)      "whole"   a snapshot
+ *   "ignoring"   what is to be removed and is not there
  */
 int declared_plan(struct declared *d, const char *source, const char *words);
 /* And commits, if it may be. */

@@ -66,6 +66,34 @@ static void test_delete(void **state)
 	declared_done(&d);
 }
 
+static void test_delete_of_nothing_can_be_passed_over(void **state)
+{
+	struct declared d;
+
+	declared_init(&d);
+	assert_int_equal(declared_change(&d, "other", "+m 10.96.0.9 80, +%q"), 0);
+	assert_int_equal(
+		declared_change(&d, "s", "+b 10.96.0.1 80, +f 10.96.0.2 80, +j 10.96.0.3 80, +%p"),
+		0);
+	/* Before, between and behind what there is, and what another source has. */
+	assert_int_equal(declared_change(&d, "s",
+					 "ignoring, -a, -b, -c, -j, -k, -m, -z, -%a, -%p, -%q, "
+					 "+d 10.96.0.4 80"),
+			 0);
+	assert_int_equal(d.plan.n_unchanged, 7);
+	assert_true(has(&d, "d") && has(&d, "f") && has(&d, "m"));
+	assert_false(has(&d, "b") || has(&d, "j"));
+	assert_null(store_find_policy(d.store, "default", "p"));
+	assert_non_null(store_find_policy(d.store, "default", "q"));
+	assert_int_equal(declared_change(&d, "s", "ignoring, -a, -a"), -EINVAL);
+	assert_true(declared_says(&d, "it is named twice in one change"));
+	/* Whose policy is used stays. */
+	assert_int_equal(declared_change(&d, "other", "+u 10.96.0.5 80 @q"), 0);
+	assert_int_equal(declared_change(&d, "other", "ignoring, -%q"), -EINVAL);
+	assert_true(declared_says(&d, "still uses it"));
+	declared_done(&d);
+}
+
 static void test_whole_snapshot(void **state)
 {
 	struct declared d;
@@ -338,6 +366,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_delete),
+		cmocka_unit_test(test_delete_of_nothing_can_be_passed_over),
 		cmocka_unit_test(test_whole_snapshot),
 		cmocka_unit_test(test_plan_is_sorted_and_says_what_changes),
 		cmocka_unit_test(test_nothing_new_is_unchanged),

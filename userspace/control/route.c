@@ -19,6 +19,7 @@
 #define Q_LIST "namespace label* source limit continue"
 #define Q_SERVICES Q_LIST " brief"
 #define Q_WRITE "dryRun verbose"
+#define Q_WRITE_DELTA "dryRun verbose ignoreNotFound"
 #define Q_WRITE_ONE "dryRun verbose source"
 #define SERVICE "/v1/services/{namespace}/{name}"
 #define ENDPOINT SERVICE "/endpoints/{endpoint}"
@@ -55,7 +56,7 @@ static const struct route table[] = {
 	{"GET", "/v1/sources", 0, "", status_sources},
 	{"GET", SOURCE, 0, "", show_source},
 	{"PUT", SOURCE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE, write_source},
-	{"PATCH", SOURCE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE, write_source_delta},
+	{"PATCH", SOURCE, ROUTE_ADMIN | ROUTE_BODY, Q_WRITE_DELTA, write_source_delta},
 	{"DELETE", SOURCE, ROUTE_ADMIN, Q_WRITE, write_source_delete},
 	{"GET", "/v1/status", 0, "", status_get},
 	{"POST", "/v1/uninstall", ROUTE_ADMIN, "", status_uninstall},

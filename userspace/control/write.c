@@ -297,8 +297,8 @@ static bool precondition_holds(struct request *q, const struct wish *wish)
 	       (!none || !tags_name(none, wish->current));
 }
 
-/* ?dryRun and ?verbose. */
-static int switches_read(struct request *q, struct write *w)
+/* ?dryRun, ?verbose and ?ignoreNotFound. */
+static int switches_read(struct request *q, struct write *w, struct change *change)
 {
 	struct problems problems = {};
 	bool verbose = false;
@@ -306,6 +306,7 @@ static int switches_read(struct request *q, struct write *w)
 
 	(void)query_bool(&q->query, "dryRun", &problems, &w->dry_run);
 	(void)query_bool(&q->query, "verbose", &problems, &verbose);
+	(void)query_bool(&q->query, "ignoreNotFound", &problems, &change->ignore_missing);
 	w->show = verbose || w->dry_run;
 	if (problems_any(&problems))
 		r = answer_problem(q, 400, "%s", problems.n ? problems.items[0].message : "?");
@@ -321,7 +322,7 @@ static int change_make(struct request *q, struct wish *wish)
 
 	if (!w)
 		return -ENOMEM;
-	r = switches_read(q, w);
+	r = switches_read(q, w, &wish->change);
 	if (r >= 0 && !q->answered && !precondition_holds(q, wish))
 		r = answer_problem(q, 412,
 				   wish->current ? "it was changed by somebody else; read it again"

@@ -38,7 +38,8 @@ struct change {
 		const char *namespace, *name;
 	} * deletes;
 	size_t n_deletes;
-	bool has_if_match; /* refuse unless the source's generation is this */
+	bool ignore_missing; /* deletes of what the source does not have are passed over */
+	bool has_if_match;   /* refuse unless the source's generation is this */
 	uint64_t if_match;
 };
 
@@ -79,8 +80,8 @@ DEFINE_CLEANUP(struct store *, store_free);
  * port by port.
  */
 /* 0 and a plan; -EINVAL (bad), -EEXIST (another source owns it), -ESTALE (if_match), -ENOENT (a
- * delete of nothing), -E2BIG (a limit), each with problems; -ENOMEM. Allocated addresses are chosen
- * here. */
+ * delete of nothing, unless ignore_missing), -E2BIG (a limit), each with problems; -ENOMEM.
+ * Allocated addresses are chosen here. */
 int store_plan(struct store *s, const struct change *change, struct problems *problems,
 	       struct plan *ret);
 void plan_done(struct plan *p);

@@ -44,9 +44,9 @@ struct planner {
 	const struct change *change;
 	struct problems *problems;
 	struct drafts services, policies, registrations;
-	size_t n_unchanged;
-	bool released; /* the claims of old services are taken back for the time of planning */
-	int error;     /* the first one */
+	size_t n_unchanged; /* deletes that were passed over */
+	bool released;      /* the claims of old services are taken back for the time of planning */
+	int error;          /* the first one */
 };
 
 /* Adds a problem that begins with the object's kind and name; the first error is the plan's. */

@@ -156,21 +156,32 @@ static void add_vanished(struct planner *p, const struct shelf *shelf, struct dr
 	}
 }
 
+/* Not there, or somebody else's: what another source has is none of ours to look for. */
+static bool is_missing(const struct planner *p, const struct shelf *shelf, void *old)
+{
+	return !old || strcmp(store_shelf_name(shelf->kind, old).source, p->change->source) != 0;
+}
+
 static void add_wishes(struct planner *p, const struct shelf *shelf, struct drafts *drafts,
 		       const struct wish *wishes, size_t n)
 {
 	size_t next = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		bool found;
+		bool found, twice = i + 1 < n && !compare_wishes(&wishes[i], &wishes[i + 1]);
 		size_t at = store_shelf_seek(shelf, &wishes[i].name, next, &found);
+		void *old = found ? shelf->items[at] : NULL;
 		struct draft *d;
 
 		add_vanished(p, shelf, drafts, next, at);
-		d = add_draft(drafts, &wishes[i].name, wishes[i].given,
-			      found ? shelf->items[at] : NULL);
 		next = at + found;
-		if (i + 1 < n && !compare_wishes(&wishes[i], &wishes[i + 1])) {
+		if (p->change->ignore_missing && !twice && !wishes[i].given &&
+		    is_missing(p, shelf, old)) {
+			p->n_unchanged++;
+			continue;
+		}
+		d = add_draft(drafts, &wishes[i].name, wishes[i].given, old);
+		if (twice) {
 			store_plan_refuse(p, d, -EINVAL, "it is named twice in one change");
 			while (i + 1 < n && !compare_wishes(&wishes[i], &wishes[i + 1]))
 				i++;
@@ -404,7 +415,7 @@ static int reserve(const struct planner *p, struct plan *plan)
 /* Everything that a commit needs memory for is taken here. */
 static int make_plan(struct planner *p, struct plan *ret)
 {
-	struct plan plan = {.serial = p->store->serial};
+	struct plan plan = {.serial = p->store->serial, .n_unchanged = p->n_unchanged};
 
 	if (reserve(p, &plan) < 0) {
 		plan_done(&plan);
