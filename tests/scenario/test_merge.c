@@ -118,6 +118,13 @@ static void test_take_all_is_everything(void **state)
 	assert_int_equal(c.n_deletes, 0);
 	merge_change_done(&c);
 	assert_false(merge_has_change(s.m, &urgent));
+	say_remove(&s, 0, 0, "policy gentle");
+	assert_int_equal(merge_take_all(s.m, s.now_ms, &c), 0);
+	assert_int_equal(c.n_upserts, 2);
+	assert_int_equal(c.n_deletes, 1); /* or nobody would ever tell that it went */
+	assert_int_equal(c.deletes[0].kind, OBJECT_POLICY);
+	assert_string_equal(c.deletes[0].name, "gentle");
+	merge_change_done(&c);
 	say_done(&s);
 }
 

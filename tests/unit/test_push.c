@@ -23,7 +23,7 @@ static struct {
 	unsigned int begun;
 	uint64_t at_ms; /* of the last one */
 	bool under_way;
-	char method[8], match[100];
+	char method[8], match[100], url[100];
 	char *body;
 	void (*on_done)(void *arg, const struct fetch_result *result);
 	void *arg;
@@ -39,6 +39,7 @@ int fetch_begin(struct fetcher *f, const struct fetch_request *request, struct f
 	wire.on_done = request->on_done;
 	wire.arg = request->arg;
 	(void)snprintf(wire.method, sizeof(wire.method), "%s", request->method);
+	(void)snprintf(wire.url, sizeof(wire.url), "%s", request->url);
 	(void)snprintf(wire.match, sizeof(wire.match), "%s", request->headers[1] ?: "");
 	free(wire.body);
 	wire.body = strndup(request->body, request->length);
@@ -131,7 +132,7 @@ int merge_take(struct merge *m, uint64_t now_ms, struct merge_change *ret)
 
 int merge_take_all(struct merge *m, uint64_t now_ms, struct merge_change *ret)
 {
-	return take(store.all, "", ret);
+	return take(store.all, store.gone, ret);
 }
 
 void merge_change_done(struct merge_change *c)
@@ -227,6 +228,140 @@ static void test_until_all_have_spoken_nothing_is_removed(void **state)
 	push_start(push, true);
 	wait_ms(5);
 	assert_string_equal(wire.method, "PUT");
+}
+
+static bool removes(const char *name)
+{
+	const char *deletes = strstr(wire.body, "\"delete\":");
+	char text[40];
+
+	(void)snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
+	return deletes && strstr(deletes, text);
+}
+
+/* One registry has spoken, the other never does: sinewd is told changes. */
+static void start_partly(void)
+{
+	push_start(push, false);
+	wait_ms(5);
+	assert_string_equal(wire.method, "PATCH");
+	assert_null(strstr(wire.url, "?"));
+	answer(200, "{}");
+	wire.begun = 0;
+}
+
+static void remove_partly(const char *name)
+{
+	store.gone = name;
+	push_kick(push, true);
+	wait_ms(5);
+	assert_int_equal(wire.begun, 1);
+	assert_true(removes(name));
+	assert_non_null(strstr(wire.url, "/v1/sources/agent?ignoreNotFound=true"));
+}
+
+static void answer_status(int how)
+{
+	if (how < 0)
+		answer_error(how);
+	else
+		answer((unsigned int)how,
+		       "{\"errors\":[{\"pointer\":\"/upsert/0\",\"detail\":\"no\"}]}");
+}
+
+static void test_until_all_have_spoken_a_removal_that_failed_is_told_again(void **state)
+{
+	const int failures[] = {-ECONNREFUSED, -ETIMEDOUT, -ECONNRESET, 500, 503, 507, 412, 404};
+
+	start_partly();
+	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+		wire.begun = 0;
+		store.all = "ac";
+		store.changed = "c";
+		push_kick(push, true);
+		wait_ms(5);
+		answer(200, "{}");
+		wire.begun = 0;
+		store.all = "a";
+		remove_partly("c");
+		answer_status(failures[i]);
+		wait_ms(70);
+		assert_int_equal(wire.begun, 2);
+		assert_string_equal(wire.method, "PATCH");
+		assert_non_null(strstr(wire.url, "?ignoreNotFound=true"));
+		assert_true(says("a") && removes("c"));
+		answer(200, "{}");
+	}
+}
+
+/* All or nothing: what is refused for another's sake has not gone. */
+static void test_a_removal_in_a_refused_change_is_told_again(void **state)
+{
+	start_partly();
+	store.changed = "b";
+	remove_partly("c");
+	answer_status(422);
+	wait_ms(5);
+	assert_int_equal(wire.begun, 2);
+	assert_false(says("b"));
+	assert_true(says("a") && removes("c"));
+}
+
+/* sinewd answers before it has written: killed then, it has what it had. */
+static void test_a_sinewd_that_lost_a_removal_is_told_again(void **state)
+{
+	start_partly();
+	remove_partly("c");
+	answer(200, "{}");
+	store.changed = "a";
+	push_kick(push, true);
+	wait_ms(5);
+	assert_false(removes("c"));
+	answer(412, "{}");
+	wait_ms(5);
+	assert_true(says("a") && says("b") && removes("c"));
+	answer(200, "{}");
+}
+
+static void test_what_came_again_is_not_removed(void **state)
+{
+	start_partly();
+	remove_partly("b");
+	answer_error(-ETIMEDOUT);
+	store.all = "a";
+	store.gone = "d"; /* meanwhile */
+	wait_ms(70);
+	assert_true(removes("b") && removes("d"));
+	answer_error(-ETIMEDOUT);
+	store.all = "ab";
+	wait_ms(150);
+	assert_int_equal(wire.begun, 3);
+	assert_true(says("b") && !removes("b") && removes("d"));
+	answer(200, "{}");
+	push_start(push, true); /* now what nobody names goes anyway */
+	wait_ms(5);
+	assert_string_equal(wire.method, "PUT");
+	assert_false(removes("d"));
+	assert_null(strstr(wire.url, "?"));
+	answer_error(-ETIMEDOUT);
+	wait_ms(70);
+	assert_string_equal(wire.method, "PUT");
+}
+
+static void test_a_removal_that_is_refused_does_not_keep_the_rest(void **state)
+{
+	start_partly();
+	remove_partly("c");
+	answer(422, "{\"errors\":[{\"pointer\":\"\",\"detail\":"
+		    "\"service default/c: in use\"}]}");
+	wait_ms(5);
+	assert_int_equal(wire.begun, 2);
+	assert_true(says("a") && says("b"));
+	assert_false(removes("c"));
+	answer(200, "{}");
+	assert_int_equal(push_status(push)->refused, 1);
+	wire.begun = 0;
+	remove_partly("c"); /* once more by itself: another chance */
 }
 
 static void test_changes_are_gathered_and_urgent_ones_are_not(void **state)
@@ -413,6 +548,17 @@ int main(void)
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_until_all_have_spoken_nothing_is_removed,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_until_all_have_spoken_a_removal_that_failed_is_told_again, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(test_a_removal_in_a_refused_change_is_told_again,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_sinewd_that_lost_a_removal_is_told_again,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_came_again_is_not_removed, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_a_removal_that_is_refused_does_not_keep_the_rest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changes_are_gathered_and_urgent_ones_are_not,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(

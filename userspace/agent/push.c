@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/gone.h"
 #include "agent/refused.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -32,13 +33,21 @@ struct push {
 	struct fetch *fetch; /* under way */
 	struct merge_change sent;
 	struct refused refused;
+	struct gone gone; /* empty once it may be told all; see may_put */
 	char etag[80];
 	bool started, may_put; /* see push_start() */
 	bool all;              /* the next request tells all, not what changed */
+	bool forgot;           /* some of gone: said once */
 	bool kicked, urgent;   /* news while a request is under way, or while none may be sent */
 	uint64_t wait_ms;      /* the last wait after a failure; 0: all is well */
 	uint64_t refused_ms;   /* loop time of the first that is in refused */
 	uint64_t quiet_ms;     /* loop time from which on news that are not urgent go out at once */
+};
+
+enum tell {
+	TELL_CHANGE, /* what changed */
+	TELL_AGAIN,  /* all there is, and what went: what we do not know of stays */
+	TELL_WHOLE,  /* all there is, and nothing else stays */
 };
 
 static void turn(struct push *p);
@@ -81,19 +90,56 @@ static size_t sort_out(struct push *p, bool retry)
 	return kept;
 }
 
-static void add_deletes(yyjson_mut_doc *doc, yyjson_mut_val *list, const struct merge_change *c)
+/* What goes now, while sinewd cannot be told all, may have to be told again; what comes (the first
+ * n) is gone no longer. */
+static void note_gone(struct push *p, size_t n)
 {
-	for (size_t i = 0; i < c->n_deletes; i++) {
-		yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
+	bool full = false;
 
-		(void)yyjson_mut_obj_add_str(doc, item, "kind",
-					     object_kind_name(c->deletes[i].kind));
-		(void)yyjson_mut_obj_add_str(doc, item, "namespace", c->deletes[i].namespace);
-		(void)yyjson_mut_obj_add_str(doc, item, "name", c->deletes[i].name);
+	for (size_t i = 0; i < n; i++)
+		gone_remove(&p->gone, &p->sent.upserts[i]);
+	for (size_t i = 0; i < p->sent.n_deletes; i++) {
+		/* Without memory it is told this once. */
+		(void)gone_add(&p->gone, &p->sent.deletes[i], &full);
+		if (full && !p->forgot)
+			log_warn("more than %d objects went while a registry has never spoken: of "
+				 "the first it is not made sure that sinewd has removed them",
+				 LIMIT_GONE);
+		p->forgot |= full;
 	}
 }
 
-static char *encode(const struct push *p, bool put, size_t n, size_t *ret_length)
+struct deletes {
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *list;
+	const struct refused *refused;
+};
+
+static void add_delete(void *arg, const struct object_name *name)
+{
+	const struct deletes *d = arg;
+	yyjson_mut_val *item;
+
+	if (refused_has_name(d->refused, name))
+		return;
+	item = yyjson_mut_arr_add_obj(d->doc, d->list);
+	(void)yyjson_mut_obj_add_str(d->doc, item, "kind", object_kind_name(name->kind));
+	(void)yyjson_mut_obj_add_str(d->doc, item, "namespace", name->namespace);
+	(void)yyjson_mut_obj_add_str(d->doc, item, "name", name->name);
+}
+
+/* With everything, all that went: that is more than what went now. */
+static void add_deletes(const struct push *p, yyjson_mut_doc *doc, yyjson_mut_val *list, bool all)
+{
+	struct deletes d = {doc, list, &p->refused};
+
+	if (all)
+		gone_visit(&p->gone, add_delete, &d);
+	for (size_t i = 0; !all && i < p->sent.n_deletes; i++)
+		add_delete(&d, &p->sent.deletes[i]);
+}
+
+static char *encode(const struct push *p, enum tell tell, size_t n, size_t *ret_length)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = doc ? yyjson_mut_obj(doc) : NULL, *items;
@@ -104,15 +150,16 @@ static char *encode(const struct push *p, bool put, size_t n, size_t *ret_length
 		return NULL;
 	}
 	yyjson_mut_doc_set_root(doc, root);
-	if (put) {
+	if (tell == TELL_WHOLE) {
 		(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", CODEC_API_VERSION);
 		(void)yyjson_mut_obj_add_str(doc, root, "kind", "List");
 	}
-	items = yyjson_mut_obj_add_arr(doc, root, put ? "items" : "upsert");
+	items = yyjson_mut_obj_add_arr(doc, root, tell == TELL_WHOLE ? "items" : "upsert");
 	for (size_t i = 0; i < n; i++)
 		(void)yyjson_mut_arr_append(items, codec_encode_object(doc, &p->sent.upserts[i]));
-	if (!put)
-		add_deletes(doc, yyjson_mut_obj_add_arr(doc, root, "delete"), &p->sent);
+	if (tell != TELL_WHOLE)
+		add_deletes(p, doc, yyjson_mut_obj_add_arr(doc, root, "delete"),
+			    tell == TELL_AGAIN);
 	if (items && yyjson_mut_arr_size(items) == n)
 		text = yyjson_mut_write(doc, 0, ret_length);
 	yyjson_mut_doc_free(doc);
@@ -241,13 +288,22 @@ static void on_patch(void *arg, const struct fetch_result *result)
 /* --- one request -------------------------------------------------------------------------------
  */
 
-static int begin(struct push *p, bool put, size_t n)
+/* Whether it is gone already does not matter: see gone.h, and refused objects were never there. */
+static const char *url_of(const struct push *p, enum tell tell)
 {
+	bool deletes = tell == TELL_AGAIN ? gone_count(&p->gone) : p->sent.n_deletes;
+
+	return tell != TELL_WHOLE && deletes ? URL "?ignoreNotFound=true" : URL;
+}
+
+static int begin(struct push *p, enum tell tell, size_t n)
+{
+	bool put = tell == TELL_WHOLE;
 	char match[100];
 	const char *headers[] = {"Content-Type: application/json", NULL, NULL};
 	_cleanup_free_ char *body = NULL;
 	struct fetch_request request = {.method = put ? "PUT" : "PATCH",
-					.url = URL,
+					.url = url_of(p, tell),
 					.unix_socket = p->config.socket,
 					.headers = headers,
 					.timeout_ms = TIMEOUT_MS,
@@ -255,7 +311,7 @@ static int begin(struct push *p, bool put, size_t n)
 					.on_done = put ? on_put : on_patch,
 					.arg = p};
 
-	body = encode(p, put, n, &request.length);
+	body = encode(p, tell, n, &request.length);
 	if (!body)
 		return -ENOMEM;
 	request.body = body;
@@ -280,23 +336,24 @@ static void reprieve(struct push *p)
 
 static void turn(struct push *p)
 {
-	bool all, put;
+	enum tell tell;
 	size_t n;
 	int r;
 
 	if (!p->started || p->fetch)
 		return;
 	reprieve(p);
-	all = p->all;
-	put = all && p->may_put;
+	tell = !p->all ? TELL_CHANGE : p->may_put ? TELL_WHOLE : TELL_AGAIN;
 	p->kicked = p->urgent = p->all = false;
 	p->quiet_ms = uv_now(p->loop) + p->config.coalesce_ms;
-	r = all ? merge_take_all(p->merge, uv_now(p->loop), &p->sent)
-		: merge_take(p->merge, uv_now(p->loop), &p->sent);
+	r = tell != TELL_CHANGE ? merge_take_all(p->merge, uv_now(p->loop), &p->sent)
+				: merge_take(p->merge, uv_now(p->loop), &p->sent);
 	if (r >= 0) {
-		n = sort_out(p, !all);
+		n = sort_out(p, tell == TELL_CHANGE);
 		p->status.refused = p->refused.n;
-		r = begin(p, put, n);
+		if (!p->may_put)
+			note_gone(p, n);
+		r = begin(p, tell, n);
 	}
 	if (r < 0) {
 		settle(p);
@@ -334,6 +391,8 @@ void push_start(struct push *p, bool whole)
 	p->started = true;
 	p->may_put |= whole;
 	p->all = true;
+	if (p->may_put)
+		gone_clear(&p->gone);
 	push_kick(p, true);
 }
 
@@ -386,6 +445,7 @@ static void on_closed(uv_handle_t *handle)
 	struct push *p = handle->data;
 
 	refused_clear(&p->refused);
+	gone_clear(&p->gone);
 	free(p);
 }
 

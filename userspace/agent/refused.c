@@ -44,6 +44,16 @@ bool refused_has(const struct refused *f, const struct object *o)
 	return f->n && *find((struct refused *)f, o->kind, refused_name(o, name));
 }
 
+bool refused_has_name(const struct refused *f, const struct object_name *name)
+{
+	char text[136];
+
+	if (!f->n)
+		return false;
+	(void)snprintf(text, sizeof(text), "%s/%s", name->namespace, name->name);
+	return *find((struct refused *)f, name->kind, text);
+}
+
 /* The last one takes the place of the one that goes. */
 void refused_forget(struct refused *f, enum object_kind kind, const char *name)
 {

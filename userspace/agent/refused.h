@@ -11,6 +11,7 @@
 #include <yyjson.h>
 
 #include "model/codec.h"
+#include "model/store.h"
 
 #define REFUSED_MAX 65536
 #define REFUSED_TEXT 160
@@ -33,6 +34,7 @@ void refused_clear(struct refused *f);
 /* "namespace/name" of an object. */
 const char *refused_name(const struct object *o, char buf[static 136]);
 bool refused_has(const struct refused *f, const struct object *o);
+bool refused_has_name(const struct refused *f, const struct object_name *name);
 /* An object is new or gone: it gets another chance. */
 void refused_forget(struct refused *f, enum object_kind kind, const char *name);
 /*

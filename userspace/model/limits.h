@@ -51,6 +51,7 @@
 #define LIMIT_SUBSCRIBER_QUEUE (1u << 20) /* bytes buffered for one before it is cut */
 #define LIMIT_REGISTRIES 32               /* registries that one agent follows */
 #define LIMIT_MERGED 65536                /* objects of all registries of one agent */
+#define LIMIT_GONE 16384                  /* names that an agent tells sinewd again to remove */
 #define LIMIT_ANSWER (64u << 20)          /* bytes of one answer of a registry, unpacked */
 #define LIMIT_INSTANCE_ID 1024            /* bytes of a registry's instance id */
 #define LIMIT_FOUND_ENDPOINTS 1000000     /* endpoints in one answer, before any is believed */

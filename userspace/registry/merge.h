@@ -78,7 +78,7 @@ struct merge_change {
 };
 bool merge_has_change(const struct merge *m, bool *ret_urgent);
 int merge_take(struct merge *m, uint64_t now_ms, struct merge_change *ret);
-/* The same, of everything: for a whole snapshot. */
+/* The same, with everything there is; deletes are those since the last take, as above. */
 int merge_take_all(struct merge *m, uint64_t now_ms, struct merge_change *ret);
 void merge_change_done(struct merge_change *c);
 /* When merge_take() should be called again though nobody says anything; 0: never. */

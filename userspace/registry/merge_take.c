@@ -252,7 +252,11 @@ int merge_take_all(struct merge *m, uint64_t now_ms, struct merge_change *ret)
 		free(upserts);
 		return r;
 	}
-	*ret = (struct merge_change){.upserts = upserts, .urgent = c.urgent};
+	*ret = (struct merge_change){.upserts = upserts,
+				     .deletes = TAKE_PTR(c.deletes),
+				     .n_deletes = c.n_deletes,
+				     .urgent = c.urgent};
+	c.n_deletes = 0;
 	merge_change_done(&c);
 	for (struct merge_node *node = m->nodes; node; node = node->hh.next)
 		if (node->merged.kind != OBJECT_NONE)
