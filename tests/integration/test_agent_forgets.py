@@ -172,23 +172,34 @@ def test_a_credential_that_was_replaced_is_nowhere_in_its_memory(run, sandbox, k
         agent.wait(lambda: not left(agent, old), what="end of what was replaced")
 
 
-def test_a_password_is_forgotten_once_etcd_gave_a_token_for_it(run, sandbox):
-    path, password, token = sandbox.path("forgets-login.secret"), *(secrets.token_urlsafe(90) for _ in range(2))
+def test_a_password_is_forgotten_once_there_is_a_token_for_it_and_a_token_once_there_is_another(run, sandbox):
+    path, password, refused = sandbox.path("forgets-login.secret"), secrets.token_urlsafe(90), []
     give(path, password)
 
     def log_in(request):
-        """A login takes long enough to be seen."""
-        if request.path != "/v3/auth/authenticate":
+        """Each login gets a token of its own, and takes long enough to be seen."""
+        if request.path == "/v3/auth/authenticate":
+            time.sleep(1)
+            request.send(200, {"token": secrets.token_urlsafe(90)})
+        elif request.headers["Authorization"] in refused:
+            request.send(401, {"code": 16, "message": "etcdserver: invalid auth token"})
+        else:
             return False
-        assert request.asked["password"] == password
-        time.sleep(1)
-        request.send(200, {"token": token})
         return True
     registry = Etcd()
     registry.server.spoil = log_in
+
+    def watched_with():
+        return [headers["Authorization"] for where, _, headers, _ in registry.server.requests if where == "/v3/watch"]
     with registry.server:
         agent = run({"name": "r", "type": "etcd", "passwordFile": path, "username": "sinew", **registry.keys})
         agent.wait(lambda: left(agent, password), what="password in use")
-        agent.wait_endpoints("pay", ENDS)
-        assert registry.shown()[-1] == token
+        agent.wait(watched_with, what="watch")
+        agent.wait(lambda: not left(agent, password), what="end of the password")
+        old = watched_with()[0]
+        assert left(agent, old)
+        refused.append(old)
+        registry.end()
+        agent.wait(lambda: watched_with()[-1] != old, 20, "watch with another token")
+        agent.wait(lambda: not left(agent, old), what="end of the token")
         agent.wait(lambda: not left(agent, password), what="end of the password")

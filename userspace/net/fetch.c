@@ -352,6 +352,7 @@ static struct fetch *exchange_new(const struct fetch_request *q)
 	x->on_done = q->on_done;
 	x->arg = q->arg;
 	x->silence_ms = q->silence_ms;
+	x->is_secret = q->is_secret;
 	x->begun_ns = uv_hrtime();
 	return x;
 }
@@ -360,6 +361,8 @@ void fetch_release(struct fetch *x)
 {
 	curl_easy_cleanup(x->easy);
 	curl_slist_free_all(x->headers);
+	if (x->is_secret && x->body)
+		explicit_bzero(x->body, x->length);
 	free(x->body);
 }
 

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -43,6 +44,7 @@ struct fetch_request {
 				       credentials: never logged */
 	const char *body;
 	size_t length;
+	bool is_secret; /* the answer holds a credential: wiped when on_done has returned */
 	struct fetch_tls tls;
 	uint64_t timeout_ms; /* of the whole exchange; 0: none (long polls, watches) */
 	uint64_t silence_ms; /* without a byte: -ETIMEDOUT; 0: none */

@@ -28,7 +28,7 @@ struct fetch {
 	uv_timer_t silence;
 	uint64_t silence_ms, heard_ms; /* loop time */
 	uint64_t begun_ns;
-	bool added, cancelled, warned;
+	bool added, cancelled, warned, is_secret;
 	int error; /* why we ended it */
 	size_t header_bytes, max_body;
 	char *body;

@@ -201,6 +201,7 @@ static int exchange(struct writer_op *op, const struct writer_request *q, const 
 		.headers = headers,
 		.body = q->body,
 		.length = q->length,
+		.is_secret = q->is_secret,
 		.tls = w->config->tls,
 		.timeout_ms = op->verb == WRITER_LIST ? LIST_MS : TIMEOUT_MS,
 		.max_body = op->verb == WRITER_LIST ? LIMIT_ANSWER : ANSWER_MAX,

@@ -62,7 +62,7 @@ struct writer_request {
 	char *path; /* after the base; owned */
 	char *body; /* NULL: none; owned */
 	size_t length;
-	bool is_secret; /* the body is to be wiped */
+	bool is_secret; /* the body is to be wiped, and so is the answer */
 };
 
 struct writer_kind {

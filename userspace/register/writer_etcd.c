@@ -13,6 +13,7 @@
 #include "model/limits.h"
 #include "register/body.h"
 #include "register/writer.h"
+#include "registry/etcd_decode.h"
 
 #define PREFIX "services/"
 #define LIST_MAX 50000 /* keys that a list looks at */
@@ -151,8 +152,7 @@ static bool on_login(struct writer_op *op, const struct fetch_result *result,
 		     struct writer_answer *ret)
 {
 	struct writer *w = op->writer;
-	yyjson_doc *doc;
-	const char *token;
+	char error[JSON_ERROR], *token;
 
 	if (result->status == 400 && strstr(result->body, "authentication is not enabled")) {
 		w->is_open = true;
@@ -168,14 +168,10 @@ static bool on_login(struct writer_op *op, const struct fetch_result *result,
 					 : "check username and passwordFile");
 		return true;
 	}
-	doc = parse(result);
-	token = yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "token"));
 	w->token = registry_forget(w->token);
-	if (token && *token && !strpbrk(token, "\r\n"))
-		w->token = strdup(token);
-	yyjson_doc_free(doc);
-	if (!w->token)
+	if (etcd_decode_token(result->body, result->length, &token, error) < 0)
 		return garbage(op, ret);
+	w->token = token;
 	op->step = first_of(op);
 	return false;
 }

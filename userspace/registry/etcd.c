@@ -223,7 +223,8 @@ static char *make_login(const char *name, const char *password)
 static void log_in(struct etcd *e)
 {
 	const struct registry_config *config = e->r->config;
-	struct fetch_request request = {.timeout_ms = LOGIN_MS, .on_done = on_token, .arg = e};
+	struct fetch_request request = {
+		.is_secret = true, .timeout_ms = LOGIN_MS, .on_done = on_token, .arg = e};
 	char *password;
 	int r = registry_read_secret(config->password_file, &password);
 

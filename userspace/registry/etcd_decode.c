@@ -326,6 +326,7 @@ int etcd_decode_token(const char *text, size_t length, char **ret,
 		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
 			return complain(ret_error, "its token is no word");
 	*ret = strdup(token);
+	explicit_bzero((char *)token, strlen(token)); /* the document's own copy */
 	return *ret ? 0 : -ENOMEM;
 }
 
