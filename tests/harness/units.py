@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A machine whose first process is systemd, as the tests of the packaged units see it: scripts/vm -m boots it for them.
 
-Before it: fake_consul.py; make install. After it: tests/machine. It changes the machine that it runs on, which must be
+Before it: fake_consul.py, peer.py; make install. After it: tests/machine. It changes the machine that it runs on, which must be
 nobody's.
 """
 import contextlib
@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.parse
 
-from harness import fake_consul
+from harness import fake_consul, peer
 
 UNITS = ("sinewd", "sinew-agent")
 PAYMENTS = [("127.0.0.2", 8080), ("127.0.0.3", 8080)]  # endpoints in the folder
@@ -98,24 +98,10 @@ def address_of(name):
     return next((one["spec"]["address"] for one in said["items"] if one["metadata"]["name"] == name), None)
 
 
-class Named(http.server.BaseHTTPRequestHandler):
-    """Answers with the address that it was reached at."""
-
-    def do_GET(self):
-        body = self.connection.getsockname()[0].encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 @contextlib.contextmanager
 def backends():
     """Everything that a service leads to."""
-    servers = [http.server.ThreadingHTTPServer(end, Named) for end in (*PAYMENTS, CART)]
+    servers = [http.server.ThreadingHTTPServer(end, peer.Handler) for end in (*PAYMENTS, CART)]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     yield
