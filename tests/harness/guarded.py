@@ -8,6 +8,7 @@ there by the test.
 import os
 import secrets
 
+from harness import nginx
 from harness.certificate import Authority
 from harness.peer import need
 from harness.peer_etcd import encode, prefix_end
@@ -111,19 +112,11 @@ class GuardedEtcd(EtcdBoard):
         self.server.enable_auth()
 
 
-NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr; user root;
-events {{ worker_connections 256; }}
-http {{
-    access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
-    uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
-    server {{
+FRONT = """
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]};
         auth_basic registry; auth_basic_user_file {users};
         location / {{ proxy_pass http://127.0.0.1:{behind}; proxy_http_version 1.1; }}
-    }}
-}}
 """
 
 
@@ -140,8 +133,8 @@ class Front(PeerServer):
         self.port, = free_ports(1)
         self.authority = Authority(os.path.join(self.folder, "tls"), "front")
         self.users = self.write("users", "")
-        self.config = self.write("nginx.conf", NGINX.format(
-            folder=self.folder, port=self.port, pair=self.authority.issue("server"), users=self.users, behind=self.behind))
+        self.config = self.write("nginx.conf", nginx.configure(self.folder, FRONT.format(
+            port=self.port, pair=self.authority.issue("server"), users=self.users, behind=self.behind)))
         self.http = Http(self.port, tls=self.authority.context())
 
     def command(self):

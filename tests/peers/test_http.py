@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+from harness import nginx
 from harness.fixtures import BUILD
 from harness.peer import IPPROTO_MPTCP, Ledger, check, need, serve_http
 from harness.service import put, service
@@ -89,18 +90,7 @@ def test_io_uring(daemon, client, version):
 
 
 # --- proxies are clients, too ------------------------------------------------------------------------
-NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr; user root;
-events {{ worker_connections 256; }}
-http {{
-    access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
-    uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
-    server {{
-        listen 127.0.0.1:8090;
-        location / {{ proxy_pass {url}; add_header X-Peer $upstream_addr; }}
-    }}
-}}
-"""
+NGINX = "listen 127.0.0.1:8090; location / {{ proxy_pass {url}; add_header X-Peer $upstream_addr; }}"
 HAPROXY = """
 global
     maxconn 256
@@ -129,11 +119,11 @@ def check_proxy(daemon, client, version, port):
 
 
 def test_nginx_proxy_pass(sandbox, namespace, daemon, client, version):
-    nginx = need("nginx")
+    program = need("nginx")
     folder = sandbox.path(f"nginx{version}")
     os.mkdir(folder)
-    config = sandbox.write(f"nginx{version}.conf", NGINX.format(folder=folder, url=URL[version]))
-    child = sandbox.start([nginx, "-c", config, "-p", folder], namespace=namespace, cgroup=daemon.cgroup)
+    config = sandbox.write(f"nginx{version}.conf", nginx.configure(folder, NGINX.format(url=URL[version])))
+    child = sandbox.start([program, "-c", config, "-p", folder], namespace=namespace, cgroup=daemon.cgroup)
     check_proxy(daemon, client, version, 8090)
     headers = client(need("curl"), "-s", "-D", "-", "-o", "/dev/null", "http://127.0.0.1:8090/")
     assert f"X-Peer: {URL[version][7:-1]}:80" in headers
