@@ -18,10 +18,10 @@ from harness.sandbox import SandboxError
 class Agent:
     """One sinew-agent in the foreground, killed with the sandbox, following `registries` (dicts as agent.yaml has them).
     `settings` are agent.yaml's other keys, {"coalesce": "10ms"}; `namespace`: where it and its registries are; `control`:
-    another control socket; `environment`: all of it."""
+    another control socket; `environment`: all of it; `files`: how many it may open, (softly, at all)."""
 
     def __init__(self, sandbox, build, daemon, registries, name="agent", settings=None, namespace=None, start=True,
-                 control=None, environment=None):
+                 control=None, environment=None, files=None):
         self.sandbox, self.daemon, self.namespace = sandbox, daemon, namespace
         self.program = os.path.join(build, "sinew-agent")
         self.folder = sandbox.path(name)
@@ -29,7 +29,7 @@ class Agent:
         self.socket = os.path.join(self.folder, "agent.sock")
         self.config = os.path.join(self.folder, "agent.yaml")
         self.state = os.path.join(self.folder, "state")
-        self.environment = environment
+        self.environment, self.files = environment, files
         self.child = None
         self.control = control or daemon.socket
         self.settings = dict(settings or {})
@@ -46,7 +46,8 @@ class Agent:
                        "registries": registries}, f)
 
     def command(self):
-        return [self.program, "--config", self.config]
+        limit = ["prlimit", f"--nofile={self.files[0]}:{self.files[1]}"] if self.files else []
+        return [*limit, self.program, "--config", self.config]
 
     def start(self):
         """Starts it (again) and waits until it answers; what registries say comes later: wait()."""

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "base/version.h"
 
 #define DEFAULT_FILE SINEW_SYSCONFDIR "/sinew/agent.yaml"
+#define FILES 65536 /* as its unit has it */
 
 struct arguments {
 	const char *config;
@@ -67,6 +69,18 @@ static int load(struct agent *a, const struct arguments *args)
 		log_init("sinew-agent", agent_config_level(&a->config),
 			 (enum log_format)a->config.log_format);
 	return r;
+}
+
+/* Each registry and each client has connections, and a shell allows 1,024 files; what may be had
+ * without asking is taken, as far as is of use. */
+static void allow_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= FILES)
+		return;
+	files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 static int run(struct agent *a)
@@ -126,5 +140,6 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	notify_init();
+	allow_files();
 	return run(&a) < 0 ? 1 : 0;
 }

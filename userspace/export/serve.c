@@ -9,6 +9,8 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -37,6 +39,8 @@ struct serve {
 	uv_check_t turn;
 	uv_idle_t busy; /* runs while there is more to do, so that the loop does not sleep */
 	bool due;
+	bool full; /* the last client was turned away for want of a descriptor */
+	int spare; /* for such a one */
 	unsigned int n_handles;
 };
 
@@ -91,6 +95,27 @@ static void on_turn(uv_check_t *handle)
 		(void)uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
 }
 
+/* A client that waits while there is no descriptor for it would wake us again and again. False: the
+ * queue is empty, or there is no help. */
+static bool turn_away(struct door *door)
+{
+	struct serve *s = door->serve;
+	struct sockaddr_storage address;
+	socklen_t length;
+	int fd;
+
+	if (!s->full)
+		log_warn("too many open files: clients of the agent are turned away");
+	s->full = true;
+	if (s->spare >= 0)
+		(void)close(s->spare);
+	fd = listen_accept(&door->listen, &address, &length);
+	if (fd >= 0)
+		(void)close(fd);
+	s->spare = eventfd(0, EFD_CLOEXEC);
+	return fd >= 0;
+}
+
 static void on_accept(uv_poll_t *handle, int status, int events)
 {
 	struct door *door = handle->data;
@@ -100,8 +125,11 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 	for (int i = 0; i < ACCEPTS; i++) {
 		int fd = listen_accept(&door->listen, &address, &length);
 
+		if ((fd == -EMFILE || fd == -ENFILE) && turn_away(door))
+			continue;
 		if (fd < 0)
 			break;
+		door->serve->full = false;
 		/* Closes fd itself when it fails. */
 		(void)MHD_add_connection(door->serve->http, fd, (struct sockaddr *)&address,
 					 length);
@@ -310,6 +338,7 @@ int serve_open(uv_loop_t *loop, const struct serve_config *config, const struct 
 		return -ENOMEM;
 	s->loop = loop;
 	s->ops = *ops;
+	s->spare = eventfd(0, EFD_CLOEXEC);
 	r = doors_open(s, config);
 	if (r >= 0) {
 		s->http = http_start(s);
@@ -382,6 +411,8 @@ void serve_close(struct serve *s)
 		(void)uv_poll_stop(&s->events); /* before the library closes its descriptor */
 	if (http)
 		MHD_stop_daemon(http);
+	if (s->spare >= 0)
+		(void)close(s->spare);
 	for (size_t i = 0; i < ARRAY_SIZE(s->doors); i++)
 		listen_done(&s->doors[i].listen);
 	handles_close(s);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/cleanup.h"
 #include "registry/consul_state.h"
@@ -493,6 +494,17 @@ static int follow_selected(struct consul *c)
 	return r;
 }
 
+/* A quarter of what may be open: other registries, clients and files need some, too. */
+static size_t long_limit(void)
+{
+	struct rlimit files;
+	size_t n = CONSUL_LONG;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 4 < n)
+		n = files.rlim_cur / 4;
+	return n > CONSUL_LONG_LEAST ? n : CONSUL_LONG_LEAST;
+}
+
 static int start(struct registry *r)
 {
 	struct consul *c = calloc(1, sizeof(*c));
@@ -502,7 +514,7 @@ static int start(struct registry *r)
 		return -ENOMEM;
 	c->r = c->link.r = r;
 	c->link.on_back = on_back;
-	c->long_most = CONSUL_LONG;
+	c->long_most = c->long_limit = long_limit();
 	c->started_ms = uv_now(r->loop);
 	TAILQ_INIT(&c->rest);
 	TAILQ_INIT(&c->queue);

@@ -144,10 +144,10 @@ static bool others_rest(const struct consul *c)
 /* What refused so many connections may have been told to allow more, or have lost other clients. */
 static void raise_again(struct consul *c)
 {
-	if (c->long_most == CONSUL_LONG || c->n_long < c->long_most || !others_rest(c) ||
+	if (c->long_most >= c->long_limit || c->n_long < c->long_most || !others_rest(c) ||
 	    now_ms(c) - c->fewer_ms < c->more_ms)
 		return;
-	c->long_most = 2 * c->long_most < CONSUL_LONG ? 2 * c->long_most : CONSUL_LONG;
+	c->long_most = 2 * c->long_most < c->long_limit ? 2 * c->long_most : c->long_limit;
 	c->fewer_ms = now_ms(c);
 	c->is_more = true;
 }

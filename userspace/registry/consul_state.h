@@ -3,7 +3,8 @@
  * What consul.c and consul_follow.c share. Nobody else includes it.
  *
  * A service is followed by a long poll of its own while there is a slot for it, of which there are
- * CONSUL_LONG at most and fewer when the agent of Consul refuses so many connections, for a while.
+ * CONSUL_LONG at most, fewer when this process may not open so many files, and fewer when the agent
+ * of Consul refuses so many connections, for a while.
  * The others are at rest, and asked by short polls one after the other: when the catalogue's index
  * moves, and now and then all the same, since checks change without it. A long poll that ends
  * without news gives its slot to the one that rests longest.
@@ -60,7 +61,7 @@ struct consul {
 	struct consul_follower **followers; /* by label */
 	size_t n, n_unanswered, left_out;
 	struct consul_queue rest, queue;
-	size_t n_short, n_long, long_most;
+	size_t n_short, n_long, long_most, long_limit;
 	uint64_t fewer_ms; /* when long_most was lowered, or raised, last */
 	uint64_t more_ms;  /* so long after that it is raised */
 	bool is_more;      /* it was raised, and nothing was refused since */
