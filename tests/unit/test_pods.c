@@ -136,6 +136,38 @@ static void test_what_a_cgroup_could_not_have_is_no_uid(void **state)
 	}
 }
 
+/* Whoever answers in the API server's place may say anything. */
+static void test_what_kubernetes_would_not_allow_is_no_name(void **state)
+{
+	static const struct {
+		const char *namespace, *name, *container;
+		bool is_pod;
+		size_t n_containers;
+	} rows[] = {
+		{"shop", "pay-0.example", "web", true, 1}, {"Shop", "pay-0", "web", false, 0},
+		{"shop.a", "pay-0", "web", false, 0},      {"shop", "pay/0", "web", false, 0},
+		{"shop", "pay..0", "web", false, 0},       {"shop", "\\u001b[31m", "web", false, 0},
+		{"shop", "p\\u00e4y", "web", false, 0},    {"shop", "pay-0", "we.b", true, 0},
+		{"shop", "pay-0", "\\u0007", true, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[512];
+		_cleanup_(pod_freep) struct pod *p = NULL;
+
+		(void)snprintf(
+			text, sizeof(text),
+			"'metadata':{'name':'%s','namespace':'%s','uid':'" UID "'},'status':"
+			"{'containerStatuses':[{'name':'%s','containerID':'cri-o://" HASH HASH
+			"'}]}",
+			rows[i].name, rows[i].namespace, rows[i].container);
+		p = decode(text);
+		assert_int_equal(p != NULL, rows[i].is_pod);
+		if (p)
+			assert_int_equal(p->n_containers, rows[i].n_containers);
+	}
+}
+
 /* "app=pay" of a pod that has more than is kept may be there. */
 static void test_a_label_that_was_not_kept_is_not_known(void **state)
 {
@@ -298,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_a_real_list_of_pods),
 		cmocka_unit_test(test_a_real_watch_of_pods),
 		cmocka_unit_test(test_what_a_cgroup_could_not_have_is_no_uid),
+		cmocka_unit_test(test_what_kubernetes_would_not_allow_is_no_name),
 		cmocka_unit_test(test_a_label_that_was_not_kept_is_not_known),
 		cmocka_unit_test(test_what_a_status_may_hold),
 		cmocka_unit_test_setup_teardown(test_a_pod_is_found_by_its_uid, set_up, tear_down),

@@ -17,6 +17,10 @@
 /* A source's name: a word, or two with a "/" between, of lower-case letters, digits and "._-", at
  * most LIMIT_SOURCE bytes: "consul/dc1". Nothing in it needs to be escaped in JSON. */
 bool codec_is_source(const char *text);
+/* An RFC 1123 label of at most LIMIT_NAME bytes, and such labels with "." between, at most
+ * LIMIT_NODE bytes: what Kubernetes calls a namespace or a container, and a pod. */
+bool codec_is_name(const char *text);
+bool codec_is_host(const char *text);
 
 /* One object of any kind, as in a manifest document. */
 struct object {

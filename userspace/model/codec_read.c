@@ -215,14 +215,26 @@ static bool is_host(const char *text)
 	return false;
 }
 
+bool codec_is_name(const char *text)
+{
+	const char *end;
+
+	return is_label(text, &end) && !*end;
+}
+
+bool codec_is_host(const char *text)
+{
+	return strlen(text) <= LIMIT_NODE && is_host(text);
+}
+
 int codec_read_name(struct codec *c, const struct json_at *at, yyjson_val *json, const char **ret)
 {
-	const char *text, *end;
+	const char *text;
 	int r = codec_read_text(c, at, json, LIMIT_NAME, &text);
 
 	if (r < 0)
 		return r;
-	if (!is_label(text, &end) || *end)
+	if (!codec_is_name(text))
 		return codec_refuse(c, at,
 				    "%s \"%s\" must be lower-case letters, digits and inner \"-\" "
 				    "(an RFC 1123 label)",

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "model/address.h"
+#include "model/codec.h"
 #include "model/limits.h"
 
 /* What the kubelet notes on the API's picture of a pod that comes from a file: its real uid. */
@@ -98,7 +99,8 @@ static void read_containers(struct reading *d, yyjson_val *json)
 		struct pod_container c;
 
 		c.name = text_of(yyjson_obj_get(one, "name"), LIMIT_NAME);
-		if (c.name && read_id(yyjson_obj_get(one, "containerID"), c.id) &&
+		if (c.name && codec_is_name(c.name) &&
+		    read_id(yyjson_obj_get(one, "containerID"), c.id) &&
 		    d->pod.n_containers < LIMIT_POD_CONTAINERS)
 			d->containers[d->pod.n_containers++] = c;
 	}
@@ -136,7 +138,8 @@ int kubernetes_pod_read(yyjson_val *root, struct pod **ret)
 		.pod = {.namespace = text_of(yyjson_obj_get(meta, "namespace"), LIMIT_NAME),
 			.name = text_of(yyjson_obj_get(meta, "name"), LIMIT_NODE)}};
 
-	if (!uid || !d.pod.namespace || !d.pod.name)
+	if (!uid || !d.pod.namespace || !d.pod.name || !codec_is_name(d.pod.namespace) ||
+	    !codec_is_host(d.pod.name))
 		return -EINVAL;
 	memcpy(d.pod.uid, uid, strlen(uid) + 1);
 	read_labels(&d, yyjson_obj_get(meta, "labels"));
