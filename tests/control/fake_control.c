@@ -41,7 +41,8 @@ struct fake {
 
 struct options {
 	const char *control, *status;
-	unsigned long services, budget, events, story, ack_ms, receive_ms, answer_s, heartbeat_ms;
+	unsigned long services, budget, events, story, ack_ms, receive_ms, answer_s, heartbeat_ms,
+		pods_ms;
 	bool backend_label, fail_disk;
 };
 
@@ -163,6 +164,8 @@ static struct sn_flow flow_make(const struct service *s, size_t i)
 	}
 	if (!strcmp(s->name, "service-00005")) /* its backend was removed */
 		flow.backend = 0;
+	if (!strcmp(s->name, "service-00007")) /* a pod's */
+		flow.workload = 9001;
 	return flow;
 }
 
@@ -475,7 +478,8 @@ static int fake_run(struct fake *f, const struct options *o)
 					.backend_label = o->backend_label,
 					.receive_ms = (uint32_t)o->receive_ms,
 					.answer_s = (uint32_t)o->answer_s,
-					.heartbeat_ms = (uint32_t)o->heartbeat_ms};
+					.heartbeat_ms = (uint32_t)o->heartbeat_ms,
+					.pods_ms = (uint32_t)o->pods_ms};
 	struct store_config pools = {};
 	int r;
 
@@ -511,7 +515,8 @@ static int options_parse(int argc, char **argv, struct options *ret)
 	} numbers[] = {{"services", &o.services}, {"budget", &o.budget},
 		       {"events", &o.events},     {"story", &o.story},
 		       {"ack-ms", &o.ack_ms},     {"receive-ms", &o.receive_ms},
-		       {"answer-s", &o.answer_s}, {"heartbeat-ms", &o.heartbeat_ms}};
+		       {"answer-s", &o.answer_s}, {"heartbeat-ms", &o.heartbeat_ms},
+		       {"pods-ms", &o.pods_ms}};
 	struct option table[ARRAY_SIZE(numbers) + 5] = {{"control", required_argument, NULL, 'c'},
 							{"status", required_argument, NULL, 's'},
 							{"backend-label", no_argument, NULL, 'l'},
@@ -552,7 +557,7 @@ int main(int argc, char **argv)
 			stderr,
 			"usage: fake_control --control PATH --status PATH [--services N] "
 			"[--budget N] [--events PER_FIGURES_SECOND] [--ack-ms N] [--receive-ms N] "
-			"[--answer-s N] [--heartbeat-ms N] [--backend-label] [--fail-disk]\n");
+			"[--answer-s N] [--heartbeat-ms N] [--pods-ms N] [--backend-label] [--fail-disk]\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -59,5 +59,8 @@ void listening_publish(struct control *control, const struct plan *plan)
 
 const struct cgroup_name *listening_cgroup(uint64_t id)
 {
-	return id == kinds[0].id ? &kinds[0] : NULL;
+	for (size_t i = 0; i < 2; i++)
+		if (kinds[i].id == id)
+			return &kinds[i];
+	return NULL;
 }

@@ -191,6 +191,9 @@ def test_p75_what_is_to_be_seen_is_a_versioned_document_and_not_a_layout_of_maps
         "apiVersion": "sinew/v1", "kind": "Registration", "metadata": {"name": "payments", "namespace": "shop"},
         "spec": {"service": "payments", "registry": "dc1", "workload": {"unit": "payments.service"}, "port": 8080,
                  "tags": ["v2"], "meta": {"team": "billing"}, "address": "10.0.0.5"}})
+    fake.ask("PUT", "/v1/pods", {"apiVersion": "sinew/v1", "kind": "PodList", "items": [{
+        "namespace": "shop", "name": "payments-0", "uid": "0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab",
+        "containers": [{"name": "web", "id": "4bf0c1ab" * 8}]}]})
     document = fake.get("/v1/openapi.json")
     shape, asked = Shape(document), 0
     for path, item in document["paths"].items():
@@ -206,4 +209,5 @@ def test_p75_what_is_to_be_seen_is_a_versioned_document_and_not_a_layout_of_maps
         assert path in ("/healthz", "/v1/openapi.json") or answer["apiVersion"] == "sinew/v1"
         asked += 1
     assert asked >= 14
-    assert {"attempts", "outcomes", "active", "incarnation", "cookie", "ageSeconds", "maps", "programRuns", "node"} <= shape.seen
+    assert {"attempts", "outcomes", "active", "incarnation", "cookie", "ageSeconds", "maps", "programRuns", "node",
+            "podName", "containerName", "uid"} <= shape.seen

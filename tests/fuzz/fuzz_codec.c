@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Bytes as the body of a control request, of each of the three kinds: one object, a source's list,
- * a delta. What is refused has problems whose pointers are pointers.
+ * Bytes as the body of a control request, of each of the four kinds: one object, a source's list, a
+ * delta, a list of pods. What is refused has problems whose pointers are pointers.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "control/body.h"
 #include "fuzz/require.h"
+#include "model/codec.h"
 #include "model/limits.h"
+#include "model/pod_codec.h"
 
 static void check_problems(const struct problems *problems)
 {
@@ -58,6 +61,53 @@ static void check_body(const struct body *b)
 			*b->deletes[i].namespace);
 }
 
+/* What was taken is written as what is taken as the same, and each is found. */
+static void check_pods(struct pod *const *pods, size_t n)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *items = yyjson_mut_arr(doc);
+	struct problems problems = {};
+	struct pod **again = NULL;
+	size_t n_again = 0;
+	yyjson_doc *json;
+
+	REQUIRE(n <= LIMIT_PODS);
+	for (size_t i = 0; i < n; i++) {
+		REQUIRE(pod_find(pods, n, pods[i]->uid) == pods[i]);
+		REQUIRE(codec_is_name(pods[i]->namespace) && codec_is_host(pods[i]->name));
+		(void)yyjson_mut_arr_append(items, pod_codec_encode(doc, pods[i]));
+	}
+	yyjson_mut_doc_set_root(doc, items);
+	json = yyjson_mut_doc_imut_copy(doc, NULL);
+	REQUIRE(pod_codec_decode(yyjson_doc_get_root(json), &problems, &again, &n_again) == 0);
+	REQUIRE(n == n_again);
+	for (size_t i = 0; i < n; i++)
+		REQUIRE(!strcmp(pods[i]->uid, again[i]->uid) &&
+			!strcmp(pods[i]->name, again[i]->name) &&
+			pods[i]->n_containers == again[i]->n_containers);
+	pod_free_list(again, n_again);
+	yyjson_doc_free(json);
+	yyjson_mut_doc_free(doc);
+}
+
+static void check_pods_body(const char *text, size_t size)
+{
+	struct problems problems = {};
+	struct pod **pods = NULL;
+	size_t n = 0;
+	int r = body_decode_pods(text, size, &problems, &pods, &n);
+
+	REQUIRE(r == 0 || r == -EBADMSG || r == -EINVAL);
+	if (r < 0) {
+		check_problems(&problems);
+	} else {
+		REQUIRE(!problems_any(&problems));
+		check_pods(pods, n);
+		pod_free_list(pods, n);
+	}
+	problems_done(&problems);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int (*const decoders[])(const char *, size_t, const char *, struct problems *,
@@ -80,6 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		problems_done(&problems);
 	}
+	check_pods_body(text, size);
 	free(text);
 	return 0;
 }

@@ -168,6 +168,28 @@ static void test_what_is_too_long_is_nobody(void **state)
 	assert_int_equal(strlen(id.unit), LIMIT_UNIT);
 }
 
+static void test_what_a_pods_cgroup_could_say_is_a_uid(void **state)
+{
+	static const struct {
+		const char *uid;
+		bool is_pod;
+	} rows[] = {
+		{POD, true},
+		{FILE_POD, true},
+		{POD_, false}, /* it is told with "-" */
+		{"", false},
+		{"u", false},
+		{POD "0", false},
+		{"0E6EC1F2-6E4E-4C0E-8A6E-0123456789AB", false},
+		{"0e6ec1f2-6e4e-4c0e-8a6e-0123456789a", false},
+		{"0e6ec1f26e4e-4c0e-8a6e-0123456789ab-", false},
+		{"0123456789abcdef0123456789abcdeg", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(identity_is_pod(rows[i].uid), rows[i].is_pod);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +199,7 @@ int main(void)
 		cmocka_unit_test(test_the_outermost_decides),
 		cmocka_unit_test(test_what_is_no_name_is_nobody),
 		cmocka_unit_test(test_what_is_too_long_is_nobody),
+		cmocka_unit_test(test_what_a_pods_cgroup_could_say_is_a_uid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

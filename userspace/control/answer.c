@@ -241,6 +241,20 @@ int answer_error(struct request *q, int error, const struct problems *problems)
 	return problem_send(q, status, detail, problems);
 }
 
+int answer_bad_body(struct request *q, int error, struct problems *problems)
+{
+	int r;
+
+	if (error == -EBADMSG)
+		r = answer_problem(q, 400, "%s",
+				   problems->n ? problems->items[0].message
+					       : "the body is no JSON");
+	else
+		r = answer_error(q, error, problems);
+	problems_done(problems);
+	return r;
+}
+
 int answer_bytes(struct request *q, unsigned int status, const char *type, struct bytes *text)
 {
 	struct MHD_Response *response = NULL;

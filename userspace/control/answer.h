@@ -17,6 +17,9 @@ __attribute__((format(printf, 3, 4))) int answer_problem(struct request *q, unsi
 /* The status that fits `error` (-errno of a decoder, the store or the kernel), with the problems.
  */
 int answer_error(struct request *q, int error, const struct problems *problems);
+/* As answer_error, of what a decoder of control/body.h found wrong with a body. Ends the problems.
+ */
+int answer_bad_body(struct request *q, int error, struct problems *problems);
 /* The document is borrowed. */
 int answer_json(struct request *q, unsigned int status, const yyjson_mut_doc *doc);
 /* Takes the content of `text`, on failure too. */

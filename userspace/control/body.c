@@ -11,6 +11,7 @@
 #include "control/body.h"
 #include "control/view.h"
 #include "model/limits.h"
+#include "model/pod_codec.h"
 
 static int text_parse(const char *text, size_t length, struct problems *problems, yyjson_doc **ret)
 {
@@ -140,7 +141,7 @@ static void keys_check(yyjson_val *json, const char *known, struct problems *pro
 	}
 }
 
-static void list_head_check(yyjson_val *json, struct problems *problems)
+static void list_head_check(yyjson_val *json, const char *is, struct problems *problems)
 {
 	yyjson_val *version = yyjson_obj_get(json, "apiVersion"),
 		   *kind = yyjson_obj_get(json, "kind");
@@ -148,8 +149,8 @@ static void list_head_check(yyjson_val *json, struct problems *problems)
 	keys_check(json, "apiVersion kind metadata items", problems);
 	if (!yyjson_equals_str(version, API_VERSION))
 		problem_add(problems, "/apiVersion", "must be \"" API_VERSION "\"");
-	if (!yyjson_equals_str(kind, "List"))
-		problem_add(problems, "/kind", "must be \"List\"");
+	if (!yyjson_equals_str(kind, is))
+		problem_add(problems, "/kind", "must be \"%s\"", is);
 	if (yyjson_obj_get(json, "metadata") && !yyjson_is_obj(yyjson_obj_get(json, "metadata")))
 		problem_add(problems, "/metadata", "must be a mapping");
 	if (!yyjson_obj_get(json, "items"))
@@ -159,7 +160,7 @@ static void list_head_check(yyjson_val *json, struct problems *problems)
 static int list_decode(yyjson_val *json, const char *source, struct problems *problems,
 		       struct body *b)
 {
-	list_head_check(json, problems);
+	list_head_check(json, "List", problems);
 	if (problems_any(problems))
 		return -EINVAL;
 	return objects_decode(yyjson_obj_get(json, "items"), "/items", source, problems, b);
@@ -243,6 +244,25 @@ int body_decode_delta(const char *text, size_t length, const char *source,
 	if (r >= 0)
 		r = delta_decode(yyjson_doc_get_root(b.json), source, problems, &b);
 	return body_finish(r, &b, ret);
+}
+
+int body_decode_pods(const char *text, size_t length, struct problems *problems, struct pod ***ret,
+		     size_t *ret_n)
+{
+	yyjson_doc *doc = NULL;
+	yyjson_val *root;
+	int r = text_parse(text, length, problems, &doc);
+
+	if (r < 0)
+		return r;
+	root = yyjson_doc_get_root(doc);
+	list_head_check(root, "PodList", problems);
+	if (problems_any(problems))
+		r = -EINVAL;
+	else
+		r = pod_codec_decode(yyjson_obj_get(root, "items"), problems, ret, ret_n);
+	yyjson_doc_free(doc);
+	return r;
 }
 
 void body_done(struct body *b)

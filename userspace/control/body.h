@@ -7,6 +7,7 @@
 
 #include <yyjson.h>
 
+#include "model/pod.h"
 #include "model/store.h"
 
 struct body {
@@ -29,3 +30,7 @@ int body_decode_list(const char *text, size_t length, const char *source, struct
 int body_decode_delta(const char *text, size_t length, const char *source,
 		      struct problems *problems, struct body *ret);
 void body_done(struct body *b);
+
+/* {"apiVersion", "kind": "PodList", "items": [...]}: see model/pod_codec.h. Errors as above. */
+int body_decode_pods(const char *text, size_t length, struct problems *problems, struct pod ***ret,
+		     size_t *ret_n);

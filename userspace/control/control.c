@@ -48,6 +48,7 @@ static void on_sweep(uv_timer_t *handle)
 
 	for (size_t i = 0; i < ARRAY_SIZE(c->doors); i++)
 		server_sweep(&c->doors[i], now_ms);
+	podlist_sweep(&c->pods, now_ms);
 	subscriber_heartbeat(c, now_ms);
 }
 
@@ -81,6 +82,7 @@ int control_new(uv_loop_t *loop, const struct control_config *config, const stru
 	c->backend_label = config->backend_label;
 	c->receive_ms = config->receive_ms ? config->receive_ms : RECEIVE_MS;
 	c->answer_s = config->answer_s ? config->answer_s : ANSWER_S;
+	c->pods_ms = config->pods_ms ? config->pods_ms : PODLIST_MS;
 	c->heartbeat_ms = config->heartbeat_ms ? config->heartbeat_ms : HEARTBEAT_MS;
 	c->doors[0].socket.fd = c->doors[1].socket.fd = -1;
 	r = control_watch(c);
@@ -102,6 +104,7 @@ static void control_release(struct control *c)
 		return;
 	if (c->done)
 		c->done(c->done_arg);
+	podlist_done(&c->pods);
 	free(c->recent[0].items);
 	free(c->recent[1].items);
 	free(c);

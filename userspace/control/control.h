@@ -17,7 +17,7 @@ struct control_config {
 	uint64_t series_budget;   /* series of one metric before services fold into "other" */
 	bool backend_label;       /* opt in: one series per backend */
 	/* 0: as server.h has it; tests have less patience */
-	uint32_t receive_ms, answer_s, heartbeat_ms;
+	uint32_t receive_ms, answer_s, heartbeat_ms, pods_ms;
 };
 
 /* Binds and listens; refuses (-EADDRINUSE) when a live server answers on the path, replaces a dead

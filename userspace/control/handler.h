@@ -42,5 +42,8 @@ int backend_restore(struct request *q);
 int explain_get(struct request *q);
 int event_get(struct request *q);
 int listener_get(struct request *q);
+int podlist_get(struct request *q);
+int podlist_put(struct request *q);
+int podlist_delete(struct request *q);
 int metrics_get(struct request *q);
 int openapi_get(struct request *q);

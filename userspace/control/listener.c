@@ -12,7 +12,8 @@
 #include "control/subscriber.h"
 #include "control/view.h"
 
-static yyjson_mut_val *listener_view(yyjson_mut_doc *doc, const struct listener *l)
+static yyjson_mut_val *listener_view(const struct control *c, yyjson_mut_doc *doc,
+				     const struct listener *l)
 {
 	yyjson_mut_val *o = yyjson_mut_obj(doc);
 
@@ -22,7 +23,7 @@ static yyjson_mut_val *listener_view(yyjson_mut_doc *doc, const struct listener 
 	(void)yyjson_mut_obj_add_uint(doc, o, "port", l->port);
 	(void)yyjson_mut_obj_add_str(doc, o, "protocol", "tcp");
 	(void)yyjson_mut_obj_add_uint(doc, o, "cgroupId", l->cgroup->id);
-	view_identity(doc, o, l->cgroup);
+	view_identity(c, doc, o, l->cgroup);
 	view_add_time(doc, o, "since", l->since_ms);
 	(void)yyjson_mut_obj_add_str(doc, o, "seen", l->swept ? "sweep" : "listen");
 	return o;
@@ -31,6 +32,7 @@ static yyjson_mut_val *listener_view(yyjson_mut_doc *doc, const struct listener 
 /* --- the list ----------------------------------------------------------------------------- */
 
 struct items {
+	const struct control *control;
 	yyjson_mut_doc *doc;
 	yyjson_mut_val *list;
 };
@@ -39,7 +41,7 @@ static void on_item(void *arg, const struct listener *l)
 {
 	struct items *items = arg;
 
-	(void)yyjson_mut_arr_append(items->list, listener_view(items->doc, l));
+	(void)yyjson_mut_arr_append(items->list, listener_view(items->control, items->doc, l));
 }
 
 static int list_answer(struct request *q)
@@ -54,7 +56,7 @@ static int list_answer(struct request *q)
 		return -ENOMEM;
 	root = view_root(doc, "ListenerList");
 	(void)yyjson_mut_obj_add_obj(doc, root, "metadata");
-	items = (struct items){doc, yyjson_mut_obj_add_arr(doc, root, "items")};
+	items = (struct items){c, doc, yyjson_mut_obj_add_arr(doc, root, "items")};
 	(void)c->ops.listeners(c->ops.arg, on_item, &items);
 	yyjson_mut_doc_set_root(doc, root);
 	r = answer_json(q, 200, doc);
@@ -65,7 +67,8 @@ static int list_answer(struct request *q)
 /* --- the stream --------------------------------------------------------------------------- */
 
 /* One line with its end; NULL: no memory. */
-static char *line_write(const char *type, const struct listener *l, size_t *ret_length)
+static char *line_write(const struct control *c, const char *type, const struct listener *l,
+			size_t *ret_length)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root;
@@ -75,7 +78,7 @@ static char *line_write(const char *type, const struct listener *l, size_t *ret_
 		return NULL;
 	root = yyjson_mut_obj(doc);
 	(void)yyjson_mut_obj_add_str(doc, root, "type", type);
-	(void)yyjson_mut_obj_add_val(doc, root, "listener", listener_view(doc, l));
+	(void)yyjson_mut_obj_add_val(doc, root, "listener", listener_view(c, doc, l));
 	yyjson_mut_doc_set_root(doc, root);
 	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, ret_length);
 	yyjson_mut_doc_free(doc);
@@ -86,22 +89,28 @@ static char *line_write(const char *type, const struct listener *l, size_t *ret_
 
 static const char synced_line[] = "{\"type\":\"SYNCED\"}\n";
 
+/* What a stream begins with. */
+struct first {
+	const struct control *control;
+	struct bytes out;
+};
+
 static void on_first(void *arg, const struct listener *l)
 {
-	struct bytes *out = arg;
+	struct first *first = arg;
 	_cleanup_free_ char *text = NULL;
 	size_t length;
 
-	text = line_write("ADDED", l, &length);
+	text = line_write(first->control, "ADDED", l, &length);
 	if (text)
-		bytes_append(out, text, length);
-	out->failed = out->failed || !text;
+		bytes_append(&first->out, text, length);
+	first->out.failed = first->out.failed || !text;
 }
 
 static int stream_answer(struct request *q)
 {
 	struct control *c = q->control;
-	struct bytes first = {};
+	struct first first = {.control = c};
 	struct subscriber *s;
 	int r;
 
@@ -109,9 +118,9 @@ static int stream_answer(struct request *q)
 	if (r < 0 || q->answered)
 		return r;
 	if (c->ops.listeners(c->ops.arg, on_first, &first))
-		bytes_text(&first, synced_line);
-	r = first.failed ? -ENOMEM : subscriber_begin(s, first.data, first.length);
-	bytes_done(&first);
+		bytes_text(&first.out, synced_line);
+	r = first.out.failed ? -ENOMEM : subscriber_begin(s, first.out.data, first.out.length);
+	bytes_done(&first.out);
 	if (r < 0) {
 		subscriber_free(s);
 		return r;
@@ -163,7 +172,7 @@ void control_publish_listener(struct control *c, bool is_there, const struct lis
 
 	if (!has_any(c))
 		return;
-	text = line_write(is_there ? "ADDED" : "DELETED", l, &length);
+	text = line_write(c, is_there ? "ADDED" : "DELETED", l, &length);
 	if (text)
 		send_all(c, text, length);
 	else

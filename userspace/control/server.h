@@ -11,6 +11,7 @@
 
 #include "control/bytes.h"
 #include "control/control.h"
+#include "control/podlist.h"
 #include "control/query.h"
 #include "control/socket.h"
 
@@ -63,6 +64,7 @@ struct control {
 	uint64_t series_budget;
 	bool backend_label;
 	uint32_t receive_ms, answer_s, heartbeat_ms; /* RECEIVE_MS, ANSWER_S, HEARTBEAT_MS */
+	uint32_t pods_ms;                            /* PODLIST_MS */
 	struct door doors[2];
 	uv_check_t turn;  /* after the loop has polled */
 	uv_idle_t busy;   /* runs while there is more work, so that the loop does not sleep */
@@ -79,6 +81,7 @@ struct control {
 		size_t n;                   /* ever */
 	} recent[2];
 	uint64_t n_told; /* events ever */
+	struct podlist pods;
 	struct control_counters counters;
 	unsigned int n_handles;
 	bool closing;

@@ -455,7 +455,23 @@ static void path_add(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *path)
 	view_add_text(doc, o, "cgroup", text);
 }
 
-void view_identity(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct cgroup_name *name)
+static void pod_add(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *o,
+		    const struct identity *who)
+{
+	const struct pod *p = podlist_find(&c->pods, who->pod);
+	const char *container = p ? pod_find_container(p, who->container) : NULL;
+
+	view_add_text(doc, o, "pod", who->pod);
+	if (!p)
+		return;
+	view_add_text(doc, o, "podNamespace", p->namespace);
+	view_add_text(doc, o, "podName", p->name);
+	if (container)
+		view_add_text(doc, o, "containerName", container);
+}
+
+void view_identity(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *o,
+		   const struct cgroup_name *name)
 {
 	if (name->path)
 		path_add(doc, o, name->path);
@@ -464,7 +480,7 @@ void view_identity(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct cgroup_n
 	if (name->identity.container[0])
 		view_add_text(doc, o, "container", name->identity.container);
 	if (name->identity.pod[0])
-		view_add_text(doc, o, "pod", name->identity.pod);
+		pod_add(c, doc, o, &name->identity);
 }
 
 static const char *flow_state(uint8_t state)
@@ -531,6 +547,6 @@ yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const st
 	(void)yyjson_mut_obj_add_uint(doc, object, "workload", flow->workload);
 	name = c->ops.cgroup(c->ops.arg, flow->workload);
 	if (name)
-		view_identity(doc, object, name);
+		view_identity(c, doc, object, name);
 	return object;
 }

@@ -39,8 +39,10 @@ const struct service *view_asked(const struct control *c, const struct sn_flow *
 				 const struct service *owner, size_t port);
 yyjson_mut_val *view_flow(const struct control *c, yyjson_mut_doc *doc, const struct sn_flow *flow);
 
-/* "cgroup", "unit", "container" and "pod" of a cgroup: those that there are. */
-void view_identity(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct cgroup_name *name);
+/* "cgroup", "unit", "container" and "pod" of a cgroup, and what the latter two are called: those
+ * that there are. */
+void view_identity(const struct control *c, yyjson_mut_doc *doc, yyjson_mut_val *object,
+		   const struct cgroup_name *name);
 
 /* New root object {"apiVersion", "kind"}; NULL: no memory. */
 yyjson_mut_val *view_root(yyjson_mut_doc *doc, const char *kind);

@@ -351,20 +351,6 @@ static int source_refuse(struct request *q, const char *source)
 			      source, LIMIT_SOURCE);
 }
 
-static int body_refuse(struct request *q, int error, struct problems *problems)
-{
-	int r;
-
-	if (error == -EBADMSG)
-		r = answer_problem(q, 400, "%s",
-				   problems->n ? problems->items[0].message
-					       : "the body is no JSON");
-	else
-		r = answer_error(q, error, problems);
-	problems_done(problems);
-	return r;
-}
-
 /* Frees what the body took while it was received: a large change is applied without it. */
 static void body_release(struct request *q)
 {
@@ -417,7 +403,7 @@ static int object_put(struct request *q, enum object_kind kind)
 		return source_refuse(q, source);
 	r = body_decode_object(q->body.data, q->body.length, source, &problems, &body);
 	if (r < 0)
-		return body_refuse(q, r, &problems);
+		return answer_bad_body(q, r, &problems);
 	body_release(q);
 	r = name_check(q, body.objects, kind);
 	if (r >= 0 && !q->answered) {
@@ -500,7 +486,7 @@ static int source_put(struct request *q, bool whole)
 	r = (whole ? body_decode_list : body_decode_delta)(q->body.data, q->body.length,
 							   q->params[0], &problems, &body);
 	if (r < 0)
-		return body_refuse(q, r, &problems);
+		return answer_bad_body(q, r, &problems);
 	body_release(q);
 	wish.current = generation_tag(q, tag);
 	wish.change = (struct change){.source = q->params[0],

@@ -207,6 +207,13 @@ void identity_parse(const char *path, struct identity *ret)
 	}
 }
 
+bool identity_is_pod(const char *uid)
+{
+	char text[IDENTITY_POD + 1];
+
+	return take_pod((struct part){uid, strlen(uid)}, text) && !strcmp(text, uid);
+}
+
 bool identity_is_equal(const struct identity *a, const struct identity *b)
 {
 	return !strcmp(a->unit, b->unit) && !strcmp(a->container, b->container) &&

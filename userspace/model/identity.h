@@ -29,4 +29,6 @@ struct identity { /* "": there is none */
  * Anything else has no identity. Whatever the bytes, ret is filled with texts that end.
  */
 void identity_parse(const char *path, struct identity *ret);
+/* Whether a pod's cgroup could say this uid: a UUID, or 32 hex digits, in lower case. */
+bool identity_is_pod(const char *uid);
 bool identity_is_equal(const struct identity *a, const struct identity *b);

@@ -52,6 +52,32 @@ struct pod *pod_free(struct pod *p)
 	return NULL;
 }
 
+struct pod **pod_free_list(struct pod **list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		pod_free(list[i]);
+	free(list);
+	return NULL;
+}
+
+const struct pod *pod_find(struct pod *const *list, size_t n, const char *uid)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(list[middle]->uid, uid);
+
+		if (!order)
+			return list[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
 int pod_has_labels(const struct pod *p, const struct label *wanted, size_t n)
 {
 	int all = 1;

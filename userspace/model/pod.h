@@ -33,10 +33,13 @@ struct pod {
 
 /* A copy of what `draft` describes; the draft stays the caller's. -ENOMEM. */
 int pod_new(const struct pod *draft, struct pod **ret);
-struct pod *pod_free(struct pod *p); /* returns NULL */
+struct pod *pod_free(struct pod *p);                     /* returns NULL */
+struct pod **pod_free_list(struct pod **list, size_t n); /* returns NULL */
 DEFINE_CLEANUP(struct pod *, pod_free);
 
 /* Whether it has each of these labels: 1, 0; -EAGAIN: that is not known. */
 int pod_has_labels(const struct pod *p, const struct label *wanted, size_t n);
+/* Of a list by uid, without doubles: the one with that uid; NULL: there is none. */
+const struct pod *pod_find(struct pod *const *list, size_t n, const char *uid);
 /* What its container with that id is called; NULL: that is not known (yet). */
 const char *pod_find_container(const struct pod *p, const char *id);
