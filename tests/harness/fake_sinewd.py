@@ -65,10 +65,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(404, {"title": "not found"})
 
     def take_body(self):
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.reply(200, {}, ETag='"1"')
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path != "/v1/pods":
+            self.reply(200, {}, ETag='"1"')
+            return
+        fake = self.server.fake
+        with fake.lock:
+            status = fake.pods_statuses.pop(0) if fake.pods_statuses else 204
+            if status == 204:
+                fake.pods = json.loads(body)["items"] if self.command == "PUT" else None
+            fake.pods_told += 1
+        self.reply(status, None if status == 204 else {"detail": "said"})
 
-    do_PUT = do_PATCH = take_body
+    do_PUT = do_PATCH = do_DELETE = take_body
 
     def stream(self, fake):
         lines = queue.Queue()
@@ -119,6 +128,7 @@ class FakeSinewd:
         self.socket, self.lock = path, threading.Lock()
         self.listeners, self.registrations, self.streams, self.connections = {}, {}, [], []
         self.says_synced = True
+        self.pods, self.pods_told, self.pods_statuses = None, 0, []  # what they are called; requests; answers other than 204
         self.opened = 0  # streams, ever
         self.server = None
         self.cookies = iter(range(1, 1 << 40))

@@ -53,6 +53,11 @@ class Place:
     def known(self):
         return {one["name"] for one in self.agent.get("/v1/pods")["items"]}
 
+    def named(self):
+        """What the pods are called, as the agent told sinewd; None: it has not, or has taken that back."""
+        with self.sinewd.lock:
+            return None if self.sinewd.pods is None else {one["name"] for one in self.sinewd.pods}
+
     def is_matched(self):
         return self.state() in ("pending", "failing")
 
@@ -204,3 +209,102 @@ def test_a_kubelet_is_asked_instead_if_it_is_named(begin, server):
             wait_for(lambda: place.agent.registry("cluster")["pods"]["synced"], 20)
         assert not [one for one in server.requests if one.kind == "pods"]
         assert all(one.path == "/pods" and "authorization" not in one.headers for one in kubelet.requests)
+
+
+# --- their names, told to sinewd ---
+
+def uid_of(n):
+    return f"{n:08x}-6e4e-4c0e-8a6e-0123456789ab"
+
+
+def put_pod(server, name, uid, **more):
+    """With that uid, as a hostile server may choose it."""
+    with server.changed:
+        server.objects["pods"].setdefault(("shop", name), {"metadata": {"uid": uid}})
+    return server.put_pod(name, **more)
+
+
+def test_names_are_told_only_while_somebody_wants_pods(begin, server):
+    place = begin(wanted=False)
+    put_pod(server, "pay-0", uid_of(0))
+    server.wait_watched()
+    time.sleep(0.3)
+    assert place.sinewd.pods_told == 0
+    place.want()
+    wait_for(lambda: place.named() == {"pay-0"})
+    assert place.sinewd.pods == [{"namespace": "shop", "name": "pay-0", "uid": uid_of(0), "containers": []}]
+    put_pod(server, "pay-1", uid_of(1))
+    wait_for(lambda: place.named() == {"pay-0", "pay-1"})
+    server.delete("pods", "pay-0")
+    wait_for(lambda: place.named() == {"pay-1"})
+    place.sinewd.remove("pay")
+    wait_for(lambda: place.named() is None)
+
+
+def test_a_sinewd_that_was_started_anew_is_told_again(begin, server):
+    put_pod(server, "pay-0", uid_of(0))
+    place = begin(wanted=False, pods="true")
+    wait_for(lambda: place.named() == {"pay-0"})
+    place.sinewd.stop()
+    place.sinewd.pods = None  # it keeps them in memory
+    place.sinewd.start()
+    wait_for(lambda: place.named() == {"pay-0"}, 40)
+
+
+def test_names_that_were_not_taken_are_told_again_and_what_is_wrong_is_logged_once(begin, server):
+    put_pod(server, "pay-0", uid_of(0))
+    place = begin(wanted=False)
+    place.sinewd.pods_statuses = [404, 404, 503]
+    place.want()
+    wait_for(lambda: place.named() == {"pay-0"}, 40)
+    said = place.agent.log()
+    assert said.count("it does not take them: an older one?") == 1 and said.count("names: status 503") == 1
+    wait_for(lambda: "pods: sinewd has their names" in place.agent.log())
+
+
+def test_a_server_that_loses_its_pods_or_denies_them_takes_no_name_away(begin, server):
+    put_pod(server, "pay-0", uid_of(0))
+    place = begin(wanted=False, pods="true")
+    wait_for(lambda: place.named() == {"pay-0"})
+    server.wait_watched("pods")
+    for verb in ("list", "watch", "get"):
+        server.instead("pods", verb, *[fake.status(403)] * 2)
+    server.cut()
+    wait_for(lambda: "lastError" in place.agent.registry("cluster")["pods"], 20)
+    told = place.sinewd.pods_told
+    wait_for(lambda: place.sinewd.pods_told > told + 1, 40)
+    assert place.named() == {"pay-0"}
+
+
+def test_an_agent_that_does_not_know_them_yet_takes_no_name_away(begin, server):
+    put_pod(server, "pay-0", uid_of(0))
+    place = begin(wanted=False, pods="true")
+    wait_for(lambda: place.named() == {"pay-0"})
+    place.agent.kill()
+    for verb in ("list", "watch", "get"):
+        server.instead("pods", verb, *[fake.status(403)] * 1000)
+    place.agent.start()
+    wait_for(lambda: "lastError" in place.agent.registry("cluster").get("pods", {}), 20)
+    time.sleep(1.5)
+    assert place.named() == {"pay-0"}
+    server.script.clear()
+    put_pod(server, "pay-1", uid_of(1))
+    wait_for(lambda: place.named() == {"pay-0", "pay-1"}, 90)
+
+
+def test_what_sinewd_would_refuse_of_a_hostile_server_is_not_told(begin, server):
+    """One bad name must not take all others along."""
+    for n, name in enumerate(("good-0", "Upper", "a/b", "esc\u001b[2J", "n" * 254, "-x", "good-1.example")):
+        put_pod(server, name, uid_of(n))
+    put_pod(server, "no-uuid", "0e6ec1f2/../../x")
+    put_pod(server, "twin-0", uid_of(99))
+    put_pod(server, "twin-1", uid_of(99))
+    place = begin(wanted=False, pods="true")
+    wait_for(lambda: place.named() == {"good-0", "good-1.example"})
+
+
+def test_no_more_names_are_told_than_sinewd_takes(begin, server):
+    for n in range(LIMIT + 10):
+        put_pod(server, f"p-{n}", uid_of(n))
+    place = begin(pods="true")
+    wait_for(lambda: place.named() and len(place.named()) == LIMIT, 30)

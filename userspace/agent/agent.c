@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "agent/node_pods.h"
+#include "agent/push_pods.h"
 #include "agent/registries.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -161,6 +162,8 @@ static int open_core(struct agent *a)
 		r = merge_new(&settings, &a->merge);
 	if (r >= 0)
 		r = push_new(&a->loop, a->fetcher, a->merge, &config, &a->push);
+	if (r >= 0)
+		r = push_pods_new(a, &a->push_pods);
 	return r;
 }
 
@@ -244,6 +247,7 @@ void agent_done(struct agent *a)
 	names_close(a->names);
 	serve_close(a->serve);
 	push_close(a->push);
+	push_pods_close(a->push_pods);
 	registrations_close(a->registrations);
 	fetcher_close(a->fetcher);
 	close_handles(a);

@@ -15,6 +15,7 @@
 #include "registry/merge.h"
 
 struct agent_registry; /* registries.h */
+struct push_pods;      /* push_pods.h */
 
 /* What became of agent.yaml since the start. */
 struct agent_reloads {
@@ -34,6 +35,7 @@ struct agent {
 	struct fetcher *fetcher;
 	struct merge *merge;
 	struct push *push;
+	struct push_pods *push_pods;
 	struct names_config dns; /* read and bound before agent_start() */
 	struct names *names;     /* NULL: no DNS is wanted */
 	struct serve *serve;

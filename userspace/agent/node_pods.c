@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See node_pods.h. Before: registrations.c meets a pod's listener, or somebody wants to see. After:
- * the registries' own tables. It keeps nothing itself.
+ * the registries' own tables, and push_pods.c tells them to sinewd. It keeps nothing itself.
  */
 #include "agent/node_pods.h"
 
+#include "agent/push_pods.h"
 #include "agent/registries.h"
 #include "model/address.h"
 #include "model/codec.h"
+#include "model/pod_codec.h"
 
 static struct registry *registry_at(const struct agent *a, size_t i)
 {
@@ -16,10 +18,9 @@ static struct registry *registry_at(const struct agent *a, size_t i)
 	return r && r->pods ? r : NULL;
 }
 
-const struct pod *node_pods_find(void *agent, const char *uid)
+/* As the first registry says that knows it. */
+static const struct pod *look_up(const struct agent *a, const char *uid)
 {
-	const struct agent *a = agent;
-
 	for (size_t i = 0; i < a->n_registries; i++) {
 		struct registry *r = registry_at(a, i);
 		const struct pod *p = r ? pods_find(r->pods, uid) : NULL;
@@ -27,6 +28,16 @@ const struct pod *node_pods_find(void *agent, const char *uid)
 		if (p)
 			return p;
 	}
+	return NULL;
+}
+
+const struct pod *node_pods_find(void *agent, const char *uid)
+{
+	const struct agent *a = agent;
+	const struct pod *p = look_up(a, uid);
+
+	if (p)
+		return p;
 	for (size_t i = 0; i < a->n_registries; i++) {
 		struct registry *r = registry_at(a, i);
 
@@ -46,13 +57,78 @@ void node_pods_want(void *agent, bool wanted)
 		if (r)
 			r->kind->want_pods(r, wanted || r->config->pods);
 	}
-	a->pods_wanted = wanted;
+	if (a->pods_wanted != wanted) {
+		a->pods_wanted = wanted;
+		push_pods_kick(a->push_pods);
+	}
 }
 
 void node_pods_on_open(const struct agent_registry *g)
 {
 	if (g->registry->pods && g->agent->pods_wanted)
 		g->registry->kind->want_pods(g->registry, true);
+}
+
+/* --- what sinewd is told ---------------------------------------------------------------------- */
+
+bool node_pods_is_wanted(const struct agent *a)
+{
+	bool wanted = a->pods_wanted;
+
+	for (size_t i = 0; i < a->n_registries; i++)
+		wanted |= a->registries[i]->config->pods;
+	return wanted;
+}
+
+bool node_pods_is_known(const struct agent *a)
+{
+	for (size_t i = 0; i < a->n_registries; i++) {
+		const struct registry *r = registry_at(a, i);
+
+		if (r && r->pods->wanted && r->pods->listed)
+			return true;
+	}
+	return false;
+}
+
+/* Each uid once, and none that two pods of one registry claim. */
+static size_t encode_registry(const struct agent *a, const struct pods *pods, size_t room,
+			      yyjson_mut_doc *doc)
+{
+	yyjson_mut_val *items = yyjson_mut_obj_get(yyjson_mut_doc_get_root(doc), "items");
+	size_t n = 0;
+
+	for (size_t i = 0; i < pods->n && n < room; i++) {
+		const struct pod *p = pods->items[i].pod;
+
+		if (!identity_is_pod(p->uid) || look_up(a, p->uid) != p)
+			continue;
+		(void)yyjson_mut_arr_append(items, pod_codec_encode(doc, p));
+		n++;
+	}
+	return n;
+}
+
+char *node_pods_encode(const struct agent *a, size_t *ret_length)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_mut_obj(doc);
+	size_t n = 0;
+	char *text;
+
+	yyjson_mut_doc_set_root(doc, root);
+	(void)yyjson_mut_obj_add_str(doc, root, "apiVersion", CODEC_API_VERSION);
+	(void)yyjson_mut_obj_add_str(doc, root, "kind", "PodList");
+	(void)yyjson_mut_obj_add_arr(doc, root, "items");
+	for (size_t i = 0; i < a->n_registries; i++) {
+		const struct registry *r = registry_at(a, i);
+
+		if (r)
+			n += encode_registry(a, r->pods, LIMIT_PODS - n, doc);
+	}
+	text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, ret_length);
+	yyjson_mut_doc_free(doc);
+	return text;
 }
 
 /* --- what a person sees ----------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 
 #include "agent/lastgood.h"
 #include "agent/node_pods.h"
+#include "agent/push_pods.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "model/limits.h"
@@ -143,7 +144,10 @@ static void on_pods(void *arg, struct registry *r)
 		else
 			log_notice("%s: %zu pods of %s are known", g->tag, p->n, p->node);
 	}
-	if (a->registrations && !a->stopping)
+	if (a->stopping)
+		return;
+	push_pods_kick(a->push_pods);
+	if (a->registrations)
 		registrations_on_pods(a->registrations);
 }
 
@@ -456,6 +460,7 @@ int registries_replace(struct agent *a, struct agent_config *fresh)
 	doubt = next_apply(a, &p);
 	if (a->registrations)
 		registrations_settle(a->registrations, find_engine(a), doubt);
+	push_pods_kick(a->push_pods); /* they may be wanted no more */
 	agent_poke(a);
 	return 0;
 }
