@@ -114,12 +114,13 @@ def test_a_registration_is_described_with_what_the_agent_made_of_it(ctl, fake):
 
 
 def test_listeners_in_pods_have_their_names(ctl, fake):
-    uid = "0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab"
-    fake.on("GET", "/v1/pods", (200, {"items": [{"namespace": "shop", "name": "web-0", "uid": uid[:-1]},
-                                                {"namespace": "shop", "name": "web-1", "uid": uid}]}))
-    assert cells(ctl("get", "listeners", "-o", "wide").lines[2])[4] == "shop/web-1"
-    fake.on("GET", "/v1/pods", (200, {"items": [{"namespace": "shop", "name": "web-0", "uid": ""}]}))
-    assert cells(ctl("get", "listeners", "-o", "wide").lines[2])[4] == uid
+    uid, pod = "0e6ec1f2-6e4e-4c0e-8a6e-0123456789ab", {"podNamespace": "shop", "podName": "web-1"}
+    assert cells(ctl("get", "listeners", "-o", "wide").lines[2])[3:5] == ["4bf0c1ab4bf0", uid]
+    fake.on("GET", "/v1/listeners", (200, fakes.list_of("ListenerList", [{**fakes.LISTENERS[1], **pod}])))
+    assert cells(ctl("get", "listeners", "-o", "wide").lines[1])[3:5] == ["4bf0c1ab4bf0", "shop/web-1"]
+    fake.on("GET", "/v1/listeners", (200, fakes.list_of("ListenerList", [{**fakes.LISTENERS[1], **pod, "containerName": "web"}])))
+    assert cells(ctl("get", "listeners", "-o", "wide").lines[1])[3:5] == ["web", "shop/web-1"]
+    assert cells(ctl("get", "listeners").lines[1])[3] == "web"
 
 
 def test_listeners_show_where_and_whose(ctl):
@@ -136,9 +137,12 @@ def test_flows_show_who_connects_as_far_as_it_is_known(ctl, fake):
     flow = {"namespace": "shop", "service": "payments", "protocol": "TCP", "cookie": 77, "destination": "10.96.0.10:80",
             "backend": "10.0.1.5:8080", "state": "established", "ageSeconds": 3.2, "workload": 8123}
     fake.on("GET", "/v1/flows", (200, fakes.list_of("FlowList", [
-        flow, {**flow, "cgroup": "/a"}, {**flow, "cgroup": "/system.slice/a.service", "unit": "a.service"}])))
-    head, *rows = [cells(line) for line in ctl("get", "flows").lines]
-    assert [row[head.index("CALLER")] for row in rows] == ["8123", "/a", "a.service"]
+        flow, {**flow, "cgroup": "/a"}, {**flow, "cgroup": "/system.slice/a.service", "unit": "a.service"},
+        {**flow, "unit": "crio-1.scope", "pod": "1", "podNamespace": "shop", "podName": "web-1", "containerName": "web"},
+        {**flow, "unit": "crio-1.scope", "podNamespace": "n" * 63, "podName": "p" * 253}])))
+    head, *rows = [cells(line) for line in ctl("get", "flows", "-o", "wide").lines]
+    assert [row[head.index("CALLER")] for row in rows] == [
+        "8123", "/a", "a.service", "shop/web-1", f"{'n' * 63}/{'p' * 253}"]
 
 
 def test_policies_show_what_they_do(ctl, fake):

@@ -5,6 +5,7 @@ kubelet and containerd name it, together register the pod's process in a real Co
 No kubelet runs here: the test makes the cgroups, and writes into the pod's status what a kubelet would."""
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -38,12 +39,13 @@ class Pods:
         return name.encode().hex().ljust(64, "0")
 
     def run(self, name, uid, address, port=PORT):
-        """Its process listens, in a cgroup such as a kubelet with systemd's driver and containerd make it."""
+        """Its process listens, in a cgroup such as a kubelet with systemd's driver and containerd make it; that cgroup."""
         below = ["kubepods.slice", "kubepods-besteffort.slice",
                  f"kubepods-besteffort-pod{uid.replace('-', '_')}.slice", f"cri-containerd-{self.identity(name)}.scope"]
         folder = os.path.join(self.daemon.cgroup, *below)
         os.makedirs(folder, exist_ok=True)
         self.running[name] = self.sandbox.spawn(listening, address, port, cgroup=folder)
+        return folder
 
     def report(self, name, namespace="shop", address="10.9.0.7"):
         """As a kubelet does once the container runs."""
@@ -156,6 +158,7 @@ def test_a_pod_that_is_selected_by_a_label_is_registered_while_it_listens(place,
     known = {one["name"]: one for one in place.agent.get("/v1/pods")["items"]}
     assert known["payments-x7k2p"]["uid"] == uid and known["payments-x7k2p"]["labels"] == {"app": "payments"}
     assert known["payments-x7k2p"]["addresses"] == ["10.9.0.7"]
+    wait_for(lambda: " web  " in place.ctl("get", "listeners", "-o", "wide"))
     assert " shop/payments-x7k2p " in place.ctl("get", "listeners", "-o", "wide")
     assert "shop/payments-x7k2p container web" in place.ctl("describe", "registration", "shop/payments")
     pods.kill("payments-x7k2p")
@@ -165,6 +168,46 @@ def test_a_pod_that_is_selected_by_a_label_is_registered_while_it_listens(place,
     place.wait("payments", f"127.0.0.3:{PORT}")
     pods.kubernetes.patch("pods", "mail-0", {"metadata": {"labels": {"app": "mail"}}}, "shop")
     place.wait("payments")
+
+
+def calling(address, port):
+    """A process that keeps a connection, for Sandbox.spawn."""
+    with socket.create_connection((address, port)):
+        yield
+        signal.pause()
+
+
+def test_sinewd_names_pods_that_listen_and_call_while_the_agent_follows_pods(sandbox, daemon, place, pods):
+    """A name is there beside the uid, also in a sinewd that was started anew, until nobody wants pods any more."""
+    uid = pods.make("named-0")
+    folder = pods.run("named-0", uid, "127.0.0.2", PORT + 5)
+    pods.report("named-0")
+    daemon.put("/v1/services/shop/named", {
+        "apiVersion": "sinew/v1", "kind": "Service", "metadata": {"name": "named", "namespace": "shop"},
+        "spec": {"ports": [{"port": PORT + 5}], "endpoints": [{"address": "127.0.0.2"}]}})
+    address = daemon.get("/v1/services/shop/named")["spec"]["address"]
+    caller = sandbox.spawn(calling, address, PORT + 5, cgroup=folder)
+
+    def listener():
+        return next((one for one in daemon.get("/v1/listeners")["items"] if one.get("pod") == uid), {})
+
+    def flow():
+        return next((one for one in daemon.get("/v1/flows?namespace=shop&service=named")["items"] if one.get("pod") == uid), {})
+
+    names = {"podNamespace": "shop", "podName": "named-0", "containerName": "web"}
+    wait_for(lambda: listener() and flow())
+    assert not names.keys() & (listener().keys() | flow().keys())
+    assert "shop/named-0" not in place.ctl("get", "flows")
+    place.register("named", {"namespace": "shop", "name": "named-0"}, port=PORT + 5)
+    wait_for(lambda: names.items() <= listener().items() and names.items() <= flow().items(), 30)
+    assert " shop/named-0" in place.ctl("get", "flows") and uid not in place.ctl("get", "listeners", "-o", "wide")
+    daemon.stop()
+    daemon.start()
+    wait_for(lambda: names.items() <= listener().items(), 60)
+    daemon.request("DELETE", "/v1/registrations/shop/named")
+    wait_for(lambda: "podName" not in listener(), 60)
+    sandbox.end(caller)
+    daemon.request("DELETE", "/v1/services/shop/named")
 
 
 def test_by_name_and_container_and_at_the_address_of_the_pod(place, pods):

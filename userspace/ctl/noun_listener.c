@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl/beside.h"
 #include "ctl/field.h"
 #include "ctl/noun.h"
 
@@ -25,17 +24,22 @@ static const struct table_column columns[] = {
 
 #define SHORT_ID 12 /* of a container, as its engine shows it */
 
-/* By its name, if the agent knows it; else by its uid. */
-static void add_pod(struct table *t, const struct noun_item *item)
+/* By their names, if somebody told them to sinewd; else by uid and id. */
+static void add_pod(struct table *t, yyjson_val *item)
 {
-	const char *uid = field_text(item->now, "/pod");
-	const struct beside_key keys[2] = {{"/uid", uid}, {"/uid", uid}};
-	yyjson_val *pod = *uid ? beside_find(item->beside, keys) : NULL;
-
-	if (pod)
-		table_add(t, "%s/%s", field_text(pod, "/namespace"), field_text(pod, "/name"));
+	if (field_has(item, "/podName"))
+		table_add(t, "%s/%s", field_text(item, "/podNamespace"),
+			  field_text(item, "/podName"));
 	else
-		table_add_text(t, uid);
+		table_add_text(t, field_text(item, "/pod"));
+}
+
+static void add_container(struct table *t, yyjson_val *item)
+{
+	if (field_has(item, "/containerName"))
+		table_add_text(t, field_text(item, "/containerName"));
+	else
+		table_add(t, "%.*s", SHORT_ID, field_text(item, "/container"));
 }
 
 static void row(struct table *t, const struct noun_item *item)
@@ -45,8 +49,8 @@ static void row(struct table *t, const struct noun_item *item)
 	table_add_text(t, field_text(item->now, "/address"));
 	table_add(t, "%" PRIu64, field_count(item->now, "/port"));
 	table_add_text(t, field_text(item->now, "/unit"));
-	table_add(t, "%.*s", SHORT_ID, field_text(item->now, "/container"));
-	add_pod(t, item);
+	add_container(t, item->now);
+	add_pod(t, item->now);
 	table_add_text(t, field_text(item->now, "/cgroup"));
 	table_add_text(t, noun_ago(field_text(item->now, "/since"), item->clock_ms, a));
 	table_add_text(t, field_text(item->now, "/seen"));
@@ -60,7 +64,6 @@ const struct noun noun_listener = {
 	.aliases = "listen",
 	.path = "/v1/listeners",
 	.name_at = "/address",
-	.beside = "/v1/pods",
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 	.row = row,

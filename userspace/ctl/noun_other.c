@@ -8,6 +8,7 @@
 #include "ctl/field.h"
 #include "ctl/noun.h"
 #include "ctl/units.h"
+#include "model/limits.h"
 
 /* --- sources ------------------------------------------------------------------------------------
  */
@@ -114,20 +115,27 @@ static const struct table_column flow_columns[] = {
 	{"COOKIE", .right = true, .wide = true},
 };
 
-/* The unit, else the cgroup, else its number: what is known of who connected. */
-static const char *caller(yyjson_val *item, char buf[static UNITS_TEXT])
+#define CALLER_TEXT (LIMIT_NAME + LIMIT_NODE + 2)
+
+/* The pod, else the unit, the cgroup, its number: what is known of who connected. */
+static const char *caller(yyjson_val *item, char buf[static CALLER_TEXT])
 {
+	if (field_has(item, "/podName")) {
+		(void)snprintf(buf, CALLER_TEXT, "%s/%s", field_text(item, "/podNamespace"),
+			       field_text(item, "/podName"));
+		return buf;
+	}
 	if (field_has(item, "/unit"))
 		return field_text(item, "/unit");
 	if (field_has(item, "/cgroup"))
 		return field_text(item, "/cgroup");
-	(void)snprintf(buf, UNITS_TEXT, "%" PRIu64, field_count(item, "/workload"));
+	(void)snprintf(buf, CALLER_TEXT, "%" PRIu64, field_count(item, "/workload"));
 	return buf;
 }
 
 static void flow_row(struct table *t, const struct noun_item *item)
 {
-	char a[UNITS_TEXT];
+	char a[UNITS_TEXT], who[CALLER_TEXT];
 
 	table_add_text(t, field_text(item->now, "/namespace"));
 	table_add_text(t, field_text(item->now, "/service"));
@@ -137,7 +145,7 @@ static void flow_row(struct table *t, const struct noun_item *item)
 	table_add_text(t, field_has(item->now, "/wire") ? field_text(item->now, "/wire") : "-");
 	table_add_text(t, field_text(item->now, "/state"));
 	table_add_text(t, units_seconds(field_number(item->now, "/ageSeconds"), a));
-	table_add_text(t, caller(item->now, a));
+	table_add_text(t, caller(item->now, who));
 	table_add(t, "%" PRIu64, field_count(item->now, "/cookie"));
 }
 
