@@ -90,10 +90,40 @@ static void test_many_are_known_each_and_forgotten_each(void **state)
 	refused_clear(&f);
 }
 
+static bool add_room(struct refused *f, int i)
+{
+	char name[32];
+	struct service s = {.namespace = (char *)"shop", .name = name};
+
+	(void)snprintf(name, sizeof(name), "s%d", i);
+	return refused_add_room(f, &(struct object){.kind = OBJECT_SERVICE, .service = &s}, "full");
+}
+
+static void test_those_without_room_get_another_chance_and_no_others(void **state)
+{
+	static struct refused f;
+
+	assert_int_equal(learn(&f, 0), 1);
+	for (int i = 1; i < 300; i++)
+		assert_int_equal(i % 3 ? add_room(&f, i) : learn(&f, i) == 1, true);
+	assert_false(add_room(&f, 0)); /* it is refused for itself */
+	assert_int_equal(f.n_room, 200);
+	forget(&f, 1);
+	refused_forget_room(&f);
+	assert_int_equal(f.n_room, 0);
+	assert_int_equal(f.n, 100);
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(has(&f, i), i % 3 == 0);
+	assert_int_equal(learn(&f, 1), 1); /* in the place of one that had none */
+	assert_int_equal(f.n_room, 0);
+	refused_clear(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_are_known_each_and_forgotten_each),
+		cmocka_unit_test(test_those_without_room_get_another_chance_and_no_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

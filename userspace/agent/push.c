@@ -12,6 +12,7 @@
 
 #include "agent/gone.h"
 #include "agent/refused.h"
+#include "agent/room.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -22,6 +23,13 @@
 #define LOOK_MS 2000u      /* without news: is it still the sinewd that we told? */
 #define REPRIEVE_MS 60000u /* what was refused is tried again */
 #define REPRIEVE_N 256     /* of so many: that costs a request for each few of them */
+#define ROOM_MS 5000u      /* between two tries of what did not fit: each tells everything */
+
+enum tell {
+	TELL_CHANGE, /* what changed */
+	TELL_AGAIN,  /* all there is, and what went: what we do not know of stays */
+	TELL_WHOLE,  /* all there is, and nothing else stays */
+};
 
 struct push {
 	uv_loop_t *loop;
@@ -32,6 +40,8 @@ struct push {
 	uv_timer_t timer;
 	struct fetch *fetch; /* under way */
 	struct merge_change sent;
+	size_t n_sent; /* of its upserts: the others are refused */
+	enum tell tell;
 	struct refused refused;
 	struct gone gone; /* empty once it may be told all; see may_put */
 	char etag[80];
@@ -40,14 +50,11 @@ struct push {
 	bool forgot;           /* some of gone: said once */
 	bool kicked, urgent;   /* news while a request is under way, or while none may be sent */
 	uint64_t wait_ms;      /* the last wait after a failure; 0: all is well */
+	bool room_freed;       /* since then something went away */
+	uint64_t room_ms;      /* loop time when sinewd had no room last */
+	size_t told_room;      /* objects it had none for */
 	uint64_t refused_ms;   /* loop time of the first that is in refused */
 	uint64_t quiet_ms;     /* loop time from which on news that are not urgent go out at once */
-};
-
-enum tell {
-	TELL_CHANGE, /* what changed */
-	TELL_AGAIN,  /* all there is, and what went: what we do not know of stays */
-	TELL_WHOLE,  /* all there is, and nothing else stays */
 };
 
 static void turn(struct push *p);
@@ -65,7 +72,8 @@ static void arm(struct push *p, uint64_t ms)
 /* --- what is sent ------------------------------------------------------------------------------
  */
 
-/* Refused objects stay at the end, behind what is sent; a changed one is tried again. */
+/* Refused objects stay at the end, behind what is sent; a changed one is tried again, unless there
+ * is no room: that does not come by its own change. */
 static size_t sort_out(struct push *p, bool retry)
 {
 	size_t n = p->sent.n_upserts, kept = 0;
@@ -80,7 +88,7 @@ static size_t sort_out(struct push *p, bool retry)
 	for (size_t i = 0; i < n; i++) {
 		struct object o = p->sent.upserts[i];
 
-		if (retry)
+		if (retry && !refused_is_for_room(&p->refused, &o))
 			refused_forget(&p->refused, o.kind, refused_name(&o, name));
 		if (refused_has(&p->refused, &o))
 			continue;
@@ -206,6 +214,12 @@ static void fail_exchange(struct push *p, const struct fetch_result *result)
 	fail(p, text);
 }
 
+/* What did not fit may fit now. */
+static bool is_room_due(const struct push *p)
+{
+	return p->room_freed && p->refused.n_room && uv_now(p->loop) - p->room_ms >= ROOM_MS;
+}
+
 static void succeed(struct push *p, const struct fetch_result *result)
 {
 	const char *etag = fetch_header(result->fetch, "ETag");
@@ -216,11 +230,44 @@ static void succeed(struct push *p, const struct fetch_result *result)
 	*p->status.error = '\0';
 	p->status.synced = p->may_put;
 	p->wait_ms = 0;
-	arm(p, LOOK_MS);
+	if (!p->refused.n_room)
+		p->told_room = 0;
+	arm(p, is_room_due(p) ? 0 : LOOK_MS);
 	if (!p->kicked)
 		return;
 	p->kicked = false;
 	push_kick(p, p->urgent);
+}
+
+/* The latest are left out: what has been there for long goes on. A change tells too little for
+ * that, and one after another must not make everything be told all the time. */
+static bool make_room(struct push *p, struct room *room, const char *reason)
+{
+	uint64_t now = uv_now(p->loop), until = p->room_ms + ROOM_MS;
+	size_t n = 0;
+
+	if (p->tell == TELL_CHANGE) {
+		p->quiet_ms = p->refused.n_room && !p->urgent && until > now ? until : now;
+		arm(p, p->quiet_ms - now);
+		return true;
+	}
+	for (size_t i = p->n_sent; i > 0; i--)
+		if (room_leave_out(room, &p->sent.upserts[i - 1]))
+			n += refused_add_room(&p->refused, &p->sent.upserts[i - 1], reason);
+	if (p->refused.n_room != p->told_room)
+		log_warn(
+			"sinewd has no room for %zu objects: %s; they are left out until others go",
+			p->refused.n_room, reason);
+	p->told_room = p->refused.n_room;
+	p->room_freed = false;
+	p->room_ms = now;
+	p->status.refused_total += n;
+	p->status.refused = p->refused.n;
+	if (p->refused.n == n)
+		p->refused_ms = now;
+	if (n)
+		arm(p, 0);
+	return n;
 }
 
 /* It named what it does not take: the rest goes at once. */
@@ -230,6 +277,8 @@ static void refuse(struct push *p, const struct fetch_result *result, bool put)
 	yyjson_val *problem = yyjson_doc_get_root(doc);
 	const char *detail = yyjson_get_str(yyjson_obj_get(problem, "detail")) ?: "no reason given";
 	size_t before = p->refused.n;
+	struct room room;
+	bool full = room_learn(&room, problem);
 	size_t learned = refused_learn(&p->refused, problem, put ? "/items/" : "/upsert/",
 				       p->sent.upserts, p->sent.n_upserts);
 	char text[200];
@@ -242,12 +291,14 @@ static void refuse(struct push *p, const struct fetch_result *result, bool put)
 	if (before == 0 && learned)
 		p->refused_ms = uv_now(p->loop);
 	(void)snprintf(text, sizeof(text), "status %u: %.150s", result->status, detail);
-	yyjson_doc_free(doc);
 	p->all = true;
 	if (learned)
 		arm(p, 0);
-	else
+	else if (!full ||
+		 !make_room(p, &room,
+			    yyjson_get_str(yyjson_ptr_get(problem, "/errors/0/detail")) ?: detail))
 		fail(p, text);
+	yyjson_doc_free(doc);
 }
 
 static void on_done(void *arg, const struct fetch_result *result, bool put)
@@ -326,8 +377,12 @@ static int begin(struct push *p, enum tell tell, size_t n)
 
 static void reprieve(struct push *p)
 {
-	uint64_t wait_ms = REPRIEVE_MS * (1 + p->refused.n / REPRIEVE_N);
+	uint64_t wait_ms = REPRIEVE_MS * (1 + (p->refused.n - p->refused.n_room) / REPRIEVE_N);
 
+	if (is_room_due(p)) {
+		refused_forget_room(&p->refused);
+		p->all = true;
+	}
 	if (!p->refused.n || uv_now(p->loop) - p->refused_ms < wait_ms)
 		return;
 	refused_clear(&p->refused);
@@ -343,13 +398,14 @@ static void turn(struct push *p)
 	if (!p->started || p->fetch)
 		return;
 	reprieve(p);
-	tell = !p->all ? TELL_CHANGE : p->may_put ? TELL_WHOLE : TELL_AGAIN;
+	p->tell = tell = !p->all ? TELL_CHANGE : p->may_put ? TELL_WHOLE : TELL_AGAIN;
 	p->kicked = p->urgent = p->all = false;
 	p->quiet_ms = uv_now(p->loop) + p->config.coalesce_ms;
 	r = tell != TELL_CHANGE ? merge_take_all(p->merge, uv_now(p->loop), &p->sent)
 				: merge_take(p->merge, uv_now(p->loop), &p->sent);
 	if (r >= 0) {
-		n = sort_out(p, tell == TELL_CHANGE);
+		p->room_freed |= p->sent.urgent;
+		p->n_sent = n = sort_out(p, tell == TELL_CHANGE);
 		p->status.refused = p->refused.n;
 		if (!p->may_put)
 			note_gone(p, n);

@@ -44,6 +44,14 @@ bool refused_has(const struct refused *f, const struct object *o)
 	return f->n && *find((struct refused *)f, o->kind, refused_name(o, name));
 }
 
+bool refused_is_for_room(const struct refused *f, const struct object *o)
+{
+	char name[136];
+	uint32_t at = f->n_room ? *find((struct refused *)f, o->kind, refused_name(o, name)) : 0;
+
+	return at && f->items[at - 1].room;
+}
+
 bool refused_has_name(const struct refused *f, const struct object_name *name)
 {
 	char text[136];
@@ -62,6 +70,7 @@ void refused_forget(struct refused *f, enum object_kind kind, const char *name)
 
 	if (!index)
 		return;
+	f->n_room -= f->items[index - 1].room;
 	*at = f->items[index - 1].next;
 	last = &f->items[f->n - 1];
 	if (index != f->n) {
@@ -104,10 +113,30 @@ static size_t add(struct refused *f, enum object_kind kind, const char *name, co
 	item->next = 0;
 	*find(f, kind, name) = (uint32_t)f->n;
 	item->kind = kind;
+	item->room = false;
 	(void)snprintf(item->name, sizeof(item->name), "%s", name);
 	(void)snprintf(item->reason, sizeof(item->reason), "%s", reason);
 	text_make_printable(item->reason); /* it may have been cut within a character */
 	return 1;
+}
+
+bool refused_add_room(struct refused *f, const struct object *o, const char *reason)
+{
+	char name[136];
+
+	if (!add(f, o->kind, refused_name(o, name), reason))
+		return false;
+	f->items[f->n - 1].room = true;
+	f->n_room++;
+	return true;
+}
+
+/* From the end: what takes the place of one that goes has been looked at. */
+void refused_forget_room(struct refused *f)
+{
+	for (size_t i = f->n; f->n_room && i > 0; i--)
+		if (f->items[i - 1].room)
+			refused_forget(f, f->items[i - 1].kind, f->items[i - 1].name);
 }
 
 /* "service shop/payments: its address ..." */

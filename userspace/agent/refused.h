@@ -22,9 +22,10 @@ struct refused {
 		enum object_kind kind;
 		char name[136]; /* "namespace/name" */
 		char reason[REFUSED_TEXT];
+		bool room;     /* sinewd would take it if it were not full */
 		uint32_t next; /* in its bucket: index + 1; 0: the last */
 	} * items;             /* owned; the latest last */
-	size_t n, capacity;
+	size_t n, capacity, n_room;
 	uint32_t buckets[REFUSED_BUCKETS];
 };
 
@@ -34,7 +35,13 @@ void refused_clear(struct refused *f);
 /* "namespace/name" of an object. */
 const char *refused_name(const struct object *o, char buf[static 136]);
 bool refused_has(const struct refused *f, const struct object *o);
+bool refused_is_for_room(const struct refused *f, const struct object *o);
 bool refused_has_name(const struct refused *f, const struct object_name *name);
+/* It does not fit into sinewd, which has no objection to it otherwise. False: it was known, or
+ * there is no memory. */
+bool refused_add_room(struct refused *f, const struct object *o, const char *reason);
+/* They get another chance, all of those. */
+void refused_forget_room(struct refused *f);
 /* An object is new or gone: it gets another chance. */
 void refused_forget(struct refused *f, enum object_kind kind, const char *name);
 /*
