@@ -255,6 +255,40 @@ static void test_two_applications_with_one_name_are_not_mixed(void **state)
 	eureka_apps_done(&b.apps);
 }
 
+/* In deltas alone, as in whole answers: who has no port has no service, and another may have the
+ * name. */
+static void test_an_application_that_loses_its_ports_is_no_service_any_more(void **state)
+{
+	struct book b = {};
+	size_t ends = 0;
+
+	assert_int_equal(eureka_book_init(&b.book, &registry), 0);
+	assert_int_equal(say_all(&b, APP("A.B", ONE("a", "10.1.0.1", PORT(1))) "," APP(
+					     "C", ONE("c", "10.1.0.3", PORT(1)))),
+			 2);
+	assert_int_equal(say_change(&b, APP("A.B", ONE("a", "10.1.0.1", NO_PORT)), "A.B", &ends),
+			 EUREKA_REMOVE);
+	assert_int_equal(b.book.left_out, 1);
+	assert_int_equal(say_change(&b, APP("A.B", ONE("a", "10.1.0.1", NO_PORT)), "A.B", &ends),
+			 0);
+	assert_int_equal(say_change(&b, APP("A.B", ONE("a", "10.1.0.1", PORT(2))), "A.B", &ends),
+			 EUREKA_UPSERT);
+	assert_int_equal(ends, 1);
+	/* two more would have the name, and the first of them has no port either */
+	assert_int_equal(say_change(&b, APP("A-B", ONE("x", "10.1.0.8", NO_PORT)), "A-B", &ends),
+			 0);
+	assert_int_equal(say_change(&b, APP("A_B", ONE("y", "10.1.0.9", PORT(1))), "A_B", &ends),
+			 0);
+	assert_int_equal(say_change(&b, APP("A.B", ONE("a", "10.1.0.1", NO_PORT)), "A.B", &ends),
+			 EUREKA_UPSERT);
+	assert_int_equal(say_change(&b, APP("A_B", ONE("y", "10.1.0.9", NO_PORT)), "A_B", &ends),
+			 EUREKA_REMOVE);
+	assert_int_equal(say_change(&b, APP("A.B", ONE("a", "10.1.0.1", PORT(1))), "A.B", &ends),
+			 EUREKA_UPSERT);
+	eureka_book_done(&b.book);
+	eureka_apps_done(&b.apps);
+}
+
 static void test_names_are_selected_as_they_are_or_as_they_become(void **state)
 {
 	char *select[] = {"pay*", "CA?T"};
@@ -285,6 +319,7 @@ int main(void)
 		cmocka_unit_test(test_what_cannot_be_a_service),
 		cmocka_unit_test(test_only_what_changed_is_said_again),
 		cmocka_unit_test(test_two_applications_with_one_name_are_not_mixed),
+		cmocka_unit_test(test_an_application_that_loses_its_ports_is_no_service_any_more),
 		cmocka_unit_test(test_names_are_selected_as_they_are_or_as_they_become),
 	};
 

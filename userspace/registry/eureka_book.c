@@ -129,7 +129,8 @@ static int make(struct eureka_book *b, const struct eureka_instance *instances, 
 	return r == -ENOMEM ? r : r >= 0;
 }
 
-/* The same, of an application that may be said under this name; remembers it. */
+/* EUREKA_UPSERT, or EUREKA_SAME as said before, of an application that may be said under its name;
+ * remembers it. 0, -ENOMEM: as above. */
 static int claim(struct eureka_book *b, const struct eureka_instance *instances, size_t n,
 		 struct object *ret)
 {
@@ -156,6 +157,8 @@ static int claim(struct eureka_book *b, const struct eureka_instance *instances,
 			b->said[at].etag = ret->service->etag;
 			return EUREKA_UPSERT;
 		}
+		if (r >= 0)
+			r = EUREKA_SAME;
 	}
 	object_done(ret);
 	return r;
@@ -180,7 +183,7 @@ int eureka_book_all(struct eureka_book *b, const struct eureka_apps *a, struct o
 
 		many = eureka_apps_find(a, a->instances[i].app, &first);
 		r = claim(b, &a->instances[i], many, &objects[n]);
-		n += r > 0;
+		n += r == EUREKA_UPSERT;
 	}
 	if (r < 0) {
 		object_free_list(objects, n);
@@ -192,18 +195,24 @@ int eureka_book_all(struct eureka_book *b, const struct eureka_apps *a, struct o
 	return 0;
 }
 
-/* An application whose name comes to the same label; how many instances it has, 0: there is none.
- */
-static size_t find_heir(const struct eureka_apps *a, const char *name, size_t *ret_first)
+/* The first other application that can have this name, which `app` had. As claim() says. */
+static int bequeath(struct eureka_book *b, const struct eureka_apps *a, const char *app,
+		    const char *name, struct object *ret)
 {
 	char other[LIMIT_NAME + 1];
+	size_t first;
+	bool found;
+	int r = 0;
 
-	for (size_t i = 0, n; i < a->n; i += n) {
-		n = eureka_apps_find(a, a->instances[i].app, ret_first);
-		if (draft_name(a->instances[i].app, other) >= 0 && !strcmp(other, name))
-			return n;
+	for (size_t i = 0, n; r == 0 && i < a->n; i += n) {
+		n = eureka_apps_find(a, a->instances[i].app, &first);
+		if (strcmp(a->instances[i].app, app) != 0 &&
+		    draft_name(a->instances[i].app, other) >= 0 && !strcmp(other, name))
+			r = claim(b, &a->instances[i], n, ret);
 	}
-	return 0;
+	if (r > 0) /* and there may be a third */
+		b->said[place(b, name, &found)].contested = true;
+	return r;
 }
 
 int eureka_book_app(struct eureka_book *b, const struct eureka_apps *a, const char *app,
@@ -211,25 +220,21 @@ int eureka_book_app(struct eureka_book *b, const struct eureka_apps *a, const ch
 {
 	char name[LIMIT_NAME + 1];
 	size_t first, n = eureka_apps_find(a, app, &first), at;
-	bool found;
+	bool found, contested;
+	int r = n ? claim(b, &a->instances[first], n, ret) : 0;
 
-	if (n)
-		return claim(b, &a->instances[first], n, ret);
+	if (r)
+		return r == EUREKA_SAME ? 0 : r;
 	if (draft_name(app, name) < 0)
 		return 0;
 	at = place(b, name, &found);
 	if (!found || strcmp(b->said[at].app, app) != 0)
 		return 0;
-	n = b->said[at].contested ? find_heir(a, name, &first) : 0;
+	contested = b->said[at].contested;
 	drop(b, at);
-	if (n) {
-		int r = claim(b, &a->instances[first], n, ret);
-
-		if (r > 0) /* and there may be a third */
-			b->said[place(b, name, &found)].contested = true;
-		if (r)
-			return r;
-	}
+	r = contested ? bequeath(b, a, app, name, ret) : 0;
+	if (r)
+		return r;
 	memcpy(ret_name, name, sizeof(name));
 	return EUREKA_REMOVE;
 }

@@ -23,7 +23,8 @@ void eureka_book_done(struct eureka_book *b);
 int eureka_book_all(struct eureka_book *b, const struct eureka_apps *a, struct object **ret,
 		    size_t *ret_n);
 /* One application after a change: 0: as it was said; EUREKA_UPSERT with an object to say;
- * EUREKA_REMOVE with the name; -ENOMEM: nothing is known to have been said, take all. */
-enum { EUREKA_UPSERT = 1, EUREKA_REMOVE };
+ * EUREKA_REMOVE with the name: it is gone, or no instance of it has a port; -ENOMEM: nothing is
+ * known to have been said, take all. */
+enum { EUREKA_UPSERT = 1, EUREKA_REMOVE, EUREKA_SAME };
 int eureka_book_app(struct eureka_book *b, const struct eureka_apps *a, const char *app,
 		    struct object *ret, char ret_name[static 64]);
