@@ -131,7 +131,7 @@ integration: all $(call RING_DEPS,integration) ## (root) real sockets in sandbox
 # longest begin first, in pieces; those that measure have the machine for themselves.
 PEERS_WORKERS ?= 6
 PEERS_FIRST := $(patsubst %,test_%,registry_loss.py=4 register.py=3 dns.py demo_registry.py servers.py kubernetes.py \
-	eureka.py srv_fake.py=2 etcd_fake.py=3 kubernetes_fake.py=3 consul_fake.py=5 record.py etcd.py eureka_fake.py=2 \
+	eureka.py eureka_look.py srv_fake.py=2 etcd_fake.py=3 kubernetes_fake.py=3 consul_fake.py=5 record.py etcd.py eureka_fake.py=2 \
 	register_chain.py register_pods.py register_pods_fake.py)
 PEERS_ALONE := $(patsubst %,test_%,register.py::test_what_listens_is_there_and_what_does_not_is_gone_within_a_second \
 	consul_agent.py::test_how_long_a_change_takes_to_be_in_the_map etcd.py::test_a_change_is_seen_within_50_ms \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Bytes as a Eureka server's answer: refused, or a table that is sorted and unique, and that the
- * same delta, applied again, does not change.
+ * same delta, applied again, does not change. The same bytes as the answer about one instance.
  */
 #include <errno.h>
 
@@ -17,8 +17,22 @@ static int apply(struct eureka_apps *apps, const char *text, size_t size)
 	REQUIRE(r == 0 || r == -EBADMSG);
 	REQUIRE(r == 0 || *error);
 	if (r == 0)
-		REQUIRE(eureka_apps_apply(apps, &answer, true) == 0);
+		REQUIRE(eureka_apps_apply(apps, &answer, true, NULL) == 0);
 	return r;
+}
+
+static void take_one(const char *text, size_t size)
+{
+	struct eureka_one one;
+	char error[JSON_ERROR] = "";
+	int r = eureka_decode_one(text, size, &one, error);
+
+	REQUIRE(r == 0 || r == -EBADMSG);
+	REQUIRE(r == 0 || *error);
+	if (r < 0)
+		return;
+	REQUIRE(*one.instance.app && *one.instance.id);
+	eureka_instance_done(&one.instance);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -41,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		eureka_apps_hash(&apps, &two);
 		REQUIRE(!strcmp(one.data, two.data));
 	}
+	take_one(text, size);
 	text_done(&one);
 	text_done(&two);
 	eureka_apps_done(&apps);

@@ -10,17 +10,28 @@ import http.server
 import json
 import threading
 import time
+import urllib.parse
+
+
+def lease(seconds, length=90):
+    """Of one that is up for so long and was heard of just now; a real server writes down when it ends."""
+    now = time.time() * 1000
+    return {"renewalIntervalInSecs": 30, "durationInSecs": length, "evictionTimestamp": 0,
+            "registrationTimestamp": int(now - seconds * 1000), "serviceUpTimestamp": int(now - seconds * 1000),
+            "lastRenewalTimestamp": int(now + length * 1000)}
 
 
 def instance(app, address, port, status="UP", identity=None, **more):
     return {"instanceId": identity or f"{app}:{address}:{port}", "app": app, "ipAddr": address, "status": status,
-            "port": {"$": port, "@enabled": "true"}, "securePort": {"$": 443, "@enabled": "false"}, **more}
+            "port": {"$": port, "@enabled": "true"}, "securePort": {"$": 443, "@enabled": "false"},
+            "leaseInfo": lease(600), **more}
 
 
 class Request(http.server.BaseHTTPRequestHandler):
     """One exchange; .server.fake is the FakeEureka."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a head and its body are two writes
 
     def do_GET(self):
         fake = self.server.fake
@@ -55,6 +66,12 @@ class Request(http.server.BaseHTTPRequestHandler):
     @property
     def is_delta(self):
         return self.path.endswith("/apps/delta")
+
+    @property
+    def one(self):
+        """(application, id) that is asked for, or None: it is about all."""
+        path = self.server.fake.below(self.path)
+        return tuple(urllib.parse.unquote(word) for word in path.split("/")) if path.count("/") == 1 else None
 
     def log_message(self, *_):
         pass
@@ -104,8 +121,8 @@ class FakeEureka:
             self.changes.append({**one, "actionType": action})
         return one
 
-    def remove(self, app, address, port, told=True):
-        one = self.apps[app].pop(f"{app}:{address}:{port}")
+    def remove(self, app, address, port, told=True, identity=None):
+        one = self.apps[app].pop(identity or f"{app}:{address}:{port}")
         if not self.apps[app]:
             del self.apps[app]
         if told:
@@ -133,6 +150,8 @@ class FakeEureka:
             request.send(200, self.whole())
         elif request.path == f"{self.base}/apps/delta":
             request.send(200, self.delta())
+        elif request.one and request.one[1] in self.apps.get(request.one[0], ()):
+            request.send(200, {"instance": self.apps[request.one[0]][request.one[1]]})
         else:
             request.send(404, b'{"status":404,"error":"Not Found"}')
 
@@ -141,3 +160,13 @@ class FakeEureka:
     def asked(self, delta=None):
         """How often, for deltas (True), for everything (False)."""
         return sum(delta is None or path.endswith("/delta") == delta for path, _, _ in self.requests)
+
+    def asked_for(self):
+        """Instances that were asked for by themselves, as paths behind /apps/."""
+        paths = [self.below(path) for path, _, _ in self.requests]
+        return [path for path in paths if path.count("/") == 1]
+
+    def below(self, path):
+        """What is behind /apps/; "": it is elsewhere."""
+        start = f"{self.base}/apps/"
+        return path.removeprefix(start) if path.startswith(start) else ""

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness.fake_eureka import FakeEureka
+from harness.fake_eureka import FakeEureka, instance, lease
 from harness.follow import Follow
 from harness.life import FULL
 
@@ -337,6 +337,245 @@ def test_a_server_that_accepts_and_is_silent_times_out(server):
         server.spoil = None
         release.set()
         me.wait_ends("default/pay", *ENDS, seconds=20)
+
+
+# --- a second look -------------------------------------------------------------------------------
+
+GONE = ["PAY/PAY%3A10.0.0.1%3A8080", "PAY/PAY%3A10.0.0.2%3A8080"]
+
+
+@pytest.fixture(name="crowd")
+def make_crowd(server):
+    """Others that stay."""
+    for number in range(1, 4):
+        server.put("CART", f"10.0.1.{number}", 80)
+    return server
+
+
+def gone(server, me):
+    """PAY is scaled to zero, and that was said once."""
+    me.wait(lambda _: len(me.services) >= 2)
+    until(lambda: server.asked(delta=True) > 1)
+    for number in (1, 2):
+        server.remove("PAY", f"10.0.0.{number}", 8080)
+    me.wait(lambda _: "default/pay" not in me.services)
+
+
+def said_after_look(me):
+    """Of single services, since the first look began. (A delta without anything is followed by a whole answer.)"""
+    with me.changed:
+        at = next(number for number, line in enumerate(me.lines) if line["say"] == "look")
+        return [me.brief(line) for line in me.lines[at:] if line["say"] in ("upsert", "remove")]
+
+
+def said_by_look(me, name="default/pay"):
+    assert me.look(name)
+    until(lambda: me.look(name), 20)  # the first one is over
+    return said_after_look(me)
+
+
+def only_ones(answer, wanted=lambda one: True):
+    """A spoiler for questions about one instance, of those that are wanted."""
+    return lambda request: bool(request.one and wanted(request.one)) and (answer(request) or True)
+
+
+def of(app):
+    return lambda one: one[0] == app
+
+
+def test_a_second_look_asks_for_those_that_went_and_then_for_witnesses(crowd):
+    with follow(crowd, interval="300ms") as me:
+        gone(crowd, me)
+        assert me.look("default/pay")
+        me.wait(lambda _: me.since_look() == ["remove default/pay"])
+        asked = crowd.asked_for()
+        assert sorted(asked[:2]) == GONE and len(asked) == 5
+        assert all(path.startswith("CART/CART%3A10.0.1.") for path in asked[2:])
+        assert me.look("default/pay") and me.look("default/cart")  # nobody is missed any more
+        time.sleep(0.5)
+        assert len(crowd.asked_for()) == 5 and not me.since_look() and not errors(me)
+
+
+def test_a_second_look_at_a_service_of_which_some_are_left(crowd):
+    with follow(crowd, interval="300ms") as me:
+        me.wait_ends("default/pay", *ENDS)
+        until(lambda: crowd.asked(delta=True) > 1)
+        crowd.put("PAY", "10.0.0.1", 8080, status="OUT_OF_SERVICE")  # which is no 404
+        me.wait_ends("default/pay", ENDS[1])
+        assert me.look("default/pay")
+        me.wait(lambda _: me.since_look() == ["upsert default/pay"])
+        assert me.ends("default/pay") == ENDS[1:]
+
+
+@pytest.mark.parametrize("base", ["/eureka", "/eureka/v2"])
+def test_a_second_look_with_a_password_below_either_path(tmp_path, base):
+    (tmp_path / "password").write_text("geheim\n")
+    good = "Basic " + base64.b64encode(b"agent:geheim").decode()
+    with FakeEureka(base) as server:
+        server.put("PAY", "10.0.0.1", 8080)
+        server.put("CART", "10.0.1.1", 80)
+        server.spoil = lambda request: request.headers["Authorization"] != good and (request.send(401, b"") or True)
+        with follow(server, address=f"http://127.0.0.1:{server.port}", username="agent",
+                    passwordFile=tmp_path / "password") as me:
+            me.wait(lambda _: len(me.services) == 2)
+            until(lambda: server.asked(delta=True) > 1)
+            server.remove("PAY", "10.0.0.1", 8080)
+            me.wait(lambda _: "default/pay" not in me.services)
+            assert me.look("default/pay")
+            me.wait(lambda _: me.since_look() == ["remove default/pay"])
+            assert server.asked_for() == [GONE[0]] + ["CART/CART%3A10.0.1.1%3A80"] * 3
+
+
+def test_p84_ids_of_any_bytes_are_asked_for_as_they_are(crowd):
+    names = ["a/../b", "%2e%2e", "a b?c#d", "\u00e4\u2028\\;", "x\r\ny: z"]
+    for number, name in enumerate(names):
+        crowd.put("ODD", f"10.0.2.{number}", 80, identity=name)
+    with follow(crowd, interval="300ms") as me:
+        me.wait(lambda _: "default/odd" in me.services)
+        until(lambda: crowd.asked(delta=True) > 1)
+        seen = []
+        crowd.spoil = lambda request: bool(request.one) and seen.append(request.one)
+        for number, name in enumerate(names):
+            crowd.remove("ODD", f"10.0.2.{number}", 80, identity=name)
+        me.wait(lambda _: "default/odd" not in me.services)
+        assert me.look("default/odd")
+        me.wait(lambda _: me.since_look() == ["remove default/odd"])
+        assert {one for one in seen if one[0] == "ODD"} == {("ODD", name) for name in names}
+
+
+def test_p84_an_id_that_is_another_path_is_not_asked_for(crowd):
+    crowd.put("ODD", "10.0.2.1", 80, identity="..")
+    with follow(crowd) as me:
+        me.wait(lambda _: "default/odd" in me.services)
+        until(lambda: crowd.asked(delta=True) > 1)
+        crowd.remove("ODD", "10.0.2.1", 80, identity="..")
+        me.wait(lambda _: "default/odd" not in me.services)
+        assert not said_by_look(me, "default/odd") and not crowd.asked_for()
+
+
+def test_p84_one_that_is_up_all_the_same_is_told_and_everything_is_asked_for(crowd):
+    one = {"instance": crowd.apps["PAY"]["PAY:10.0.0.2:8080"]}
+    with follow(crowd, interval="300ms") as me:
+        gone(crowd, me)
+        crowd.spoil = only_ones(lambda request: request.send(200, one), lambda it: it[1].startswith("PAY:10.0.0.2"))
+        whole = crowd.asked(delta=False)
+        assert me.look("default/pay")
+        until(lambda: crowd.asked(delta=False) > whole)
+        me.wait(lambda _: me.ask()["skippedText"].startswith("PAY: PAY:10.0.0.2:8080 is UP"))
+        assert not [line for line in me.since_look() if "pay" in line]
+        assert not [path for path in crowd.asked_for() if path.startswith("CART")]  # no need of a witness
+
+
+def silent(_):
+    time.sleep(5)
+
+
+def young(server):
+    return only_ones(lambda request: request.send(200, {"instance": {
+        **server.apps["CART"][request.one[1]], "leaseInfo": lease(60)}}), of("CART"))
+
+
+@pytest.mark.parametrize("bad", [
+    "wiped", "one witness", "young witnesses", "no leases", 500, 503, 401, 403, 400, 204, 302, "garbage", "another one",
+    "a list", "closed", "silent", "bomb"])
+def test_p84_a_second_look_that_proves_nothing_says_nothing(crowd, bad):
+    other = instance("PAY", "10.0.0.9", 8080, status="DOWN")
+    spoilers = {
+        "wiped": only_ones(lambda request: request.send(404, b"")),
+        "one witness": only_ones(lambda request: request.send(404, b""), lambda one: one[1] == "CART:10.0.1.2:80"),
+        "young witnesses": young(crowd),
+        "no leases": only_ones(lambda request: request.send(200, {"instance": {
+            **crowd.apps["CART"][request.one[1]], "leaseInfo": None}}), of("CART")),
+        "garbage": only_ones(lambda request: request.send(200, b"<html>"), of("PAY")),
+        "another one": only_ones(lambda request: request.send(200, {"instance": other}), of("PAY")),
+        "a list": only_ones(lambda request: request.send(200, crowd.whole()), of("PAY")),
+        "closed": only_ones(closed, of("PAY")), "silent": only_ones(silent, of("PAY")), "bomb": only_ones(bomb, of("PAY")),
+    }
+    with follow(crowd, interval="300ms") as me:
+        gone(crowd, me)
+        crowd.spoil = spoilers.get(bad) or only_ones(lambda request: request.send(bad, b""), of("PAY"))
+        assert not said_by_look(me)
+        assert crowd.asked_for() and "default/pay" not in me.services and not errors(me)
+        crowd.spoil = None  # the second one, or
+        until(lambda: me.look("default/pay"), 20)
+        me.wait(lambda _: said_after_look(me) == ["remove default/pay"], 20)
+
+
+def test_p84_a_registry_with_one_service_has_no_witness(server):
+    server.put("CART", "10.0.1.1", 80)
+    with follow(server) as me:
+        gone(server, me)
+        server.remove("CART", "10.0.1.1", 80)
+        me.wait(lambda _: not me.services)
+        assert not said_by_look(me) and not server.asked_for()
+
+
+def test_p84_a_redirect_at_a_second_look_takes_the_password_nowhere(crowd, tmp_path):
+    (tmp_path / "password").write_text("geheim")
+    with FakeEureka() as other:
+        with follow(crowd, username="agent", passwordFile=tmp_path / "password") as me:
+            gone(crowd, me)
+            crowd.spoil = only_ones(lambda request: request.send(307, b"", {"Location": f"{other.url}/apps/PAY/x"}))
+            assert not said_by_look(me) and crowd.asked_for()
+            time.sleep(0.5)
+            assert not other.requests
+
+
+def test_a_server_that_wants_a_rest_is_looked_at_after_it(crowd):
+    with follow(crowd) as me:
+        gone(crowd, me)
+        crowd.spoil = only_ones(lambda request: request.send(429, b"", {"Retry-After": "2"}))
+        began = time.monotonic()
+        assert me.look("default/pay")
+        until(crowd.asked_for)
+        crowd.spoil = None
+        until(lambda: me.look("default/pay"))
+        assert time.monotonic() - began > 1.8
+        me.wait(lambda _: me.since_look() == ["remove default/pay"])
+
+
+def test_more_that_goes_during_a_second_look_was_not_asked_about(crowd):
+    crowd.put("PAY", "10.0.0.3", 8080)
+    crowd.put("PAY", "10.0.0.4", 8080)
+    with follow(crowd) as me:
+        me.wait(lambda _: len(me.ends("default/pay") or ()) == 4)
+        until(lambda: crowd.asked(delta=True) > 1)
+        crowd.remove("PAY", "10.0.0.1", 8080)
+        me.wait(lambda _: len(me.ends("default/pay")) == 3)
+        release = threading.Event()
+        crowd.spoil = only_ones(lambda request: release.wait(30) and request.send(404, b""), of("PAY"))
+        assert me.look("default/pay")
+        until(crowd.asked_for)
+        crowd.remove("PAY", "10.0.0.2", 8080)
+        me.wait(lambda _: len(me.ends("default/pay")) == 2)
+        release.set()
+        crowd.spoil = None
+        until(lambda: len(crowd.asked_for()) == 4)
+        time.sleep(0.3)
+        assert me.since_look() == ["upsert default/pay"]  # what the poll said
+        until(lambda: me.look("default/pay"))
+        me.wait(lambda _: me.since_look() == ["upsert default/pay"])
+        assert sorted(crowd.asked_for()[4:6]) == GONE
+
+
+def test_a_look_at_everything_is_bounded(crowd):
+    for app in range(20):
+        for number in range(30):
+            crowd.put(f"APP{app:02}", f"10.1.{app}.{number}", 80)
+    with follow(crowd, interval="300ms") as me:
+        me.wait(lambda _: len(me.services) == 22)
+        until(lambda: crowd.asked(delta=True) > 1)
+        for app in range(20):
+            for number in range(30):
+                crowd.remove(f"APP{app:02}", f"10.1.{app}.{number}", 80)
+        me.wait(lambda _: len(me.services) == 2)
+        assert me.look()
+        me.wait(lambda _: len(me.since_look()) == 16, 20)
+        asked = crowd.asked_for()
+        assert len(asked) == 64 + 3 and len(set(asked)) >= 65
+        assert me.look()
+        me.wait(lambda _: len(me.since_look()) == 4, 20)
+        assert len(crowd.asked_for()) == 67 + 64 + 3
 
 
 def million(count):

@@ -28,7 +28,7 @@ static int apply(struct eureka_apps *apps, const char *text, bool is_delta)
 	char error[JSON_ERROR];
 	int r = eureka_decode(text, strlen(text), &answer, error);
 
-	return r < 0 ? r : eureka_apps_apply(apps, &answer, is_delta);
+	return r < 0 ? r : eureka_apps_apply(apps, &answer, is_delta, NULL);
 }
 
 static void assert_hash(const struct eureka_apps *apps, const char *hash)
@@ -142,6 +142,67 @@ static void test_a_repeated_delta_changes_nothing_and_the_hash_tells(void **stat
 	eureka_apps_done(&apps);
 }
 
+#define NAMED "\"instanceId\":\"a\",\"app\":\"A\",\"status\":\"UP\""
+#define LEASE(length, renewed, up)                                                                 \
+	"{\"instance\":{" NAMED ",\"leaseInfo\":{\"durationInSecs\":" length                       \
+	",\"lastRenewalTimestamp\":" renewed ",\"serviceUpTimestamp\":" up "}}}"
+
+static void test_one_instance_and_how_long_the_server_knows_it(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		uint64_t memory_ms;
+	} cases[] = {
+		{"", -EBADMSG, 0},
+		{"{}", -EBADMSG, 0},
+		{"{\"instance\":[]}", -EBADMSG, 0},
+		{"{\"instance\":{}}", -EBADMSG, 0},
+		{"{\"instance\":{\"app\":\"A\",\"status\":\"UP\"}}", -EBADMSG, 0},
+		{"{\"instance\":{\"instanceId\":\"a\",\"status\":\"UP\"}}", -EBADMSG, 0},
+		{"{\"instance\":{" NAMED "}}", 0, 0},
+		{LEASE("30", "1795937232491", "1795937202467"), 0, 24},
+		{LEASE("\"30\"", "\"1795937232491\"", "\"1795937202467\""), 0, 24},
+		{LEASE("30", "1795937202467", "1795937202467"), 0, 0},
+		{LEASE("30", "1795937202467", "1795937202468"), 0, 0},
+		{LEASE("30", "1795937232491", "0"), 0, 0},
+		{LEASE("0", "1795937232491", "1"), 0, 0},
+		{LEASE("-1", "1795937232491", "1"), 0, 0},
+		{LEASE("18446744073709551615", "18446744073709551615", "1"), 0, 0},
+		{LEASE("1", "18446744073709551615", "1"), 0, UINT64_MAX - 1001},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char error[JSON_ERROR] = "";
+		struct eureka_one one = {};
+
+		assert_int_equal(
+			eureka_decode_one(cases[i].text, strlen(cases[i].text), &one, error),
+			cases[i].r);
+		assert_int_equal(one.memory_ms, cases[i].memory_ms);
+		assert_true(cases[i].r == 0 || *error);
+		if (cases[i].r == 0)
+			assert_string_equal(one.instance.app, "A");
+		eureka_instance_done(&one.instance);
+	}
+}
+
+static void test_a_real_answer_about_one_instance(void **state)
+{
+	char error[JSON_ERROR];
+	struct eureka_one one;
+	size_t n;
+	_cleanup_free_ char *text = recorded_read("eureka/eureka-instance.json", &n);
+
+	assert_int_equal(eureka_decode_one(text, n, &one, error), 0);
+	assert_string_equal(one.instance.app, "PAY");
+	assert_string_equal(one.instance.id, "pay:10.1.0.2:8080");
+	assert_int_equal(one.instance.status, EUREKA_OUT_OF_SERVICE);
+	assert_false(eureka_instance_is_usable(&one.instance));
+	assert_in_range(one.memory_ms, 1, 10000); /* its status was renewed, and that soon */
+	eureka_instance_done(&one.instance);
+}
+
 static void read_answer(const char *name, struct eureka_answer *ret)
 {
 	char error[JSON_ERROR];
@@ -166,7 +227,7 @@ static void test_real_answers(void **state)
 		read_answer(names[i], &answer);
 		told = TAKE_PTR(answer.hashcode);
 		assert_non_null(told);
-		assert_int_equal(eureka_apps_apply(&apps, &answer, i > 0), 0);
+		assert_int_equal(eureka_apps_apply(&apps, &answer, i > 0, NULL), 0);
 		assert_int_equal(apps.n, 3);
 		assert_hash(&apps, told);
 		free(told);
@@ -185,7 +246,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_usable),
+		cmocka_unit_test(test_one_instance_and_how_long_the_server_knows_it),
 		cmocka_unit_test(test_real_answers),
+		cmocka_unit_test(test_a_real_answer_about_one_instance),
 		cmocka_unit_test(test_a_repeated_delta_changes_nothing_and_the_hash_tells),
 	};
 

@@ -98,9 +98,27 @@ static void test_denied_deltas_are_tried_again_at_times(void **state)
 	assert_in_range(fulls, 10, 40);
 }
 
+/* After a second look found more than the answers have. */
+static void test_a_doubt_is_followed_by_one_full_answer(void **state)
+{
+	struct eureka_plan p = {.interval_ms = POLL};
+	uint64_t now = 5;
+
+	(void)eureka_plan_full(&p, now);
+	assert_int_equal(eureka_plan_delta(&p, now += POLL, true), POLL);
+	eureka_plan_doubt(&p);
+	assert_true(eureka_plan_is_full(&p, now += POLL));
+	assert_int_equal(eureka_plan_full(&p, now), POLL);
+	assert_false(eureka_plan_is_full(&p, now + POLL));
+	eureka_plan_doubt(&p); /* and again: not with each poll */
+	assert_false(eureka_plan_is_full(&p, now + POLL));
+	assert_true(eureka_plan_is_full(&p, now + 2 * POLL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_doubt_is_followed_by_one_full_answer),
 		cmocka_unit_test(test_everything_once_then_what_changed),
 		cmocka_unit_test(
 			test_p81_after_three_minutes_without_a_delta_everything_is_asked_for),

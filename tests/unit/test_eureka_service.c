@@ -36,7 +36,7 @@ static int apply(struct eureka_apps *apps, bool is_delta, const char *list)
 	r = eureka_decode(b.data, b.n, &answer, error);
 	text_done(&b);
 	assert_int_equal(r, 0);
-	return eureka_apps_apply(apps, &answer, is_delta);
+	return eureka_apps_apply(apps, &answer, is_delta, NULL);
 }
 
 /* The only application of the list as a service; NULL with the error. */
@@ -289,6 +289,29 @@ static void test_an_application_that_loses_its_ports_is_no_service_any_more(void
 	eureka_apps_done(&b.apps);
 }
 
+static void test_what_was_said_is_said_again_for_the_asking(void **state)
+{
+	struct book b = {};
+	struct object o;
+	size_t left_out;
+
+	assert_int_equal(eureka_book_init(&b.book, &registry), 0);
+	assert_int_equal(say_all(&b, APP("A.B", ONE("a", "10.1.0.1", PORT(1)) "," ONE(
+							"b", "10.1.0.2", NO_PORT SECURE(1)))),
+			 1);
+	left_out = b.book.left_out;
+	for (int twice = 0; twice < 2; twice++) {
+		assert_int_equal(eureka_book_again(&b.book, &b.apps, "a-b", &o), EUREKA_UPSERT);
+		assert_string_equal(o.service->name, "a-b");
+		assert_int_equal(o.service->n_endpoints, 1);
+		object_done(&o);
+	}
+	assert_int_equal(b.book.left_out, left_out);
+	assert_int_equal(eureka_book_again(&b.book, &b.apps, "c", &o), EUREKA_REMOVE);
+	eureka_book_done(&b.book);
+	eureka_apps_done(&b.apps);
+}
+
 static void test_names_are_selected_as_they_are_or_as_they_become(void **state)
 {
 	char *select[] = {"pay*", "CA?T"};
@@ -320,6 +343,7 @@ int main(void)
 		cmocka_unit_test(test_only_what_changed_is_said_again),
 		cmocka_unit_test(test_two_applications_with_one_name_are_not_mixed),
 		cmocka_unit_test(test_an_application_that_loses_its_ports_is_no_service_any_more),
+		cmocka_unit_test(test_what_was_said_is_said_again_for_the_asking),
 		cmocka_unit_test(test_names_are_selected_as_they_are_or_as_they_become),
 	};
 

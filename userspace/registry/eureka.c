@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Eureka as a registry: everything once, then what changed, by polls (eureka_plan.c says when and
- * which). Before it: net/fetch.c. Between: eureka_decode, eureka_apps, eureka_book. It never takes
+ * which). Before it: net/fetch.c. Between: eureka_decode, eureka_apps, eureka_book. Beside it:
+ * eureka_look.c asks for single instances that went. It never takes
  * a hash code that differs, or a delta without content, for an error, and keeps what it has through
  * each answer that is not a whole one. Which instances live is not known here: a server in
  * self-preservation names dead ones for hours, and those are ejected where connects fail.
@@ -12,30 +13,13 @@
 #include <time.h>
 
 #include "model/limits.h"
-#include "registry/eureka_book.h"
-#include "registry/eureka_plan.h"
+#include "registry/eureka_state.h"
 
 #define INTERVAL_MS 30000u
 #define INTERVAL_LEAST_MS 100u
 #define DELTA_MS 20000u
 #define FULL_MS 60000u
 #define SILENCE_MS 10000u
-#define BASES 3
-
-struct eureka {
-	struct registry *r;
-	struct eureka_apps apps;
-	struct eureka_plan plan;
-	struct eureka_book book;
-	char *bases[BASES]; /* what may stand before "/apps"; the configured one first */
-	size_t n_bases, base;
-	bool settled; /* the base is the right one */
-	bool is_full; /* the request under way */
-	struct fetch *fetch;
-	uv_timer_t timer;
-	size_t left_out; /* told so far */
-};
-
 static void on_timer(uv_timer_t *timer);
 static void on_done(void *arg, const struct fetch_result *result);
 
@@ -104,8 +88,7 @@ static void retry(struct eureka *e, uint64_t at_least_ms)
 	(void)uv_timer_start(&e->timer, on_timer, registry_backoff(e->r, at_least_ms), 0);
 }
 
-/* "Authorization: ..."; *ret NULL: none is configured. */
-static int make_authorization(const struct registry_config *config, char **ret)
+int eureka_authorize(const struct registry_config *config, char **ret)
 {
 	const char *file = config->username ? config->password_file : config->token_file;
 	char *secret;
@@ -148,7 +131,7 @@ static void begin(struct eureka *e)
 {
 	const struct registry_config *config = e->r->config;
 	char *authorization;
-	int r = make_authorization(config, &authorization);
+	int r = eureka_authorize(config, &authorization);
 
 	e->is_full = eureka_plan_is_full(&e->plan, now_ms());
 	if (r < 0 && r != -ENOMEM) {
@@ -273,8 +256,10 @@ static void on_answer(struct eureka *e, struct eureka_answer *answer)
 	char **names = e->is_full ? NULL : names_of(answer);
 	char *hashcode = TAKE_PTR(answer->hashcode);
 	size_t skipped = answer->skipped;
-	int r = eureka_apps_apply(&e->apps, answer, !e->is_full);
+	int r;
 
+	e->lost.now_ms = uv_now(e->r->loop);
+	r = eureka_apps_apply(&e->apps, answer, !e->is_full, &e->lost);
 	if (r >= 0)
 		r = e->is_full ? say_all(e) : say_changes(e, names);
 	if (r >= 0 && skipped)
@@ -418,6 +403,7 @@ static void done(struct eureka *e)
 {
 	for (size_t i = 0; i < e->n_bases; i++)
 		free(e->bases[i]);
+	eureka_lost_done(&e->lost);
 	eureka_apps_done(&e->apps);
 	eureka_book_done(&e->book);
 	free(e);
@@ -467,6 +453,8 @@ static int start(struct registry *r)
 	if (!e)
 		return -ENOMEM;
 	e->r = r;
+	e->lost.r = r;
+	e->lost.seed = uv_hrtime();
 	e->plan.interval_ms = interval_of(r->config);
 	k = eureka_book_init(&e->book, r);
 	if (k >= 0)
@@ -496,14 +484,14 @@ static void stop(struct registry *r)
 	struct eureka *e = r->source;
 
 	e->fetch = fetch_cancel(e->fetch);
+	eureka_look_stop(e);
 	uv_close((uv_handle_t *)&e->timer, on_closed);
 }
 
-/* No second look: a server answers from a cache for half a minute, and what that repeats is no
- * second word. Until it has ended, what is held has settled, too (guard.h). */
 const struct registry_kind registry_eureka = {
 	.type = "eureka",
 	.address = "http://127.0.0.1:8761/eureka",
 	.start = start,
 	.stop = stop,
+	.look = eureka_look,
 };

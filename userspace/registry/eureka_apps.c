@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/limits.h"
+#include "registry/eureka_lost.h"
 
 static int compare(const struct eureka_instance *a, const struct eureka_instance *b)
 {
@@ -75,7 +76,8 @@ static size_t merge(struct eureka_apps *a, struct eureka_answer *b, struct eurek
 	return n;
 }
 
-int eureka_apps_apply(struct eureka_apps *a, struct eureka_answer *answer, bool is_delta)
+int eureka_apps_apply(struct eureka_apps *a, struct eureka_answer *answer, bool is_delta,
+		      struct eureka_lost *lost)
 {
 	struct eureka_apps none = {}, *before = is_delta ? a : &none;
 	struct eureka_instance *to;
@@ -90,6 +92,8 @@ int eureka_apps_apply(struct eureka_apps *a, struct eureka_answer *answer, bool 
 		eureka_answer_done(answer);
 		return n <= LIMIT_FOUND_ENDPOINTS ? -ENOMEM : -E2BIG;
 	}
+	if (lost)
+		eureka_lost_note(lost, a, answer, is_delta);
 	(void)merge(before, answer, to);
 	answer->n = 0; /* moved, each of them */
 	eureka_answer_done(answer);

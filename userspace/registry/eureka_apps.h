@@ -13,10 +13,13 @@ struct eureka_apps {
 	size_t n;
 };
 
+struct eureka_lost;
+
 /* Takes the answer over, also on failure: a full one is all there is, a delta changes, adds and
- * deletes. A delta may be applied twice. -E2BIG (LIMIT_FOUND_ENDPOINTS) and -ENOMEM leave what
- * was. */
-int eureka_apps_apply(struct eureka_apps *a, struct eureka_answer *answer, bool is_delta);
+ * deletes. A delta may be applied twice. What goes is noted in `lost` (NULL: nobody asks).
+ * -E2BIG (LIMIT_FOUND_ENDPOINTS) and -ENOMEM leave what was. */
+int eureka_apps_apply(struct eureka_apps *a, struct eureka_answer *answer, bool is_delta,
+		      struct eureka_lost *lost);
 void eureka_apps_done(struct eureka_apps *a);
 /* The instances of an application: how many, and where they begin in `instances`. */
 size_t eureka_apps_find(const struct eureka_apps *a, const char *app, size_t *ret_first);

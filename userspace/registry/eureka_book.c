@@ -238,3 +238,20 @@ int eureka_book_app(struct eureka_book *b, const struct eureka_apps *a, const ch
 	memcpy(ret_name, name, sizeof(name));
 	return EUREKA_REMOVE;
 }
+
+int eureka_book_again(struct eureka_book *b, const struct eureka_apps *a, const char *name,
+		      struct object *ret)
+{
+	size_t left_out = b->left_out, first, n, at;
+	bool found;
+	int r;
+
+	at = place(b, name, &found);
+	if (!found)
+		return EUREKA_REMOVE;
+	n = eureka_apps_find(a, b->said[at].app, &first);
+	*ret = (struct object){.kind = OBJECT_SERVICE};
+	r = n ? make(b, &a->instances[first], n, &ret->service) : 0;
+	b->left_out = left_out; /* counted when it was said first */
+	return r > 0 ? EUREKA_UPSERT : r;
+}

@@ -28,3 +28,6 @@ int eureka_book_all(struct eureka_book *b, const struct eureka_apps *a, struct o
 enum { EUREKA_UPSERT = 1, EUREKA_REMOVE, EUREKA_SAME };
 int eureka_book_app(struct eureka_book *b, const struct eureka_apps *a, const char *app,
 		    struct object *ret, char ret_name[static 64]);
+/* What there is to be said of this name, though it was said before: as above; 0: nothing. */
+int eureka_book_again(struct eureka_book *b, const struct eureka_apps *a, const char *name,
+		      struct object *ret);

@@ -13,6 +13,8 @@
 #include "model/address.h"
 #include "model/limits.h"
 
+#define LEASE_MOST_S 100000000u
+
 static const char *const names[_EUREKA_STATUS_MAX] = {"DOWN", "OUT_OF_SERVICE", "STARTING",
 						      "UNKNOWN", "UP"};
 
@@ -228,5 +230,51 @@ int eureka_decode(const char *text, size_t length, struct eureka_answer *ret,
 		eureka_answer_done(&a);
 	else
 		*ret = a;
+	return r;
+}
+
+/* From when it was up to when it was heard of last. A renewed lease says when it ends, by the name
+ * of when it was renewed (Netflix/eureka, Lease.java): where a server says it better, this is too
+ * little by the lease's length. */
+static uint64_t memory_of(yyjson_val *lease)
+{
+	uint64_t up = json_uint(yyjson_obj_get(lease, "serviceUpTimestamp")),
+		 last = json_uint(yyjson_obj_get(lease, "lastRenewalTimestamp")),
+		 length = json_uint(yyjson_obj_get(lease, "durationInSecs"));
+
+	if (!up || !length || length > LEASE_MOST_S || last < up)
+		return 0;
+	return last - up > length * 1000 ? last - up - length * 1000 : 0;
+}
+
+static int read_one(yyjson_val *v, struct eureka_one *ret)
+{
+	struct eureka_answer a = {.instances = &ret->instance};
+	int r = read_instance(&a, NULL, v);
+
+	ret->memory_ms = memory_of(yyjson_obj_get(v, "leaseInfo"));
+	return r >= 0 && !a.n ? -EBADMSG : r;
+}
+
+int eureka_decode_one(const char *text, size_t length, struct eureka_one *ret,
+		      char ret_error[static JSON_ERROR])
+{
+	struct eureka_one one = {};
+	yyjson_doc *doc;
+	yyjson_val *v;
+	int r;
+
+	if (length > LIMIT_ANSWER)
+		return -E2BIG;
+	r = json_parse(text, length, LIMIT_DEPTH, &doc, ret_error);
+	if (r < 0)
+		return r;
+	v = yyjson_obj_get(yyjson_doc_get_root(doc), "instance");
+	r = yyjson_is_obj(v) ? read_one(v, &one) : -EBADMSG;
+	if (r == -EBADMSG)
+		(void)snprintf(ret_error, JSON_ERROR, "it has no \"instance\" with a name");
+	yyjson_doc_free(doc);
+	if (r >= 0)
+		*ret = one;
 	return r;
 }

@@ -51,5 +51,14 @@ struct eureka_answer {
  */
 int eureka_decode(const char *text, size_t length, struct eureka_answer *ret,
 		  char ret_error[static JSON_ERROR]);
+/* What it answers to GET apps/APP/ID: one instance. As above; also -EBADMSG: it does not name its
+ * application and its id. */
+struct eureka_one {
+	struct eureka_instance instance;
+	uint64_t memory_ms; /* so long the server has known it at least, by its own clock, since
+			       when it is up; 0: who knows. It survives no restart of the server */
+};
+int eureka_decode_one(const char *text, size_t length, struct eureka_one *ret,
+		      char ret_error[static JSON_ERROR]);
 void eureka_instance_done(struct eureka_instance *i);
 void eureka_answer_done(struct eureka_answer *a);

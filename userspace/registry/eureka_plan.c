@@ -47,3 +47,8 @@ uint64_t eureka_plan_refused(struct eureka_plan *p)
 	p->refused = REFUSED_POLLS;
 	return 0;
 }
+
+void eureka_plan_doubt(struct eureka_plan *p)
+{
+	p->differs = true;
+}

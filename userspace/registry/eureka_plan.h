@@ -25,3 +25,5 @@ uint64_t eureka_plan_full(struct eureka_plan *p, uint64_t now_ms);
 uint64_t eureka_plan_delta(struct eureka_plan *p, uint64_t now_ms, bool same);
 /* Deltas are denied (403, 404), which a server may be set to do. */
 uint64_t eureka_plan_refused(struct eureka_plan *p);
+/* The server has something that its answers lack: soon everything is asked for. */
+void eureka_plan_doubt(struct eureka_plan *p);
