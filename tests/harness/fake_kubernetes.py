@@ -80,9 +80,11 @@ class Connection:
 
 
 class FakeKubernetes:
-    """`streaming`: lists by sendInitialEvents; `page`: at most so many objects a page, whatever is asked for."""
+    """`streaming`: lists by sendInitialEvents; `page`: at most so many objects a page, whatever is asked for; `tls`: a
+    server's ssl.SSLContext, for connections from then on."""
 
-    def __init__(self, minor="34", streaming=True, page=None):
+    def __init__(self, minor="34", streaming=True, page=None, tls=None):
+        self.tls = tls
         self.minor, self.streaming, self.page = minor, streaming, page
         self.versions = ["discovery.k8s.io/v1"]
         self.objects = {kind: {} for kind in KINDS}
@@ -94,7 +96,7 @@ class FakeKubernetes:
         self.stopping, self.connections = False, set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         threading.Thread(target=self.accept, daemon=True).start()
 
     def __enter__(self):
@@ -222,9 +224,13 @@ class FakeKubernetes:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.serve, args=(Connection(sock),), daemon=True).start()
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
 
-    def serve(self, connection):
+    def serve(self, sock):
+        try:
+            connection = Connection(self.tls.wrap_socket(sock, server_side=True) if self.tls else sock)
+        except OSError:  # a client that does not like our certificate; the socket is closed
+            return
         self.connections.add(connection)
         with contextlib.suppress(OSError, ValueError):
             while (request := connection.read()):
