@@ -507,6 +507,32 @@ def test_policies_come_from_labelled_config_maps(server):
         assert "mail/other" in me.policies
 
 
+def test_a_config_map_that_had_no_room_is_read_once_others_have_gone(server):
+    fill(server)
+    padding = "# " + "x" * 900000 + "\n"
+
+    def put(name, data):
+        server.put("configmaps", {"data": data, "metadata": {
+            "name": name, "namespace": "shop", "labels": {"sinew.dev/policy": ""}}})
+
+    def listed():
+        return sum(one.initial for one in server.asked("configmaps", "watch")) + len(server.asked("configmaps", "list"))
+    for name in ("one", "two", "three"):  # 2 MiB have room for two of them
+        put(name, {name + ".yaml": padding + GENTLE.format(name, 1)})
+    with follow(server) as me:
+        me.wait(lambda _: len(me.policies) == 2)
+        server.wait_watched("configmaps", "services", "endpointslices")
+        before = listed()
+        there = sorted(name.removeprefix("shop/") for name in me.policies)
+        late, = {"one", "two", "three"} - set(there)
+        put(there[1], {there[1] + ".yaml": padding + GENTLE.format(there[1], 2)})  # frees nothing
+        me.wait(lambda _: me.policies["shop/" + there[1]]["spec"]["failover"]["attempts"] == 2)
+        assert listed() == before and "shop/" + late not in me.policies
+        server.delete("configmaps", there[0])
+        me.wait(lambda _: sorted(me.policies) == sorted(["shop/" + there[1], "shop/" + late]))
+        assert listed() == before + 1
+
+
 def test_policies_are_there_whichever_services_are_selected(server):
     fill(server)
     server.put("configmaps", {"data": {"gentle.yaml": GENTLE.format("gentle", 1)}, "metadata": {

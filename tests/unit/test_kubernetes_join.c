@@ -215,6 +215,42 @@ static void test_config_maps_have_so_much_room_together(void **state)
 	assert_int_equal(kubernetes_join_put(j, config_map("c", half), 3), 0);
 }
 
+static void test_config_maps_without_room_are_wanted_once_some_is_freed(void **state)
+{
+	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
+	struct kubernetes_object *gone = config_map("a", 1);
+	size_t half = KUBERNETES_MAPS / 2 - 1000;
+
+	kubernetes_join_begin(j, KUBERNETES_CONFIGMAP);
+	assert_int_equal(kubernetes_join_put(j, config_map("a", half), 1), 0);
+	assert_int_equal(kubernetes_join_put(j, config_map("b", half), 1), 0);
+	kubernetes_join_end(j, KUBERNETES_CONFIGMAP, 1);
+	assert_int_equal(kubernetes_join_put(j, config_map("a", half - 1), 1), 0);
+	assert_false(kubernetes_join_wants_maps(j)); /* all that there is is here */
+	assert_int_equal(kubernetes_join_put(j, config_map("c", half), 1), -E2BIG);
+	assert_false(kubernetes_join_wants_maps(j));
+	put(j, KUBERNETES_SERVICE, PAY, 1);
+	assert_int_equal(kubernetes_join_put(j, config_map("b", half + 1), 1), 0);
+	assert_false(kubernetes_join_wants_maps(j)); /* nothing was freed */
+	kubernetes_join_delete(j, gone, 2);
+	kubernetes_object_free(gone);
+	assert_true(kubernetes_join_wants_maps(j));
+	kubernetes_join_begin(j, KUBERNETES_CONFIGMAP);
+	assert_false(kubernetes_join_wants_maps(j)); /* being listed */
+	assert_int_equal(kubernetes_join_put(j, config_map("b", half + 1), 3), 0);
+	assert_int_equal(kubernetes_join_put(j, config_map("c", half), 3), 0);
+	kubernetes_join_end(j, KUBERNETES_CONFIGMAP, 3);
+	assert_int_equal(kubernetes_join_put(j, config_map("d", half), 3), -E2BIG);
+	assert_int_equal(kubernetes_join_put(j, config_map("b", 10), 3), 0); /* it shrinks */
+	assert_true(kubernetes_join_wants_maps(j));
+	/* A list in whose end others go: what it named before may fit now. */
+	kubernetes_join_begin(j, KUBERNETES_CONFIGMAP);
+	assert_int_equal(kubernetes_join_put(j, config_map("d", half), 3), 0);
+	assert_int_equal(kubernetes_join_put(j, config_map("e", half), 3), -E2BIG);
+	kubernetes_join_end(j, KUBERNETES_CONFIGMAP, 3);
+	assert_true(kubernetes_join_wants_maps(j));
+}
+
 static void test_p82_duplicates_across_slices_are_one(void **state)
 {
 	_cleanup_(kubernetes_join_freep) struct kubernetes_join *j = join();
@@ -466,6 +502,7 @@ int main(void)
 		cmocka_unit_test(test_a_slice_of_nobody_is_kept_until_it_is_somebodys),
 		cmocka_unit_test(test_a_slice_shrinks_while_all_room_is_taken),
 		cmocka_unit_test(test_config_maps_have_so_much_room_together),
+		cmocka_unit_test(test_config_maps_without_room_are_wanted_once_some_is_freed),
 		cmocka_unit_test(test_p82_duplicates_across_slices_are_one),
 		cmocka_unit_test(test_p82_a_move_between_slices_is_never_seen),
 		cmocka_unit_test(test_p82_however_long_it_moves_about),

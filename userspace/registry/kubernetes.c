@@ -13,8 +13,13 @@
 
 #include "registry/kubernetes_watch.h"
 
+#define MAPS_MS 10000u
+
+static void list_maps(struct kubernetes *k);
+
 static void on_settled(uv_timer_t *timer)
 {
+	list_maps(timer->data);
 	kubernetes_on_change(timer->data);
 }
 
@@ -77,9 +82,31 @@ static int tell_services(struct kubernetes *k)
 
 static int say_all(struct kubernetes *k);
 
+/* ConfigMaps that were left out are listed again once others have gone: in how many ms, 0: not.
+ * They are few and small, but who may write them must not make us ask all the time. */
+static uint64_t maps_wait(const struct kubernetes *k, uint64_t now)
+{
+	uint64_t due = k->maps_ms + MAPS_MS;
+
+	if (!kubernetes_join_wants_maps(k->join))
+		return 0;
+	return k->maps_ms && due > now ? due - now : 1;
+}
+
+/* Never within a watch's own answer: that would end it. */
+static void list_maps(struct kubernetes *k)
+{
+	uint64_t now = uv_now(k->r->loop);
+
+	if (maps_wait(k, now) != 1)
+		return;
+	k->maps_ms = now;
+	kubernetes_watch_forget(&k->watches[KUBERNETES_CONFIGMAP]);
+}
+
 void kubernetes_on_change(struct kubernetes *k)
 {
-	uint64_t now = uv_now(k->r->loop), due;
+	uint64_t now = uv_now(k->r->loop), due, wait = maps_wait(k, now);
 	int r = 0;
 
 	kubernetes_pods_on_change(k);
@@ -91,11 +118,11 @@ void kubernetes_on_change(struct kubernetes *k)
 	due = kubernetes_join_due(k->join);
 	/* Out of memory: the same again a little later. */
 	if (due)
-		(void)uv_timer_start(&k->settle, on_settled,
-				     r < 0       ? 1000
-				     : due > now ? due - now
-						 : 1,
-				     0);
+		due = r < 0 ? 1000 : due > now ? due - now : 1;
+	if (wait && (!due || wait < due))
+		due = wait;
+	if (due)
+		(void)uv_timer_start(&k->settle, on_settled, due, 0);
 	say_left_out(k);
 	if (kubernetes_look_is_over(k) && say_all(k) < 0)
 		registry_say_skipped(k->r, "out of memory for a second look");

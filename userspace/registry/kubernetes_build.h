@@ -22,6 +22,8 @@ struct kubernetes_join {
 	size_t endpoints, map_bytes, left_out, partial;
 	bool told;     /* a snapshot was taken */
 	bool policies; /* ConfigMaps changed */
+	/* Since they were listed last: one found no room, and then some was freed. */
+	bool maps_lack_room, maps_freed_room;
 };
 
 /* How many services a Service may come to. */

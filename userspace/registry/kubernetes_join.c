@@ -225,6 +225,14 @@ static size_t map_bytes(const struct kubernetes_object *o)
 	return o && o->kind == KUBERNETES_CONFIGMAP ? o->n_text : 0;
 }
 
+static void count_map(struct kubernetes_join *j, const struct kubernetes_object *old,
+		      const struct kubernetes_object *new)
+{
+	j->map_bytes += map_bytes(new);
+	j->map_bytes -= map_bytes(old);
+	j->maps_freed_room |= map_bytes(old) > map_bytes(new) && j->maps_lack_room;
+}
+
 /* Takes o. */
 static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 		      struct kubernetes_object *o, uint64_t now_ms)
@@ -235,8 +243,7 @@ static void put_other(struct kubernetes_join *j, struct kubernetes_row *row,
 
 	j->policies |= o->kind == KUBERNETES_CONFIGMAP || kubernetes_is_balanced(o) ||
 		       (old && kubernetes_is_balanced(old));
-	j->map_bytes += map_bytes(o);
-	j->map_bytes -= map_bytes(old);
+	count_map(j, old, o);
 	kubernetes_object_free(row->object);
 	row->object = o;
 	if (o->kind == KUBERNETES_SERVICE)
@@ -281,6 +288,7 @@ int kubernetes_join_put(struct kubernetes_join *j, struct kubernetes_object *o, 
 	j->left_out += o->left_out;
 	if (!has_room(j, row, o)) {
 		j->left_out++;
+		j->maps_lack_room |= o->kind == KUBERNETES_CONFIGMAP;
 		kubernetes_object_free(o);
 		return -E2BIG;
 	}
@@ -312,7 +320,7 @@ static void drop(struct kubernetes_join *j, enum kubernetes_kind kind, struct ku
 			   is_this_node(j, kubernetes_text(row->object, row->object->name));
 
 		j->policies |= kind == KUBERNETES_CONFIGMAP;
-		j->map_bytes -= map_bytes(row->object);
+		count_map(j, row->object, NULL);
 		kubernetes_table_drop(&j->tables[kind], row);
 		if (own)
 			touch_node_ports(j, now_ms);
@@ -335,6 +343,13 @@ void kubernetes_join_delete(struct kubernetes_join *j, const struct kubernetes_o
 void kubernetes_join_begin(struct kubernetes_join *j, enum kubernetes_kind kind)
 {
 	j->tables[kind].seen++;
+	if (kind == KUBERNETES_CONFIGMAP)
+		j->maps_lack_room = j->maps_freed_room = false;
+}
+
+bool kubernetes_join_wants_maps(const struct kubernetes_join *j)
+{
+	return j->maps_freed_room;
 }
 
 void kubernetes_join_end(struct kubernetes_join *j, enum kubernetes_kind kind, uint64_t now_ms)

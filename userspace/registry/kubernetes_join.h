@@ -58,6 +58,8 @@ struct kubernetes_row;
 void kubernetes_join_again(struct kubernetes_join *j, struct kubernetes_row *service,
 			   uint64_t now_ms);
 
+/* Whether a ConfigMap that was left out for room might have some now: a list would tell. */
+bool kubernetes_join_wants_maps(const struct kubernetes_join *j);
 /* Whether ConfigMaps changed since the last call. */
 bool kubernetes_join_take_policies(struct kubernetes_join *j);
 /* The object after *at (NULL: the first; it is moved on), of a kind other than services, in an

@@ -92,6 +92,7 @@ struct kubernetes {
 	uint64_t pods_asked_ms;   /* loop time: until then nobody needs to ask for a missed one */
 	uint64_t pods_wait_ms;    /* the last wait before they were listed anew; 0: all is known */
 	size_t left_out;          /* told so far */
+	uint64_t maps_ms;         /* loop time when they were listed for room that was freed */
 	unsigned int n_closing;
 	bool told, stopping;
 	char node[KUBERNETES_NAME + 1]; /* this one, as far as we know */
