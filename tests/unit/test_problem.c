@@ -31,6 +31,25 @@ static void test_problems(void **state)
 	problems_done(&p);
 }
 
+static void test_what_is_too_much_is_told_in_numbers_too(void **state)
+{
+	const struct problem_limit limit = {"backends", 12, 10};
+	struct problems p = {};
+
+	problem_add(&p, "", "another");
+	problem_add_limit(&p, "/items", &limit, "%d backends", 12);
+	assert_null(p.items[0].limit.of);
+	assert_string_equal(p.items[1].message, "12 backends");
+	assert_string_equal(p.items[1].limit.of, "backends");
+	assert_int_equal(p.items[1].limit.count, 12);
+	assert_int_equal(p.items[1].limit.most, 10);
+	while (p.n < LIMIT_PROBLEMS)
+		problem_add(&p, "", "more");
+	problem_add_limit(&p, "", &limit, "too late");
+	assert_null(p.items[LIMIT_PROBLEMS - 1].limit.of);
+	problems_done(&p);
+}
+
 static void test_limit_problems(void **state)
 {
 	struct problems p = {};
@@ -56,6 +75,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_problems),
+		cmocka_unit_test(test_what_is_too_much_is_told_in_numbers_too),
 		cmocka_unit_test(test_limit_problems),
 		cmocka_unit_test(test_without_memory_it_is_a_problem_still),
 	};

@@ -146,8 +146,8 @@ static void test_a_removal_that_is_refused_does_not_keep_the_rest(void **state)
  */
 
 #define FULL                                                                                       \
-	"{\"detail\":\"x\",\"errors\":[{\"pointer\":\"\",\"detail\":"                              \
-	"\"16385 addresses and ports of services; at most 16383 are allowed\"}]}"
+	"{\"detail\":\"x\",\"errors\":[{\"pointer\":\"\",\"detail\":\"at most 16383\",\"limit\":{" \
+	"\"of\":\"frontends\",\"count\":16385,\"most\":16383}}]}"
 
 /* It has room for a and b, not for c and d. */
 static void start_full(void)
@@ -219,8 +219,8 @@ static void test_when_something_goes_what_did_not_fit_is_tried_again_once(void *
 	assert_true(wait_for("PUT", 60000)); /* not at once: the last try was just now */
 	assert_in_range(uv_hrtime() / 1000000 - before, 4900, 60000);
 	assert_true(says("b") && says("c") && says("d"));
-	answer(422,
-	       "{\"detail\":\"16384 addresses and ports of services; at most 16383 are allowed\"}");
+	answer(422, "{\"detail\":\"x\",\"errors\":[{\"pointer\":\"\",\"detail\":\"y\","
+		    "\"limit\":{\"of\":\"frontends\",\"count\":16384,\"most\":16383}}]}");
 	wait_ms(5);
 	assert_string_equal(wire.method, "PUT");
 	assert_true(says("b") && says("c"));
@@ -257,7 +257,9 @@ static void test_where_leaving_out_does_not_help_it_is_said_and_waited(void **st
 	push_start(push, true);
 	wait_ms(5);
 	before = uv_hrtime() / 1000000;
-	answer(422, "{\"detail\":\"1025 policies; at most 1023 are allowed\"}"); /* none is ours */
+	/* None of those is ours. */
+	answer(422, "{\"detail\":\"1025 policies\",\"errors\":[{\"pointer\":\"\",\"detail\":\"y\","
+		    "\"limit\":{\"of\":\"policies\",\"count\":1025,\"most\":1023}}]}");
 	assert_non_null(strstr(push_status(push)->error, "1025 policies"));
 	wait_ms(100);
 	assert_int_equal(wire.begun, 2);

@@ -17,15 +17,13 @@
 #include "declared.h"
 #include "model/limits.h"
 
-static bool learn(struct room *r, const char *detail)
+static bool learn(struct room *r, const char *limits)
 {
-	char text[400];
+	char text[600];
 	yyjson_doc *doc;
 	bool learned;
 
-	(void)snprintf(text, sizeof(text),
-		       "{\"errors\":[{\"pointer\":\"\",\"detail\":\"%s\"}],\"detail\":\"x\"}",
-		       detail);
+	(void)snprintf(text, sizeof(text), "{\"detail\":\"x\",\"errors\":%s}", limits);
 	doc = yyjson_read(text, strlen(text), 0);
 	assert_non_null(doc);
 	learned = room_learn(r, yyjson_doc_get_root(doc));
@@ -33,10 +31,15 @@ static bool learn(struct room *r, const char *detail)
 	return learned;
 }
 
-/* The store's own words, so that they cannot be changed there alone. */
+#define LIMIT(of, count, most)                                                                     \
+	"{\"pointer\":\"\",\"detail\":\"y\",\"limit\":{\"of\":" of ",\"count\":" #count            \
+	",\"most\":" #most "}}"
+
+/* The store's own name for it, so that it cannot be changed there alone. */
 static void test_a_full_store_is_understood(void **state)
 {
-	char word[64];
+	const struct problem_limit *limit;
+	char word[64], text[200];
 	struct declared d;
 	struct room r;
 
@@ -46,9 +49,13 @@ static void test_a_full_store_is_understood(void **state)
 		assert_int_equal(declared_change(&d, "s", word), 0);
 	}
 	assert_int_equal(declared_change(&d, "s", "+%more, +%most"), -E2BIG);
-	assert_true(learn(&r, d.problems.items[0].message));
+	limit = &d.problems.items[0].limit;
+	(void)snprintf(text, sizeof(text),
+		       "[{\"limit\":{\"of\":\"%s\",\"count\":%zu,\"most\":%zu}}]", limit->of,
+		       limit->count, limit->most);
+	assert_true(learn(&r, text));
 	assert_int_equal(r.policies, 2);
-	assert_int_equal(r.addresses + r.backends + r.objects, 0);
+	assert_int_equal(r.frontends + r.backends + r.objects, 0);
 	declared_done(&d);
 }
 
@@ -56,20 +63,20 @@ static void test_each_limit_is_known_and_nothing_else(void **state)
 {
 	struct room r;
 
-	assert_true(learn(&r, "16390 addresses and ports of services; at most 16383 are allowed"));
-	assert_int_equal(r.addresses, 7);
-	assert_true(learn(&r, "65540 backends; at most 65535 are allowed"));
-	assert_int_equal(r.backends, 5);
-	assert_true(learn(&r, "20001 objects; at most 20000 fit in one request"));
+	assert_true(learn(&r, "[{\"detail\":\"z\"}," LIMIT("\"frontends\"", 16390, 16383) "," LIMIT(
+				      "\"objects\"", 20001, 20000) "]"));
+	assert_int_equal(r.frontends, 7);
 	assert_int_equal(r.objects, 1);
-	assert_false(learn(&r, "20001 registrations; at most 20000 are allowed"));
-	assert_false(learn(&r, "service shop/pay: 70 addresses; at most 2 are allowed"));
-	assert_false(learn(&r, "5 backends; at most 5 are allowed"));
-	assert_false(learn(&r, "5 backends; at most many"));
-	assert_false(learn(&r, "-5 backends; at most 1"));
-	assert_false(learn(&r, "5; at most 1"));
-	assert_false(learn(&r, "; at most 1"));
-	assert_false(learn(&r, ""));
+	assert_true(learn(&r, "[" LIMIT("\"backends\"", 65540, 65535) "]"));
+	assert_int_equal(r.backends, 5);
+	assert_int_equal(r.frontends, 0);
+	assert_false(learn(&r, "[" LIMIT("\"registrations\"", 20001, 20000) "]"));
+	assert_false(learn(&r, "[" LIMIT("\"backends\"", 5, 5) "]"));
+	assert_false(learn(&r, "[" LIMIT("\"backends\"", 5, 6) "]"));
+	assert_false(learn(&r, "[" LIMIT("\"backends\"", -5, -6) "]"));
+	assert_false(learn(&r, "[" LIMIT("[]", 5, 1) "]"));
+	assert_false(learn(&r, "[{\"limit\":7},7,null]"));
+	assert_false(learn(&r, "{}"));
 	assert_int_equal(r.backends, 0);
 }
 
@@ -80,11 +87,11 @@ static void test_what_frees_nothing_that_is_short_is_not_left_out(void **state)
 	const struct object service = {.kind = OBJECT_SERVICE, .service = &s},
 			    pooled = {.kind = OBJECT_SERVICE, .service = &pool},
 			    policy = {.kind = OBJECT_POLICY};
-	struct room r = {.addresses = 7, .backends = 12};
+	struct room r = {.frontends = 7, .backends = 12};
 
 	assert_false(room_leave_out(&r, &policy));
 	assert_true(room_leave_out(&r, &service));
-	assert_int_equal(r.addresses, 1);
+	assert_int_equal(r.frontends, 1);
 	assert_int_equal(r.backends, 0);
 	assert_true(room_leave_out(&r, &pooled));
 	assert_false(room_leave_out(&r, &pooled));

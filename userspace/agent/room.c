@@ -4,45 +4,35 @@
  */
 #include "agent/room.h"
 
-#include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define BETWEEN "; at most "
-
-static size_t *find_figure(struct room *r, const char *what, size_t n)
+static size_t *find_figure(struct room *r, const char *of)
 {
 	const struct {
-		const char *what;
+		const char *of;
 		size_t *figure;
-	} known[] = {{"addresses and ports of services", &r->addresses},
+	} known[] = {{"frontends", &r->frontends},
 		     {"backends", &r->backends},
 		     {"policies", &r->policies},
 		     {"objects", &r->objects}};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (n == strlen(known[i].what) && !strncmp(what, known[i].what, n))
+		if (!strcmp(of, known[i].of))
 			return known[i].figure;
 	return NULL;
 }
 
-static bool learn(struct room *r, const char *text)
+static bool learn(struct room *r, yyjson_val *limit)
 {
-	const char *what, *end = strstr(text, BETWEEN);
-	unsigned long long n, most;
-	size_t *figure;
-	char *rest;
+	const char *of = yyjson_get_str(yyjson_obj_get(limit, "of"));
+	yyjson_val *count = yyjson_obj_get(limit, "count"), *most = yyjson_obj_get(limit, "most");
+	size_t *figure = NULL;
 
-	if (!end || !isdigit((unsigned char)*text) || !isdigit((unsigned char)end[strlen(BETWEEN)]))
-		return false;
-	n = strtoull(text, &rest, 10);
-	most = strtoull(end + strlen(BETWEEN), NULL, 10);
-	what = rest + 1;
-	if (*rest != ' ' || what > end || n <= most)
-		return false;
-	figure = find_figure(r, what, (size_t)(end - what));
+	if (of && yyjson_is_uint(count) && yyjson_is_uint(most) &&
+	    yyjson_get_uint(count) > yyjson_get_uint(most))
+		figure = find_figure(r, of);
 	if (figure)
-		*figure = (size_t)(n - most);
+		*figure = yyjson_get_uint(count) - yyjson_get_uint(most);
 	return figure;
 }
 
@@ -53,10 +43,8 @@ bool room_learn(struct room *r, yyjson_val *problem)
 	size_t i, max;
 
 	*r = (struct room){};
-	if (!yyjson_is_arr(errors))
-		return learn(r, yyjson_get_str(yyjson_obj_get(problem, "detail")) ?: "");
 	yyjson_arr_foreach (errors, i, max, error)
-		learned |= learn(r, yyjson_get_str(yyjson_obj_get(error, "detail")) ?: "");
+		learned |= learn(r, yyjson_obj_get(error, "limit"));
 	return learned;
 }
 
@@ -77,7 +65,7 @@ bool room_leave_out(struct room *r, const struct object *o)
 	if (o->kind == OBJECT_POLICY)
 		helps |= take(&r->policies, 1);
 	if (o->kind == OBJECT_SERVICE) {
-		helps |= take(&r->addresses, (s->n_addresses ?: 1) * s->n_ports);
+		helps |= take(&r->frontends, (s->n_addresses ?: 1) * s->n_ports);
 		helps |= take(&r->backends, s->n_endpoints * s->n_ports);
 	}
 	return helps;

@@ -12,10 +12,10 @@
 #include "model/codec.h"
 
 struct room {
-	size_t addresses, backends, policies, objects; /* too many; 0: there is room */
+	size_t frontends, backends, policies, objects; /* too many; 0: there is room */
 };
 
-/* From a problem document: "16400 backends; at most 16383 ...". False: it is about other things. */
+/* From a problem document, as the control API has them. False: it is about other things. */
 bool room_learn(struct room *r, yyjson_val *problem);
 /* Without this object fewer are too many. False: that helps nothing. */
 bool room_leave_out(struct room *r, const struct object *o);

@@ -172,12 +172,18 @@ int answer_json(struct request *q, unsigned int status, const yyjson_mut_doc *do
 
 static void error_add(yyjson_mut_doc *doc, yyjson_mut_val *list, const struct problem *p)
 {
-	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list);
+	yyjson_mut_val *item = yyjson_mut_arr_add_obj(doc, list), *limit;
 
 	answer_repair_text(p->pointer);
 	answer_repair_text(p->message);
 	(void)yyjson_mut_obj_add_strcpy(doc, item, "pointer", p->pointer);
 	(void)yyjson_mut_obj_add_strcpy(doc, item, "detail", p->message);
+	if (!p->limit.of)
+		return;
+	limit = yyjson_mut_obj_add_obj(doc, item, "limit");
+	(void)yyjson_mut_obj_add_str(doc, limit, "of", p->limit.of);
+	(void)yyjson_mut_obj_add_uint(doc, limit, "count", p->limit.count);
+	(void)yyjson_mut_obj_add_uint(doc, limit, "most", p->limit.most);
 }
 
 static int problem_send(struct request *q, unsigned int status, char *detail,

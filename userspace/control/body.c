@@ -49,8 +49,11 @@ static int objects_decode(yyjson_val *list, const char *pointer, const char *sou
 		return -EINVAL;
 	}
 	if (yyjson_arr_size(list) > LIMIT_DOCUMENTS) {
-		problem_add(problems, pointer, "%zu objects; at most %d fit in one request",
-			    yyjson_arr_size(list), LIMIT_DOCUMENTS);
+		problem_add_limit(
+			problems, pointer,
+			&(struct problem_limit){"objects", yyjson_arr_size(list), LIMIT_DOCUMENTS},
+			"%zu objects; at most %d fit in one request", yyjson_arr_size(list),
+			LIMIT_DOCUMENTS);
 		return -EINVAL;
 	}
 	b->objects = calloc(yyjson_arr_size(list) + 1, sizeof(*b->objects));

@@ -66,6 +66,19 @@ void problem_add_key(struct problems *p, const char *pointer, const char *format
 		p->items[before].at_key = true;
 }
 
+void problem_add_limit(struct problems *p, const char *pointer, const struct problem_limit *limit,
+		       const char *format, ...)
+{
+	size_t before = p->n;
+	va_list ap;
+
+	va_start(ap, format);
+	problem_write(p, pointer, format, ap);
+	va_end(ap);
+	if (p->n > before)
+		p->items[before].limit = *limit;
+}
+
 bool problems_any(const struct problems *p)
 {
 	return p->n || p->more || p->no_memory;

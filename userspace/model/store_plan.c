@@ -320,6 +320,18 @@ static size_t count_after(const struct shelf *shelf, const struct drafts *drafts
 	return n;
 }
 
+/* `what` and `note` are for people. */
+static void check_limit(struct planner *p, const struct problem_limit *limit, const char *what,
+			const char *note)
+{
+	if (limit->count <= limit->most)
+		return;
+	problem_add_limit(p->problems, "", limit, "%zu %s; at most %zu are allowed%s", limit->count,
+			  what, limit->most, note);
+	if (p->error >= 0)
+		p->error = -E2BIG;
+}
+
 static void check_limits(struct planner *p)
 {
 	size_t frontends = p->store->n_frontends, backends = p->store->n_backends;
@@ -336,23 +348,14 @@ static void check_limits(struct planner *p)
 		backends += store_count_backends(d->new);
 		backends -= store_count_backends(d->old);
 	}
-	if (frontends > LIMIT_SERVICES)
-		(void)refuse_all(
-			p, -E2BIG,
-			"%zu addresses and ports of services; at most %d are allowed (each port of "
-			"each address counts)",
-			frontends, LIMIT_SERVICES);
-	if (backends > LIMIT_BACKENDS)
-		(void)refuse_all(
-			p, -E2BIG,
-			"%zu backends; at most %d are allowed (each port of each endpoint counts)",
-			backends, LIMIT_BACKENDS);
-	if (policies > LIMIT_POLICIES)
-		(void)refuse_all(p, -E2BIG, "%zu policies; at most %d are allowed", policies,
-				 LIMIT_POLICIES);
-	if (registrations > LIMIT_REGISTRATIONS)
-		(void)refuse_all(p, -E2BIG, "%zu registrations; at most %d are allowed",
-				 registrations, LIMIT_REGISTRATIONS);
+	check_limit(p, &(struct problem_limit){"frontends", frontends, LIMIT_SERVICES},
+		    "addresses and ports of services", " (each port of each address counts)");
+	check_limit(p, &(struct problem_limit){"backends", backends, LIMIT_BACKENDS}, "backends",
+		    " (each port of each endpoint counts)");
+	check_limit(p, &(struct problem_limit){"policies", policies, LIMIT_POLICIES}, "policies",
+		    "");
+	check_limit(p, &(struct problem_limit){"registrations", registrations, LIMIT_REGISTRATIONS},
+		    "registrations", "");
 }
 
 /* --- the plan ----------------------------------------------------------------------------- */
