@@ -150,3 +150,24 @@ def test_an_emptied_folder_is_held_back(agent, folder):
     folder.remove("cart.yaml")
     agent.wait(lambda: agent.registry("folder").get("suspect"), what="suspects")
     assert set(agent.endpoints("pay", "files")) == {"10.1.0.1:8080", "10.1.0.2:8080"}
+
+
+def test_a_policy_that_is_in_use_elsewhere_stays_and_keeps_nothing_else(agent, daemon, folder):
+    gentle = json.dumps({"apiVersion": "sinew/v1", "kind": "TrafficPolicy", "metadata": {"name": "gentle", "namespace": "files"},
+                         "spec": {}})
+    folder.write("gentle.yaml", gentle)
+    folder.write("pay.yaml", manifest("pay", "10.1.0.1"))
+    agent.start()
+    agent.wait_endpoints("pay", ["10.1.0.1:8080"], "files")
+    mine = {"apiVersion": "sinew/v1", "kind": "Service", "metadata": {"name": "mine", "namespace": "files"},
+            "spec": {"ports": [{"port": 80}], "policy": "gentle"}}
+    daemon.put("/v1/services/files/mine", mine)
+    folder.remove("gentle.yaml")
+    agent.wait(lambda: "still uses it" in agent.log(), 20, "a refusal")
+    folder.write("late.yaml", manifest("late", "10.1.0.2"))
+    agent.wait_endpoints("late", ["10.1.0.2:8080"], "files")
+    agent.wait_ready()
+    assert daemon.get("/v1/policies/files/gentle")
+    refused, = agent.get("/v1/registries")["daemon"]["refused"]
+    assert refused["name"] == "files/gentle" and "files/mine" in refused["reason"]
+    daemon.request("DELETE", "/v1/services/files/mine")

@@ -142,6 +142,43 @@ static void test_a_removal_that_is_refused_does_not_keep_the_rest(void **state)
 	remove_partly("c"); /* once more by itself: another chance */
 }
 
+/* A manifest's service uses the policy that is to go, say. */
+static void test_what_sinewd_does_not_let_go_does_not_keep_the_rest(void **state)
+{
+	char said[200] = "";
+
+	push_start(push, true);
+	wait_ms(5);
+	answer(200, "{}");
+	store.all = "ac";
+	store.changed = "c";
+	store.gone = "d";
+	push_kick(push, true);
+	wait_ms(5);
+	answer_error(-ETIMEDOUT);
+	wait_ms(70);
+	assert_string_equal(wire.method, "PUT");
+	answer(422, "{\"errors\":[{\"pointer\":\"\",\"detail\":\"service default/b: in use\"}]}");
+	wait_ms(5);
+	assert_string_equal(wire.method, "PATCH"); /* it stays, and nothing else is kept by it */
+	assert_true(says("a") && says("c") && removes("d"));
+	assert_false(removes("b"));
+	answer(200, "{}");
+	assert_true(push_status(push)->synced);
+	push_visit_refused(push, on_refused, said);
+	assert_string_equal(said, "default/b: in use");
+	wire.begun = 0;
+	store.changed = "a";
+	push_kick(push, true);
+	wait_ms(5);
+	answer(412, "{}");
+	wait_ms(5);
+	assert_int_equal(wire.begun, 2);
+	assert_string_equal(wire.method, "PATCH");
+	assert_true(removes("d") && !removes("b"));
+	answer(200, "{}");
+}
+
 /* --- a sinewd that is full ---------------------------------------------------------------------
  */
 
@@ -281,6 +318,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_a_removal_that_is_refused_does_not_keep_the_rest, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_what_sinewd_does_not_let_go_does_not_keep_the_rest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_does_not_fit_does_not_keep_the_rest,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(

@@ -43,11 +43,12 @@ struct push {
 	size_t n_sent; /* of its upserts: the others are refused */
 	enum tell tell;
 	struct refused refused;
-	struct gone gone; /* empty once it may be told all; see may_put */
+	struct gone gone; /* since the whole was told last */
 	char etag[80];
 	bool started, may_put; /* see push_start() */
 	bool all;              /* the next request tells all, not what changed */
 	bool forgot;           /* some of gone: said once */
+	bool keeps;            /* sinewd does not let go of one that is to go; it is refused */
 	bool kicked, urgent;   /* news while a request is under way, or while none may be sent */
 	uint64_t wait_ms;      /* the last wait after a failure; 0: all is well */
 	bool room_freed;       /* since then something went away */
@@ -98,8 +99,8 @@ static size_t sort_out(struct push *p, bool retry)
 	return kept;
 }
 
-/* What goes now, while sinewd cannot be told all, may have to be told again; what comes (the first
- * n) is gone no longer. */
+/* What goes now may have to be told again, if sinewd cannot be told the whole; what comes (the
+ * first n) is gone no longer. */
 static void note_gone(struct push *p, size_t n)
 {
 	bool full = false;
@@ -109,11 +110,11 @@ static void note_gone(struct push *p, size_t n)
 	for (size_t i = 0; i < p->sent.n_deletes; i++) {
 		/* Without memory it is told this once. */
 		(void)gone_add(&p->gone, &p->sent.deletes[i], &full);
-		if (full && !p->forgot)
+		if (full && !p->may_put && !p->forgot)
 			log_warn("more than %d objects went while a registry has never spoken: of "
 				 "the first it is not made sure that sinewd has removed them",
 				 LIMIT_GONE);
-		p->forgot |= full;
+		p->forgot |= full && !p->may_put;
 	}
 }
 
@@ -232,6 +233,8 @@ static void succeed(struct push *p, const struct fetch_result *result)
 	p->wait_ms = 0;
 	if (!p->refused.n_room)
 		p->told_room = 0;
+	if (p->tell == TELL_WHOLE)
+		gone_clear(&p->gone);
 	arm(p, is_room_due(p) ? 0 : LOOK_MS);
 	if (!p->kicked)
 		return;
@@ -270,7 +273,22 @@ static bool make_room(struct push *p, struct room *room, const char *reason)
 	return n;
 }
 
-/* It named what it does not take: the rest goes at once. */
+static bool is_sent(const struct push *p, const struct refused_item *item)
+{
+	for (size_t i = 0; i < p->n_sent; i++) {
+		const struct object *o = &p->sent.upserts[i];
+		size_t n = strlen(object_namespace(o));
+
+		if (o->kind == item->kind && !strncmp(item->name, object_namespace(o), n) &&
+		    item->name[n] == '/' && !strcmp(item->name + n + 1, object_name(o)))
+			return true;
+	}
+	return false;
+}
+
+/* It named what it does not take: the rest goes at once. If that is not among what it was told, it
+ * is something that was to go, and is in use (a policy, by a manifest): the whole cannot be told
+ * without it as long as that is so. */
 static void refuse(struct push *p, const struct fetch_result *result, bool put)
 {
 	yyjson_doc *doc = yyjson_read(result->body, result->length, 0);
@@ -283,9 +301,11 @@ static void refuse(struct push *p, const struct fetch_result *result, bool put)
 				       p->sent.upserts, p->sent.n_upserts);
 	char text[200];
 
-	for (size_t i = before; i < p->refused.n; i++)
+	for (size_t i = before; i < p->refused.n; i++) {
 		log_warn("sinewd does not take %s: %s; the rest goes without it",
 			 p->refused.items[i].name, p->refused.items[i].reason);
+		p->keeps |= !is_sent(p, &p->refused.items[i]);
+	}
 	p->status.refused_total += learned;
 	p->status.refused = p->refused.n;
 	if (before == 0 && learned)
@@ -386,6 +406,7 @@ static void reprieve(struct push *p)
 	if (!p->refused.n || uv_now(p->loop) - p->refused_ms < wait_ms)
 		return;
 	refused_clear(&p->refused);
+	p->keeps = false;
 	p->all = true;
 }
 
@@ -398,7 +419,7 @@ static void turn(struct push *p)
 	if (!p->started || p->fetch)
 		return;
 	reprieve(p);
-	p->tell = tell = !p->all ? TELL_CHANGE : p->may_put ? TELL_WHOLE : TELL_AGAIN;
+	p->tell = tell = !p->all ? TELL_CHANGE : p->may_put && !p->keeps ? TELL_WHOLE : TELL_AGAIN;
 	p->kicked = p->urgent = p->all = false;
 	p->quiet_ms = uv_now(p->loop) + p->config.coalesce_ms;
 	r = tell != TELL_CHANGE ? merge_take_all(p->merge, uv_now(p->loop), &p->sent)
@@ -407,8 +428,7 @@ static void turn(struct push *p)
 		p->room_freed |= p->sent.urgent;
 		p->n_sent = n = sort_out(p, tell == TELL_CHANGE);
 		p->status.refused = p->refused.n;
-		if (!p->may_put)
-			note_gone(p, n);
+		note_gone(p, n);
 		r = begin(p, tell, n);
 	}
 	if (r < 0) {
@@ -447,8 +467,6 @@ void push_start(struct push *p, bool whole)
 	p->started = true;
 	p->may_put |= whole;
 	p->all = true;
-	if (p->may_put)
-		gone_clear(&p->gone);
 	push_kick(p, true);
 }
 
