@@ -27,7 +27,7 @@ def fill(server):
 
 
 def follow(server, **more):
-    return Follow("kubernetes", address=server.url, **more)
+    return Follow("kubernetes", **{"address": server.url, **more})
 
 
 def pace(server, kind, seconds=1.0):
@@ -656,6 +656,22 @@ def test_a_redirect_gets_neither_a_request_nor_the_token(server, tmp_path):
             assert not other.requests
             assert {one.headers.get("authorization") for one in server.requests} == {"Bearer a-token"}
             assert "a-token" not in fake.json.dumps(me.lines) + me.said()
+
+
+def test_no_token_is_shown_to_another_host_without_tls(server, tmp_path):
+    """0.0.0.0 leads here, but is no name of this host."""
+    fill(server)
+    token = tmp_path / "token"
+    token.write_text("a-token")
+    with follow(server, tokenFile=token, address=server.url.replace("127.0.0.1", "0.0.0.0")) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        assert server.requests and not [one for one in server.requests if "authorization" in one.headers]
+        server.instead("services", "watch", *[lambda request, connection: connection.answer({}, 401)] * 3)
+        server.end_watches("services")
+        assert "https://" in me.wait_error("unauthorized")["hint"]
+    with follow(server, tokenFile=token, address=server.url.replace("127.0.0.1", "localhost")) as me:
+        me.wait_ends("shop/pay", *ENDS)
+        assert server.requests[-1].headers["authorization"] == "Bearer a-token"
 
 
 def test_the_state_is_right_within_five_seconds_of_a_server_that_is_well_again(server):

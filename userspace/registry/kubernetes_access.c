@@ -4,9 +4,11 @@
  * Before: kubernetes_config.c found them. After: whoever asked gets the answer. It must never keep
  * a token longer than a request takes, but for those that a plugin gave.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "registry/kubernetes_watch.h"
@@ -153,12 +155,34 @@ static int make_authorization(struct kubernetes *k, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* As kubectl does, credentials are shown over TLS alone; but a proxy on this host may see them. */
+static bool is_bare(const char *url)
+{
+	static const char plain[] = "http://";
+	struct in_addr address;
+	char host[64];
+	size_t n;
+
+	if (strncasecmp(url, plain, strlen(plain)) != 0)
+		return strncasecmp(url, "https://", 8) != 0;
+	url += strlen(plain);
+	n = *url == '[' ? strcspn(url, "]") + 1 : strcspn(url, ":/?#");
+	if (n >= sizeof(host))
+		return true;
+	memcpy(host, url, n);
+	host[n] = '\0';
+	if (!strcasecmp(host, "localhost") || !strcmp(host, "[::1]"))
+		return false;
+	return inet_pton(AF_INET, host, &address) != 1 || ntohl(address.s_addr) >> 24 != 127;
+}
+
 int kubernetes_ask(struct kubernetes *k, struct fetch_request *request, struct fetch **ret)
 {
 	const struct kubernetes_access *a = &k->access;
 	const char *headers[] = {"Accept: application/json", NULL, NULL};
 	char *authorization = NULL, *url = NULL;
-	bool ours = *request->url == '/', bare = !ours && strncmp(request->url, "https://", 8) != 0;
+	bool ours = *request->url == '/';
+	bool bare = ours ? is_bare(a->server) : strncmp(request->url, "https://", 8) != 0;
 	int r = bare ? 0 : need_credential(k);
 
 	if (r >= 0 && !bare)
@@ -195,6 +219,9 @@ void kubernetes_hint(const struct kubernetes *k, const struct kubernetes_failure
 			"kubectl create %s sinew-%.*s%s%s --verb=get,list,watch --resource=%s, and bind it to the agent's user",
 			only ? "role" : "clusterrole", (int)strcspn(f->resource, "/"), f->resource,
 			only ? " --namespace=" : "", only ? only : "", f->resource);
+	else if (f->error == REGISTRY_UNAUTHORIZED && is_bare(k->access.server))
+		(void)snprintf(ret, 200,
+			       "no token is shown over http://: the server begins with https://");
 	else if (f->error == REGISTRY_UNAUTHORIZED)
 		(void)snprintf(ret, 200,
 			       "the server does not know the token or certificate: renew it");
