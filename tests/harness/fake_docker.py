@@ -96,13 +96,17 @@ class FakeDocker:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def tell(self, *lines):
-        """To whoever listens to events."""
+        """To whoever listens to events; the first one may come a moment after it has the list."""
+        end = time.monotonic() + 10
+        while not self.streams and "events" not in self.answers and time.monotonic() < end:
+            time.sleep(0.002)
         for one in list(self.streams):
             for line in lines:
                 one.put(line)
 
     def end_streams(self):
-        self.tell(None)
+        for one in list(self.streams):
+            one.put(None)
         self.streams.clear()
 
     def count(self, what):
