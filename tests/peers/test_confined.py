@@ -89,7 +89,8 @@ def test_what_listens_in_a_container_is_registered_by_its_label(confine, daemon,
         engine.run_container(f"at-{address}", labels=labels, command=("httpd", "-f", "-p", f"{address}:18090"), HostConfig=served)
     wait_for(lambda: board.ids("payments") == {"127.0.0.1:18090"})
     wait_for(lambda: len(daemon.get("/v1/listeners")["items"]) == 3)
-    assert agent.get("/v1/registrations")["items"][0]["state"] == "registered"
+    # The registry has it a moment before it has answered that it does.
+    wait_for(lambda: agent.get("/v1/registrations")["items"][0]["state"] == "registered")
     assert board.ids("payments") == {"127.0.0.1:18090"}
     engine.kill_container("at-127.0.0.1")
     took = wait_for(lambda: not board.ids("payments"))
