@@ -72,6 +72,9 @@ done
 	printf '    assert os.path.exists("%s")\n' "$folder/d.ended"
 } >"$folder/test_h.py"
 printf 'import time\ndef test_a():\n    pass\ndef test_b():\n    time.sleep(60)\n' >"$folder/test_slow.py"
+# It fails the first time.
+printf 'import os\ndef test_a():\n    pass\ndef test_b():\n    if not os.path.exists("%s"):\n' "$folder/odd" >"$folder/test_odd.py"
+printf '        open("%s", "w").close()\n        assert False, "so it failed"\n' "$folder/odd" >>"$folder/test_odd.py"
 
 shows "passes are counted" 0 '^x: 2 passed, 0 failed, 0 skipped$' x "$folder/good"
 shows "a failure is counted and shown" 1 'why it failed' x "$folder/bad" "$folder/good"
@@ -97,6 +100,19 @@ shows "a file that is not there is told" 2 'not among the files: test_i.py' x --
 shows "a failure beside the others is one, and says its file" 1 '^FAILED test_b.py: .*test_a$' \
 	x --workers 2 "$folder"/test_{a,b}.py
 shows "results of all files are counted" 1 '^x: 1 passed, 2 failed, 1 skipped$' x --workers 2 "$folder"/test_{a,b,c}.py
+shows "what fails beside others is tried alone, and counts as it is then" 0 '^x: 3 passed, 0 failed, 1 skipped$' \
+	x --workers 2 --again 1 "$folder"/test_{a,odd}.py
+rm -f "$folder/odd"
+shows "that it failed is told" 0 '^again: test_odd.py: .*test_b: failed beside others, passed alone$' \
+	x --workers 2 --again 1 "$folder"/test_{a,odd}.py
+rm -f "$folder/odd"
+shows "and how" 0 'so it failed' x --workers 2 --again 1 "$folder"/test_{a,odd}.py
+rm -f "$folder/odd"
+shows "what fails twice has failed" 1 '^x: 1 passed, 1 failed, 1 skipped$' x --workers 2 --again 2 "$folder"/test_{a,b}.py
+shows "more that fail than may be tried again have failed" 1 '^x: 2 passed, 2 failed, 1 skipped$' \
+	x --workers 2 --again 1 "$folder"/test_{a,b,odd}.py
+rm -f "$folder/odd"
+shows "nothing is tried again unasked" 1 '^x: 2 passed, 1 failed, 1 skipped$' x --workers 2 "$folder"/test_{a,odd}.py
 shows "a file in pieces runs whole, its pieces at once" 0 '^x: 3 passed, 0 failed, 0 skipped$' \
 	x --workers 2 --first test_g.py=2 "$folder/test_g.py"
 shows "a file that cannot be cut is a failure as it is whole" 1 '^x: 0 passed, 1 failed' \
