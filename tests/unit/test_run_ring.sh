@@ -106,7 +106,7 @@ rm -f "$folder/odd"
 shows "that it failed is told" 0 '^again: test_odd.py: .*test_b: failed beside others, passed alone$' \
 	x --workers 2 --again 1 "$folder"/test_{a,odd}.py
 rm -f "$folder/odd"
-shows "and how" 0 'so it failed' x --workers 2 --again 1 "$folder"/test_{a,odd}.py
+shows "and how, indented" 0 '^  [|] E +AssertionError: so it failed' x --workers 2 --again 1 "$folder"/test_{a,odd}.py
 rm -f "$folder/odd"
 shows "what fails twice has failed" 1 '^x: 1 passed, 1 failed, 1 skipped$' x --workers 2 --again 2 "$folder"/test_{a,b}.py
 shows "more that fail than may be tried again have failed" 1 '^x: 2 passed, 2 failed, 1 skipped$' \
