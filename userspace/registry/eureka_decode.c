@@ -208,17 +208,21 @@ static int read_root(yyjson_val *root, struct eureka_answer *a)
 	return read_applications(a, apps);
 }
 
+static int parse(const char *text, size_t length, yyjson_doc **ret,
+		 char ret_error[static JSON_ERROR])
+{
+	return length > LIMIT_ANSWER ? -E2BIG
+				     : json_parse(text, length, LIMIT_DEPTH, ret, ret_error);
+}
+
 int eureka_decode(const char *text, size_t length, struct eureka_answer *ret,
 		  char ret_error[static JSON_ERROR])
 {
 	struct eureka_answer a = {};
 	yyjson_doc *doc;
 	yyjson_val *root;
-	int r;
+	int r = parse(text, length, &doc, ret_error);
 
-	if (length > LIMIT_ANSWER)
-		return -E2BIG;
-	r = json_parse(text, length, LIMIT_DEPTH, &doc, ret_error);
 	if (r < 0)
 		return r;
 	root = yyjson_obj_get(yyjson_doc_get_root(doc), "applications");
@@ -262,11 +266,8 @@ int eureka_decode_one(const char *text, size_t length, struct eureka_one *ret,
 	struct eureka_one one = {};
 	yyjson_doc *doc;
 	yyjson_val *v;
-	int r;
+	int r = parse(text, length, &doc, ret_error);
 
-	if (length > LIMIT_ANSWER)
-		return -E2BIG;
-	r = json_parse(text, length, LIMIT_DEPTH, &doc, ret_error);
 	if (r < 0)
 		return r;
 	v = yyjson_obj_get(yyjson_doc_get_root(doc), "instance");
