@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A folder of manifests, followed by a real sinew-agent beside a real sinewd: what is written is there, what is half
-written, wrong or missing takes nothing away."""
+written, wrong or missing takes nothing away.
+
+Pitfalls: P-88.
+"""
 import json
 import os
 import time

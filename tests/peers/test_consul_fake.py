@@ -2,6 +2,8 @@
 """A Consul that misbehaves: whatever it does, nothing that was known goes, nothing spins, nothing grows.
 
 Before it: fake_consul.py and follow.py. What a real one does is test_consul.py's.
+
+Pitfalls: P-80, P-84.
 """
 import base64
 import collections
